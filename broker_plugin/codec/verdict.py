@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The verdict: what is said of an alert, and its Avro and JSON forms."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import fastavro
+from fastavro.types import Schema
+
+__all__ = [
+    "Analogue",
+    "Revision",
+    "Tense",
+    "Verdict",
+    "encode_container",
+    "encode_datum",
+    "from_record",
+    "schema_text",
+    "to_json",
+    "to_record",
+    "verdict_id",
+    "verdict_schema",
+]
+
+VERDICT_NAMESPACE = uuid.UUID("6f0f7a5e-6f5b-5f0c-9d55-3c1f0a6f8a11")
+"""Namespace of the name-based verdict ids. Changing it gives every verdict a new identity."""
+
+
+class Tense(StrEnum):
+    """Whether a verdict is about the sky now. Only `current` may trigger a telescope."""
+
+    CURRENT = "current"
+    ARCHIVAL = "archival"
+    INJECTION = "injection"
+    TEST = "test"
+
+
+class Revision(StrEnum):
+    """Whether a verdict is the first on its alert, replaces one, or takes one back."""
+
+    INITIAL = "initial"
+    UPDATE = "update"
+    RETRACTION = "retraction"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analogue:
+    """A labelled object whose embedding is near; `cosine` is 1 for the same direction."""
+
+    object_id: str
+    label: str
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is said of one alert. The fields are documented in `schemas/verdict.v1.avsc`."""
+
+    verdict_id: str
+    alert_key: str
+    inputs_digest: str
+    tense: Tense
+    revision: Revision
+    survey: str
+    alert_id: int
+    object_id: str
+    ra_deg: float
+    dec_deg: float
+    mjd_tai: float
+    observed_utc: str
+    source_context: str
+    taxonomy: str
+    class_probabilities: Mapping[str, float]
+    class_applies: bool
+    top_class: str | None
+    top_class_probability: float | None
+    class_set: tuple[str, ...]
+    class_prior: str
+    anomaly_score: float
+    anomaly_p_value: float
+    anomaly_scores: Mapping[str, float]
+    anomaly_p_values: Mapping[str, float]
+    expected_per_night: float | None
+    calibration_n: int
+    calibration_stratum: str
+    modalities: tuple[str, ...]
+    n_epochs: int
+    n_epochs_by_band: Mapping[str, int]
+    history_origin: str
+    period_day: float | None
+    period_false_alarm_probability: float | None
+    period_aliases_day: tuple[float, ...]
+    period_epochs: int
+    analogues: tuple[Analogue, ...]
+    explanation: str
+    embedding: tuple[float, ...] | None
+    quality_flags: tuple[str, ...]
+    bundle_name: str
+    bundle_digest: str
+    feature_spec_version: str
+    plugin_version: str
+    provider: str
+    precision: str
+    received_at: datetime
+    emitted_at: datetime
+
+
+def verdict_id(survey: str, alert_id: int, bundle_digest: str) -> str:
+    """Return the identity of the verdict of one bundle on one alert: the same in every replay.
+
+    Examples
+    --------
+    >>> verdict_id("ztf", 1, "ab") == verdict_id("ztf", 1, "ab") != verdict_id("lsst", 1, "ab")
+    True
+    """
+    return str(uuid.uuid5(VERDICT_NAMESPACE, f"{survey}:{alert_id}:{bundle_digest}"))
+
+
+@cache
+def schema_text() -> str:
+    """Return the verdict schema as JSON text, with docs, units and UCDs."""
+    return resources.files("broker_plugin.codec").joinpath("schemas/verdict.v1.avsc").read_text("utf-8")
+
+
+@cache
+def verdict_schema() -> Schema:
+    """Return the parsed verdict schema."""
+    return fastavro.parse_schema(json.loads(schema_text()))
+
+
+def to_record(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as the Avro record of the verdict schema."""
+    record: dict[str, Any] = {
+        column.name: _plain(getattr(verdict, column.name)) for column in fields(verdict)
+    }
+    record["analogues"] = [
+        {"object_id": near.object_id, "label": near.label, "cosine": near.cosine}
+        for near in verdict.analogues
+    ]
+    return record
+
+
+def from_record(record: Mapping[str, Any]) -> Verdict:
+    """Return the verdict of an Avro record, ignoring fields that a later minor version added."""
+    known = {column.name: record[column.name] for column in fields(Verdict)}
+    known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+    known["tense"] = Tense(known["tense"])
+    known["revision"] = Revision(known["revision"])
+    known["analogues"] = tuple(Analogue(**near) for near in record["analogues"])
+    return Verdict(**known)
+
+
+def encode_datum(verdict: Verdict) -> bytes:
+    """Return a verdict as bare Avro, to be framed with a registry's schema id."""
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, verdict_schema(), to_record(verdict))
+    return buffer.getvalue()
+
+
+def encode_container(verdict: Verdict) -> bytes:
+    """Return a verdict as an Avro container file of one record, which needs nothing else to be read."""
+    buffer = io.BytesIO()
+    fastavro.writer(buffer, verdict_schema(), [to_record(verdict)])
+    return buffer.getvalue()
+
+
+def to_json(verdict: Verdict) -> str:
+    """Return a verdict as one line of JSON with the schema's field names; times are ISO 8601 in UTC.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+    """
+    record = to_record(verdict)
+    for name in ("received_at", "emitted_at"):
+        record[name] = record[name].astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value

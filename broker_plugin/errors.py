@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors, sorted by what the caller should do.
+
+::
+
+    BrokerPluginError
+    ├── TransientError        retry with backoff, commit nothing
+    ├── RejectedAlert         dead-letter with `reason`, commit, go on
+    └── ConfigurationError    stop; the message says what to change
+        ├── BundleError       the bundle is unreadable, altered or of another format
+        └── ProviderError     the wanted device cannot be had
+
+Anything else that is raised stops the process with its offsets uncommitted.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from broker_plugin.records import Access
+
+__all__ = [
+    "BrokerPluginError",
+    "BundleError",
+    "ConfigurationError",
+    "ProviderError",
+    "RejectReason",
+    "RejectedAlert",
+    "TransientError",
+]
+
+
+class RejectReason(StrEnum):
+    """Why a message cannot become a verdict: a closed set, usable as a metric label."""
+
+    EMPTY = "empty"
+    UNDECODABLE = "undecodable"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    TOO_LARGE = "too_large"
+    MISSING_FIELD = "missing_field"
+    INVALID_VALUE = "invalid_value"
+    ACCESS = "access"
+
+
+class BrokerPluginError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class TransientError(BrokerPluginError):
+    """Something outside is briefly unavailable: retry with backoff and commit nothing."""
+
+
+class RejectedAlert(BrokerPluginError):
+    """This message can never become a verdict: dead-letter it and go on.
+
+    Parameters
+    ----------
+    reason
+        The class of the defect.
+    detail
+        What was found, for a person. It never quotes a value, since that may not be public.
+    access
+        Every access class that occurs in the packet; None if it could not be decoded and so may hold any.
+    """
+
+    def __init__(self, reason: RejectReason, detail: str, *, access: frozenset[Access] | None = None) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.access = access
+
+
+class ConfigurationError(BrokerPluginError):
+    """The settings cannot work; the message says what to change."""
+
+
+class BundleError(ConfigurationError):
+    """A bundle is unreadable, was altered, or has a format that this version cannot read."""
+
+
+class ProviderError(ConfigurationError):
+    """The wanted device or execution provider cannot be had on this machine."""

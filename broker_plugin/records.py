@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The records of the pipeline: an alert, its light curve and spectrum, and a batch of alerts.
+
+Between stages alerts travel as an `AlertBatch`: columns over alerts, and ragged columns over epochs with
+offsets. An `Alert` is the view of one row. Survey sentinels never get here: what is missing is `None` in a
+record and `False` in a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from enum import IntEnum, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "METADATA_COLUMNS",
+    "Access",
+    "Alert",
+    "AlertBatch",
+    "LightCurve",
+    "Origin",
+    "Provenance",
+    "QualityFlag",
+    "SourceContext",
+    "Spectrum",
+]
+
+METADATA_COLUMNS: tuple[str, ...] = (
+    "gal_lon_deg",
+    "gal_lat_deg",
+    "reference_mag",
+    "reference_distance_arcsec",
+    "star_galaxy_score",
+    "reliability",
+    "ps1_g_mag",
+    "ps1_r_mag",
+    "ps1_i_mag",
+    "ps1_z_mag",
+    "solar_system_distance_arcsec",
+)
+"""Catalogue columns that an alert may carry. A bundle's manifest names those that its metadata encoder reads;
+the others are ignored, so that appending one here changes no bundle. `reliability` is 1 for a certain
+detection (ZTF drb or rb, LSST reliability); `star_galaxy_score` is 1 for a star (ZTF sgscore1 of a PS1 source
+within 1.5 arcsec, 1 - extendedness for LSST)."""
+
+
+class Origin(IntEnum):
+    """How a flux was measured."""
+
+    DETECTION = 0
+    FORCED = 1
+
+
+class Access(IntEnum):
+    """Who may see an epoch, a spectrum or a context row. Unmarked is private."""
+
+    PRIVATE = 0
+    PUBLIC = 1
+    PARTNERSHIP = 2
+    CALTECH = 3
+
+
+class SourceContext(StrEnum):
+    """What the packet itself says the source is."""
+
+    STELLAR = "stellar"
+    GALAXY_HOST = "galaxy_host"
+    SOLAR_SYSTEM = "solar_system"
+    ARTEFACT = "artefact"
+    UNKNOWN = "unknown"
+
+
+class QualityFlag(StrEnum):
+    """Remarks on an alert that a verdict carries along."""
+
+    WITHDRAWN = "withdrawn"
+    """The survey retracted the detection that triggered this alert."""
+    NO_LIGHT_CURVE = "no_light_curve"
+    """No epoch had a usable flux; the verdict rests on the other modalities."""
+    DIFFERENCE_FLUX_ONLY = "difference_flux_only"
+    """No reference flux is known in any band."""
+    HISTORY_AFTER_ALERT = "history_after_alert"
+    """Epochs later than the alert itself were left out."""
+    EPOCHS_INVALID = "epochs_invalid"
+    """Epochs with an impossible time, an unknown band or a non-finite flux were left out."""
+    EPOCHS_WITHDRAWN = "epochs_withdrawn"
+    """Epochs that the survey retracted were left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a message came from. `offset` counts messages in a partition or records in a file."""
+
+    topic: str
+    partition: int = 0
+    offset: int = 0
+    schema: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spectrum:
+    """One spectrum on its own wavelength grid (vacuum, angstrom); shape (L,) each."""
+
+    wave_aa: NDArray[np.float64]
+    flux: NDArray[np.float32]
+    inverse_variance: NDArray[np.float32]
+    access: Access = Access.PRIVATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LightCurve:
+    """Columns over epochs, in order of time; all of shape (T,).
+
+    Parameters
+    ----------
+    mjd_tai
+        Mid-exposure time, MJD, TAI.
+    flux_njy, flux_err_njy
+        Flux and its standard deviation in nJy (AB).
+    band
+        Code of the passband: position in `taxonomy.PASSBANDS`.
+    origin
+        `Origin` code.
+    apparent
+        True where the flux is apparent (difference + reference), False where it is difference flux.
+    detector
+        Which detector saw the epoch: with time and origin, the identity of an epoch of an object.
+    access
+        `Access` code.
+    """
+
+    mjd_tai: NDArray[np.float64]
+    flux_njy: NDArray[np.float32]
+    flux_err_njy: NDArray[np.float32]
+    band: NDArray[np.int8]
+    origin: NDArray[np.int8]
+    apparent: NDArray[np.bool_]
+    detector: NDArray[np.int32]
+    access: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.mjd_tai)
+
+    def take(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> LightCurve:
+        """Return the epochs at `rows` (a slice gives views, not copies)."""
+        return LightCurve(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
+
+    @classmethod
+    def empty(cls) -> LightCurve:
+        """Return a light curve without epochs."""
+        return cls.from_columns()
+
+    @classmethod
+    def from_columns(
+        cls,
+        *,
+        mjd_tai: Iterable[float] = (),
+        flux_njy: Iterable[float] = (),
+        flux_err_njy: Iterable[float] = (),
+        band: Iterable[int] = (),
+        origin: Iterable[int] = (),
+        apparent: Iterable[bool] = (),
+        detector: Iterable[int] = (),
+        access: Iterable[int] = (),
+    ) -> LightCurve:
+        """Make a light curve from sequences of equal length, casting to the column types."""
+        return cls(
+            mjd_tai=np.asarray(mjd_tai, np.float64),
+            flux_njy=np.asarray(flux_njy, np.float32),
+            flux_err_njy=np.asarray(flux_err_njy, np.float32),
+            band=np.asarray(band, np.int8),
+            origin=np.asarray(origin, np.int8),
+            apparent=np.asarray(apparent, np.bool_),
+            detector=np.asarray(detector, np.int32),
+            access=np.asarray(access, np.int8),
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[LightCurve]) -> LightCurve:
+        """Return the epochs of several light curves behind one another."""
+        if not parts:
+            return cls.empty()
+        return cls(
+            **{
+                column.name: np.concatenate([getattr(part, column.name) for part in parts])
+                for column in fields(cls)
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One alert of one survey, with its light curve up to and including the alert.
+
+    Parameters
+    ----------
+    object_id
+        `ztf:<objectId>`, `lsst:<diaObjectId>`, else `lsst:sso:<ssObjectId>`, else `lsst:src:<diaSourceId>`:
+        also the key of its messages.
+    metadata
+        Known values by name, of `METADATA_COLUMNS`.
+    """
+
+    survey: str
+    alert_id: int
+    object_id: str
+    ra_deg: float
+    dec_deg: float
+    mjd_tai: float
+    light_curve: LightCurve
+    metadata: dict[str, float] = field(default_factory=dict)
+    spectrum: Spectrum | None = None
+    source_context: SourceContext = SourceContext.UNKNOWN
+    flags: tuple[QualityFlag, ...] = ()
+    provenance: Provenance = Provenance(topic="")
+
+    @property
+    def alert_key(self) -> str:
+        """Identity of the alert across bundles and brokers, safe for JSON readers."""
+        return f"{self.survey}:{self.alert_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertBatch:
+    """Alerts as columns: the currency between stages.
+
+    Parameters
+    ----------
+    metadata, metadata_valid
+        Values in the order of `METADATA_COLUMNS` (0 where missing) and where they are known; shape (B, M).
+    epochs
+        The epochs of all alerts behind one another; shape (N,) each column.
+    offsets
+        Alert i has the epochs `offsets[i]:offsets[i + 1]`; shape (B + 1,).
+    """
+
+    survey: tuple[str, ...]
+    alert_id: NDArray[np.int64]
+    object_id: tuple[str, ...]
+    ra_deg: NDArray[np.float64]
+    dec_deg: NDArray[np.float64]
+    mjd_tai: NDArray[np.float64]
+    metadata: NDArray[np.float32]
+    metadata_valid: NDArray[np.bool_]
+    epochs: LightCurve
+    offsets: NDArray[np.int64]
+    spectra: tuple[Spectrum | None, ...]
+    source_context: tuple[SourceContext, ...]
+    flags: tuple[tuple[QualityFlag, ...], ...]
+    provenance: tuple[Provenance, ...]
+
+    def __len__(self) -> int:
+        return len(self.alert_id)
+
+    def __iter__(self) -> Iterator[Alert]:
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, row: int) -> Alert:
+        known = self.metadata_valid[row]
+        return Alert(
+            survey=self.survey[row],
+            alert_id=int(self.alert_id[row]),
+            object_id=self.object_id[row],
+            ra_deg=float(self.ra_deg[row]),
+            dec_deg=float(self.dec_deg[row]),
+            mjd_tai=float(self.mjd_tai[row]),
+            light_curve=self.epochs.take(slice(self.offsets[row], self.offsets[row + 1])),
+            metadata={
+                name: float(value)
+                for name, value, valid in zip(METADATA_COLUMNS, self.metadata[row], known, strict=True)
+                if valid
+            },
+            spectrum=self.spectra[row],
+            source_context=self.source_context[row],
+            flags=self.flags[row],
+            provenance=self.provenance[row],
+        )
+
+    @property
+    def n_epochs(self) -> NDArray[np.int64]:
+        """Number of epochs of each alert, shape (B,)."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def from_alerts(cls, alerts: Iterable[Alert]) -> AlertBatch:
+        """Gather alerts into columns.
+
+        Examples
+        --------
+        >>> batch = AlertBatch.from_alerts([])
+        >>> len(batch), batch.offsets
+        (0, array([0]))
+        """
+        rows = list(alerts)
+        metadata = np.zeros((len(rows), len(METADATA_COLUMNS)), np.float32)
+        valid = np.zeros(metadata.shape, np.bool_)
+        for row, alert in enumerate(rows):
+            for name, value in alert.metadata.items():
+                column = METADATA_COLUMNS.index(name)
+                metadata[row, column] = value
+                valid[row, column] = True
+        lengths = [len(alert.light_curve) for alert in rows]
+        return cls(
+            survey=tuple(alert.survey for alert in rows),
+            alert_id=np.array([alert.alert_id for alert in rows], np.int64),
+            object_id=tuple(alert.object_id for alert in rows),
+            ra_deg=np.array([alert.ra_deg for alert in rows], np.float64),
+            dec_deg=np.array([alert.dec_deg for alert in rows], np.float64),
+            mjd_tai=np.array([alert.mjd_tai for alert in rows], np.float64),
+            metadata=metadata,
+            metadata_valid=valid,
+            epochs=LightCurve.concatenate([alert.light_curve for alert in rows]),
+            offsets=np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),
+            spectra=tuple(alert.spectrum for alert in rows),
+            source_context=tuple(alert.source_context for alert in rows),
+            flags=tuple(alert.flags for alert in rows),
+            provenance=tuple(alert.provenance for alert in rows),
+        )

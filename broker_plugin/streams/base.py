@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a source of messages and a sink of records are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Headers", "Message", "OutgoingMessage", "Sink", "Source"]
+
+Headers = tuple[tuple[str, bytes], ...]
+"""Message headers, in order; names may repeat."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message as it came in. `partition` and `offset` identify it within its topic (or file)."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes
+    key: bytes | None = None
+    headers: Headers = ()
+    timestamp_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingMessage:
+    """One message to be sent."""
+
+    topic: str
+    value: bytes
+    key: bytes | None = None
+    headers: Headers = ()
+
+
+class Source(Protocol):
+    """A stream of messages that can be marked as done."""
+
+    def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
+        """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""
+        ...
+
+    def commit(self, messages: Sequence[Message]) -> None:
+        """Mark messages as done, so that a restart goes on behind them."""
+        ...
+
+    @property
+    def exhausted(self) -> bool:
+        """Tell whether no message will ever come again (a file's end; never for a live stream)."""
+        ...
+
+    def close(self) -> None:
+        """Leave the stream without committing anything more."""
+        ...
+
+
+class Sink(Protocol):
+    """A destination of messages."""
+
+    def send(self, messages: Sequence[OutgoingMessage]) -> None:
+        """Hand over messages and return when all of them are acknowledged.
+
+        Raises
+        ------
+        TransientError
+            If the destination did not acknowledge in time; some messages may have arrived.
+        """
+        ...
+
+    def close(self) -> None:
+        """Flush and release the destination."""
+        ...

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Survey packets to alerts: sentinels, units, bands and time scales end here."""

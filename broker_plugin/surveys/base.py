@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a survey adapter is: one packet in, one alert out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from broker_plugin.records import Access, Alert, Provenance
+
+__all__ = ["PUBLIC_ONLY", "Packet", "SurveyAdapter"]
+
+Packet = Mapping[str, Any]
+"""A decoded Avro record."""
+
+PUBLIC_ONLY: frozenset[Access] = frozenset({Access.PUBLIC})
+"""The rights of a sink that declares nothing."""
+
+
+class SurveyAdapter(Protocol):
+    """Turns packets of one survey into alerts."""
+
+    name: str
+    """The survey's name, `ztf` or `lsst`."""
+
+    def recognises(self, packet: Packet) -> bool:
+        """Tell whether a packet is of this survey."""
+        ...
+
+    def adapt(self, packet: Packet, *, access: frozenset[Access], provenance: Provenance) -> Alert:
+        """Return the alert of one packet, made only of what `access` may see.
+
+        Raises
+        ------
+        RejectedAlert
+            If the packet cannot become an alert, with reason `ACCESS` where its trigger may not be seen.
+        """
+        ...
+
+    def access_of(self, packet: Packet) -> frozenset[Access]:
+        """Return every access class that occurs in a packet, for deciding who may see its bytes."""
+        ...
