@@ -1,0 +1,54 @@
+# Everything runs inside $(VENV); nothing else on the machine is changed except by `make test`, which may install
+# a Redis server and Maven where it is allowed to.
+PYTHON ?= python3
+VENV ?= .venv
+# One wheel of ONNX Runtime: the CUDA build where the driver answers, else the CPU build.
+RUNTIME ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+DATA ?= $(or $(ASTROM3_DATA),../shared/data)
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format train bench clean
+
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.$(RUNTIME) ## Play a simulated night through the real consumer and write a report; no server needed
+	$(BIN)/broker-plugin demo
+
+test: $(VENV)/.dev ## Run all tests, against a real Kafka, Redis and schema registry
+	$(BIN)/python -m tests.support.provision --gpu-wheel
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## Format, lint, types and tests: what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: $(VENV)/.dev ## Format the code and sort its imports
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+train: $(VENV)/.dev ## Train the default bundle again from the light curves in $(DATA)
+	$(BIN)/trainer train --config trainer/configs/default.toml --data $(DATA) --out runs/default \
+		--bundle broker_plugin/bundles/default
+
+bench: $(VENV)/.dev ## Compare rates within one run on this machine
+	$(BIN)/python -m pytest -m bench tests/bench -s
+
+clean: ## Remove the environment and everything that was built
+	rm -rf $(VENV) .cache build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.$(RUNTIME): $(BIN)/uv pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[$(RUNTIME)]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.$(RUNTIME)
+	$(INSTALL) --editable '.[$(RUNTIME),train,lsst-schemas,dev]'
+	@touch $@

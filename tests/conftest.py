@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fixtures of all tests: real servers, real data, seeded randomness, and the tiers' rules.
+
+Servers are started by the first test that asks for one, once in a run, on loopback ports:
+
+================= ============================ ==========================================
+fixture           a given server instead       what it gives
+================= ============================ ==========================================
+`kafka_broker`    `$ASTROM3_TEST_BOOTSTRAP`    `KafkaCluster` that all tests share
+`private_kafka`   -                            makes a `KafkaBroker` to be killed and restarted
+`redis_url`       `$ASTROM3_TEST_REDIS`        address of a Redis that all tests share
+`private_redis`   -                            makes a `RedisServer` to be killed and restarted
+`registry_url`    `$ASTROM3_TEST_REGISTRY`     Confluent-compatible address of a schema registry
+================= ============================ ==========================================
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+
+from tests.support.artefacts import REPOSITORY
+from tests.support.gpu_wheel import gpu_wheel_interpreter
+from tests.support.kafka import LARGE_MESSAGES, KafkaBroker, KafkaCluster
+from tests.support.process import Server, ServerUnavailableError
+from tests.support.redis import RedisServer, redis_answers
+from tests.support.registry import RegistryServer, registry_answers
+from tests.support.tiers import TierRecorder, unavailable
+
+S = TypeVar("S", bound=Server)
+
+SEED = 20_241_108
+"""Any fixed number; a test that holds for one seed only is wrong."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        default=False,
+        help="rewrite the golden files with what the code gives now",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(TierRecorder(), "tiers")
+
+
+@pytest.fixture(scope="session")
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be rewritten instead of compared."""
+    return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Seeded random numbers, the same for every test in whatever order they run."""
+    return np.random.default_rng(SEED)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of the real data: `$ASTROM3_DATA`, or `shared/data` beside the repository."""
+    folder = Path(os.environ.get("ASTROM3_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not (folder / "alerts").is_dir():
+        unavailable(f"no real data at {folder}; set ASTROM3_DATA to the folder that holds alerts/")
+    return folder
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Maker of topic names that no other test has: `topic("verdicts")`."""
+    test = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:60]
+
+    def name(role: str = "alerts") -> str:
+        return f"{test}-{role}-{uuid.uuid4().hex[:8]}"
+
+    return name
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluster]:
+    """A real Kafka, raised to messages of 60 MiB, that all tests share: do not stop it."""
+    given = os.environ.get("ASTROM3_TEST_BOOTSTRAP")
+    if given:
+        cluster = KafkaCluster(given)
+        if not cluster.serves():
+            unavailable(f"no Kafka at ASTROM3_TEST_BOOTSTRAP={given}; start it or unset the variable")
+        yield cluster
+        return
+    folder = tmp_path_factory.mktemp("kafka")
+    with _obtained(lambda: KafkaBroker(folder, properties=LARGE_MESSAGES)) as broker:
+        yield broker
+
+
+@pytest.fixture
+def private_kafka(tmp_path: Path) -> Iterator[Callable[..., KafkaBroker]]:
+    """Maker of a started Kafka broker of the test's own: `private_kafka({"property": "value"})`."""
+    with ExitStack() as stack:
+
+        def start(properties: Mapping[str, str] | None = None) -> KafkaBroker:
+            folder = tmp_path / f"kafka-{uuid.uuid4().hex[:8]}"
+            return stack.enter_context(_obtained(lambda: KafkaBroker(folder, properties=properties)))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real Redis that all tests share: use keys of your own, do not flush or stop it."""
+    given = os.environ.get("ASTROM3_TEST_REDIS")
+    if given:
+        if not redis_answers(given):
+            unavailable(f"no Redis at ASTROM3_TEST_REDIS={given}; start it or unset the variable")
+        yield given
+        return
+    folder = tmp_path_factory.mktemp("redis")
+    with _obtained(lambda: RedisServer(folder)) as server:
+        yield server.url
+
+
+@pytest.fixture
+def private_redis(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Maker of a started Redis of the test's own: `private_redis(durable=True)`."""
+    with ExitStack() as stack:
+
+        def start(*, durable: bool = False) -> RedisServer:
+            folder = tmp_path / f"redis-{uuid.uuid4().hex[:8]}"
+            return stack.enter_context(_obtained(lambda: RedisServer(folder, durable=durable)))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real schema registry that all tests share: use subjects of your own."""
+    given = os.environ.get("ASTROM3_TEST_REGISTRY")
+    if given:
+        if not registry_answers(given):
+            unavailable(f"no registry at ASTROM3_TEST_REGISTRY={given}; start it or unset the variable")
+        yield given
+        return
+    folder = tmp_path_factory.mktemp("registry")
+    with _obtained(lambda: RegistryServer(folder)) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def gpu_wheel_python() -> Path:
+    """Python of an environment with the onnxruntime-gpu wheel; run it with `in_gpu_wheel`."""
+    try:
+        return gpu_wheel_interpreter()
+    except ServerUnavailableError as missing:
+        unavailable(str(missing))
+
+
+def _obtained(make: Callable[[], S]) -> S:
+    # Only what cannot be had is skipped; a server that was had and does not start is a failure.
+    try:
+        return make()
+    except ServerUnavailableError as missing:
+        unavailable(str(missing))
