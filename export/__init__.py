@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Turn a trained checkpoint into a verified bundle."""
+"""From a training run to a verified bundle."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Train the encoders, the heads and the forests, and measure them."""
+"""Training of the encoders, the forests and the calibration that a bundle is made of."""

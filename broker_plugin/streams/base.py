@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from broker_plugin.errors import RejectedAlert
+from broker_plugin.surveys.base import Packet
+
 __all__ = ["Headers", "Message", "OutgoingMessage", "Sink", "Source"]
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -15,7 +18,18 @@ Headers = tuple[tuple[str, bytes], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One message as it came in. `partition` and `offset` identify it within its topic (or file)."""
+    """One message as it came in. `partition` and `offset` identify it within its topic (or file).
+
+    Parameters
+    ----------
+    value
+        The message's bytes.
+    packet
+        The record, where an archive holds many in one file and has decoded it; `value` is then empty and
+        `schema` names its writer's schema.
+    defect
+        What the source itself found wrong, where it could not even tell the messages apart.
+    """
 
     topic: str
     partition: int
@@ -24,6 +38,9 @@ class Message:
     key: bytes | None = None
     headers: Headers = ()
     timestamp_ms: int | None = None
+    packet: Packet | None = None
+    schema: str = ""
+    defect: RejectedAlert | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Scores to statements: calibrated probabilities, conformal sets and p-values."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["class_set", "p_value", "softmax"]
+
+FloatArray = NDArray[np.floating]
+
+
+def p_value(score: FloatArray, calibration: FloatArray) -> NDArray[np.float64]:
+    """Return the conformal p-value: how rare a score this strange is among ordinary objects.
+
+    The smallest possible value is 1 / (n + 1): a calibration of n objects cannot say more (Vovk et al. 2005).
+
+    Parameters
+    ----------
+    score
+        Anomaly scores, larger is stranger, shape (B,).
+    calibration
+        Sorted scores of n held-out ordinary objects.
+
+    Examples
+    --------
+    >>> p_value(np.array([9.0, 2.0]), np.array([1.0, 2.0, 3.0]))
+    array([0.25, 0.75])
+    """
+    n = len(calibration)
+    at_least = n - np.searchsorted(calibration, score, side="left")
+    return np.asarray((1.0 + at_least) / (n + 1.0), np.float64)
+
+
+def softmax(logits: FloatArray, temperature: FloatArray) -> NDArray[np.float64]:
+    """Return probabilities that sum to 1 from logits (B, C) and a temperature for each row (B,).
+
+    Examples
+    --------
+    >>> softmax(np.array([[0.0, 0.0]]), np.array([2.0]))
+    array([[0.5, 0.5]])
+    """
+    scaled = logits.astype(np.float64) / temperature[:, None]
+    weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float64)
+
+
+def class_set(probabilities: FloatArray, threshold: float) -> tuple[int, ...]:
+    """Return the positions of the classes in the conformal set, the most probable first.
+
+    Examples
+    --------
+    >>> class_set(np.array([0.2, 0.7, 0.1]), 0.15)
+    (1, 0)
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    return tuple(int(position) for position in order if probabilities[position] >= threshold)

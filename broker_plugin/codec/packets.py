@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bytes to packets: Avro container files and Confluent-framed messages, from a network nobody vouches for.
+
+Whatever the bytes are, decoding ends in packets or in a `RejectedAlert`, in time and memory proportional to
+the limit on their size.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import fastavro
+
+from broker_plugin.codec.compression import decompress
+from broker_plugin.codec.writer_schema import SchemaError, WriterSchema, parse_json, vet
+from broker_plugin.errors import RejectedAlert, RejectReason
+
+__all__ = [
+    "CONTAINER_MAGIC",
+    "FRAME_MAGIC",
+    "MESSAGE_MAX_BYTES",
+    "ContainerReader",
+    "Decoded",
+    "decode_datum",
+    "decode_message",
+    "is_container",
+    "read_container_file",
+]
+
+CONTAINER_MAGIC = b"Obj\x01"
+"""First bytes of an Avro container file."""
+
+FRAME_MAGIC = 0
+"""First byte of a message framed with a schema id."""
+
+FRAME = struct.Struct(">bI")
+
+MESSAGE_MAX_BYTES = 10_000_000
+"""Largest message that is decoded, before and after decompression: six times the largest file of several
+alerts in our sample. A decoded byte can take 200 bytes of memory in the worst case."""
+
+BLOCK_MAX_BYTES = 256_000_000
+"""Largest block of a container file on disk, before and after decompression; writers make blocks of 16 kB
+to a few MB."""
+
+HEADER_MAX_ENTRIES = 100
+"""Most entries of a container's header; usual are two."""
+
+VARINT_MAX_BYTES = 10
+"""Longest encoding of a 64-bit integer."""
+
+SCHEMAS_CACHED = 64
+"""Container schemas kept parsed: a few versions of a few surveys. Parsing one takes longer than decoding."""
+
+SYNC_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """The packets of one message, and the survey's schema version where the schema's name says it."""
+
+    packets: tuple[Mapping[str, Any], ...]
+    schema: str
+
+
+class _DefectError(Exception):
+    """Something in the bytes is not as Avro has it; the text is for a person and quotes nothing."""
+
+
+def decode_message(
+    value: bytes, *, schema_of: Callable[[int], WriterSchema], max_bytes: int = MESSAGE_MAX_BYTES
+) -> Decoded:
+    """Return the packets of one message.
+
+    Parameters
+    ----------
+    value
+        The message as it came in.
+    schema_of
+        Returns the writer schema of a framed message's schema id.
+    max_bytes
+        Larger messages are not decoded; nor are containers that decompress to more.
+
+    Raises
+    ------
+    RejectedAlert
+        If the message is empty, too large, of an unknown schema or not decodable.
+    TransientError
+        If `schema_of` raises it.
+    """
+    if not value:
+        raise RejectedAlert(RejectReason.EMPTY, "the message has no bytes")
+    if len(value) > max_bytes:
+        raise RejectedAlert(
+            RejectReason.TOO_LARGE, f"{len(value)} bytes are more than the limit of {max_bytes}; raise it"
+        )
+    if value.startswith(CONTAINER_MAGIC):
+        reader = ContainerReader(io.BytesIO(value), max_bytes=max_bytes, total_bytes=max_bytes)
+        packets = tuple(reader)
+        if not packets:
+            raise RejectedAlert(RejectReason.EMPTY, "the container file holds no record")
+        return Decoded(packets=packets, schema=reader.schema)
+    if value[0] == FRAME_MAGIC and len(value) > FRAME.size:
+        _, schema_id = FRAME.unpack_from(value)
+        schema = schema_of(schema_id)
+        return Decoded(packets=(decode_datum(value[FRAME.size :], schema),), schema=schema.version)
+    raise RejectedAlert(
+        RejectReason.UNDECODABLE, "the message is neither an Avro container file nor framed with a schema id"
+    )
+
+
+def decode_datum(datum: bytes, schema: WriterSchema) -> Mapping[str, Any]:
+    """Return the record of bare Avro bytes, all of which it must take up.
+
+    Raises
+    ------
+    RejectedAlert
+        If the bytes are not such a record.
+    """
+    try:
+        (record,) = _records(datum, 1, schema)
+    except _DefectError as defect:
+        raise RejectedAlert(RejectReason.UNDECODABLE, str(defect)) from defect
+    return record
+
+
+def read_container_file(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the packets of a container file on disk, a block at a time.
+
+    Raises
+    ------
+    RejectedAlert
+        At the first defect, after the packets before it; the detail says how many those were.
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as source:
+        yield from ContainerReader(source)
+
+
+def is_container(source: IO[bytes]) -> bool:
+    """Tell whether an Avro container file begins here, without moving on in the file."""
+    start = source.tell()
+    found = source.read(len(CONTAINER_MAGIC)) == CONTAINER_MAGIC
+    source.seek(start)
+    return found
+
+
+class ContainerReader:
+    """Yields the packets of a container file, a block at a time.
+
+    Parameters
+    ----------
+    source
+        The file, at its beginning.
+    max_bytes
+        Most bytes of a block, before and after decompression.
+    total_bytes
+        Most bytes of all blocks together; None for no limit.
+
+    Raises
+    ------
+    RejectedAlert
+        At the first defect, after the packets before it; the detail says how many those were.
+    """
+
+    def __init__(
+        self, source: IO[bytes], *, max_bytes: int = BLOCK_MAX_BYTES, total_bytes: int | None = None
+    ) -> None:
+        self._source = source
+        self._max_bytes = max_bytes
+        self._room = total_bytes
+        try:
+            header = self._header()
+            self._codec = header.get(b"avro.codec", b"null")
+            self._sync = self._exactly(SYNC_BYTES)
+            self.writer_schema = _container_schema(header.get(b"avro.schema", b""))
+        except _DefectError as defect:
+            raise RejectedAlert(RejectReason.UNDECODABLE, f"header: {defect}") from defect
+
+    @property
+    def schema(self) -> str:
+        """The survey's schema version, where the schema's name says it."""
+        return self.writer_schema.version
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        n_read = 0
+        try:
+            while (first := self._source.read(1)) != b"":
+                for record in self._block(first):
+                    yield record
+                    n_read += 1
+        except _DefectError as defect:
+            raise RejectedAlert(RejectReason.UNDECODABLE, f"record {n_read}: {defect}") from defect
+
+    def _block(self, first: bytes) -> Iterator[Mapping[str, Any]]:
+        count, size = self._varint(first), self._varint()
+        if count < 0:
+            raise _DefectError("a block has a negative number of records")
+        room = self._max_bytes if self._room is None else min(self._room, self._max_bytes)
+        try:
+            content = decompress(self._exactly(size), self._codec, room)
+        except ValueError as error:
+            raise _DefectError(str(error)) from error
+        if self._exactly(SYNC_BYTES) != self._sync:
+            raise _DefectError("a block does not end with the file's marker")
+        if self._room is not None:
+            self._room -= len(content)
+        return _records(content, count, self.writer_schema)
+
+    def _header(self) -> dict[bytes, bytes]:
+        if self._exactly(len(CONTAINER_MAGIC)) != CONTAINER_MAGIC:
+            raise _DefectError("the file is not an Avro container file")
+        header: dict[bytes, bytes] = {}
+        while (count := self._varint()) != 0:
+            if count < 0:
+                count, _ = -count, self._varint()
+            if len(header) + count > HEADER_MAX_ENTRIES:
+                raise _DefectError("the header has too many entries")
+            for _ in range(count):
+                key = self._exactly(self._varint())
+                header[key] = self._exactly(self._varint())
+        return header
+
+    def _exactly(self, size: int) -> bytes:
+        if not 0 <= size <= self._max_bytes:
+            raise _DefectError("a length is negative or beyond the limit")
+        content = self._source.read(size)
+        if len(content) != size:
+            raise _DefectError("the bytes end too early")
+        return content
+
+    def _varint(self, first: bytes = b"") -> int:
+        value = 0
+        for position in range(VARINT_MAX_BYTES):
+            (byte,) = first or self._exactly(1)
+            first = b""
+            value |= (byte & 0x7F) << (7 * position)
+            if byte < 0x80:
+                return (value >> 1) ^ -(value & 1)
+        raise _DefectError("an integer is too long")
+
+
+@lru_cache(maxsize=SCHEMAS_CACHED)
+def _container_schema(text: bytes) -> WriterSchema:
+    try:
+        return vet(parse_json(text))
+    except SchemaError as error:
+        raise _DefectError(str(error)) from error
+
+
+def _records(content: bytes, count: int, schema: WriterSchema) -> Iterator[Mapping[str, Any]]:
+    source = io.BytesIO(content)
+    for _ in range(count):
+        try:
+            record = fastavro.schemaless_reader(source, schema.parsed, None)
+        except Exception as error:  # fastavro lets out whatever the bytes cause, be it a MemoryError
+            raise _DefectError(f"the bytes do not follow their schema ({type(error).__name__})") from error
+        if not isinstance(record, dict):
+            raise _DefectError("the schema's top type is not a record")
+        yield record
+    if source.tell() != len(content):
+        raise _DefectError("bytes are left over behind the last record")

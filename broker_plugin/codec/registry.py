@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A schema registry that speaks Confluent's interface: schemas by id, and our verdict schema registered."""
+
+from __future__ import annotations
+
+import struct
+import weakref
+from functools import cache
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+
+from broker_plugin.codec.verdict import schema_text as verdict_schema_text
+from broker_plugin.errors import ConfigurationError, TransientError
+
+__all__ = ["SchemaRegistry", "frame"]
+
+REQUEST_S = 5.0
+"""Longest wait for one answer. A batch waits for it while its registry is down, so it is short."""
+
+RETRIES = 1
+"""Further attempts in one call, for a connection that was cut; the pipeline retries longer outages itself."""
+
+RETRY_WAIT_MS = 200
+
+SCHEMA_ID_MAX = 2**31 - 1
+"""Registries number with a signed int; a larger id in a message is junk and not worth a question."""
+
+COMPATIBILITY = "FULL_TRANSITIVE"
+"""Every version of our schema reads every other, so readers and writers can be upgraded in any order."""
+
+UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
+REFUSALS = frozenset({400, 405, 409, 422})
+"""Statuses by which a registry refuses a schema for good: incompatible, invalid, or read-only."""
+
+NOT_FOUND_CODES = range(40400, 40500)
+"""Error codes of a registry that knows no such schema. A 404 without one is no registry's: a proxy answers
+so while the registry behind it is away."""
+
+FRAME = struct.Struct(">bI")
+
+
+class SchemaRegistry:
+    """A client of one registry.
+
+    Parameters
+    ----------
+    url
+        Its address, `http(s)://[user:password@]host[:port][/path]`, or `mock://name` for one in this process.
+    user_info
+        `user:password`; by default those of the address.
+    request_s
+        Longest wait for one answer.
+
+    Raises
+    ------
+    ConfigurationError
+        If the address is not one.
+    """
+
+    def __init__(self, url: str, *, user_info: str | None = None, request_s: float = REQUEST_S) -> None:
+        if urlsplit(url).scheme not in ("http", "https", "mock"):
+            raise ConfigurationError(
+                "the address of a schema registry begins with http://, https:// or mock://; correct it"
+            )
+        self.url = _without_credentials(url)
+        self._is_mock = url.startswith("mock://")
+        given = user_info or _credentials(url)
+        self._client = _mock_client(self.url) if self._is_mock else _client(self.url, given, request_s)
+        # The client's connections outlive it unless they are closed; a mock is shared and has none.
+        self._closing = None if self._is_mock else weakref.finalize(self, self._client.close)
+
+    def schema_text(self, schema_id: int) -> str | None:
+        """Return the text of a schema, or None if the registry knows no such id.
+
+        Raises
+        ------
+        TransientError
+            If the registry does not answer, or not as a registry.
+        ConfigurationError
+            If it refuses the credentials.
+        """
+        if not 0 <= schema_id <= SCHEMA_ID_MAX:
+            return None
+        try:
+            text = self._client.get_schema(schema_id).schema_str
+        except SchemaRegistryError as error:
+            if error.http_status_code == NOT_FOUND and error.error_code in NOT_FOUND_CODES:
+                return None
+            raise self._sorted(error) from error
+        except Exception as error:  # whatever the HTTP library underneath raises: three of them are in use
+            raise self._silence(error) from error
+        return text or None
+
+    def register_verdict_schema(self, subject: str) -> int:
+        """Register the verdict schema under a subject and return its id, the same id if it is there already.
+
+        Raises
+        ------
+        TransientError
+            If the registry does not answer.
+        ConfigurationError
+            If it refuses the schema or the credentials.
+        """
+        try:
+            if not self._is_mock:  # the mock registry checks no compatibility and has no setting for it
+                self._client.set_compatibility(subject, COMPATIBILITY)
+            return int(self._client.register_schema(subject, Schema(verdict_schema_text(), "AVRO")))
+        except SchemaRegistryError as error:
+            raise self._sorted(error, subject) from error
+        except Exception as error:
+            raise self._silence(error) from error
+
+    def close(self) -> None:
+        """Close the connections; the same happens when the registry is no longer used."""
+        if self._closing is not None:
+            self._closing()
+
+    def _sorted(
+        self, error: SchemaRegistryError, subject: str | None = None
+    ) -> TransientError | ConfigurationError:
+        status = error.http_status_code
+        if status in (UNAUTHORIZED, FORBIDDEN):
+            return ConfigurationError(
+                f"the schema registry {self.url} refuses us (HTTP {status}); correct the "
+                "user:password@ in its address, which an environment variable keeps out of sight"
+            )
+        if subject is not None and status in REFUSALS:
+            return ConfigurationError(
+                f"the schema registry {self.url} refuses the verdict schema for {subject!r} (HTTP {status}, "
+                f"code {error.error_code}); use a topic that holds the same major version, or a new one"
+            )
+        return TransientError(
+            f"the schema registry {self.url} answered HTTP {status}; is it up, and the address right?"
+        )
+
+    def _silence(self, error: Exception) -> TransientError:
+        name = type(error).__name__
+        return TransientError(f"the schema registry {self.url} does not answer ({name}); is it up?")
+
+
+def frame(schema_id: int, datum: bytes) -> bytes:
+    r"""Return bare Avro framed with its schema id, as Confluent's clients read it.
+
+    Examples
+    --------
+    >>> frame(1, b"abc")
+    b'\x00\x00\x00\x00\x01abc'
+    """
+    return FRAME.pack(0, schema_id) + datum
+
+
+def _client(url: str, user_info: str | None, request_s: float) -> SchemaRegistryClient:
+    settings: dict[str, object] = {
+        "url": url,
+        "timeout": request_s,
+        "max.retries": RETRIES,
+        "retries.wait.ms": RETRY_WAIT_MS,
+        "retries.max.wait.ms": RETRY_WAIT_MS,
+    }
+    if user_info:
+        settings["basic.auth.user.info"] = user_info
+    try:
+        return SchemaRegistryClient(settings)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"the schema registry's settings are not valid: {error}") from error
+
+
+@cache
+def _mock_client(url: str) -> SchemaRegistryClient:
+    """Return the one registry of this process with this name, so that writers and readers share it."""
+    return SchemaRegistryClient.new_client({"url": url})
+
+
+def _credentials(url: str) -> str | None:
+    """Return the `user:password` of an address. They are passed apart: the HTTP library logs addresses."""
+    parts = urlsplit(url)
+    return f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`broker-plugin doctor`: what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from broker_plugin.commands.run import RunFlags
+from broker_plugin.service.diagnosis import Check, Outcome, diagnose
+from broker_plugin.settings import load_settings
+
+__all__ = ["doctor"]
+
+STYLES = {Outcome.OK: "green", Outcome.NOTE: "yellow", Outcome.FAILED: "bold red", Outcome.SKIPPED: "dim"}
+
+
+def doctor(
+    *,
+    config: Path | None = None,
+    flags: Annotated[RunFlags | None, Parameter(name="*")] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Look at everything that a run needs, and say what is wrong and what to do about it.
+
+    Give it what you would give to `run`, all or a part. It reads no alert, joins no consumer group and makes
+    no topic. The exit status is 1 if something that was asked for does not work.
+
+    Parameters
+    ----------
+    config
+        Settings in TOML.
+    as_json
+        Print the findings as JSON.
+    """
+    given = {} if flags is None else flags.model_dump(exclude_none=True)
+    settings = load_settings(given, config=config)
+    _quieten()
+    console = Console(stderr=as_json)
+    checks: list[Check] = []
+    with console.status("looking ...") as status:
+        for check in diagnose(settings):
+            checks.append(check)
+            status.update(f"looked at {check.name}")
+    healthy = all(check.outcome is not Outcome.FAILED for check in checks)
+    if as_json:
+        findings = {"healthy": healthy, "checks": [asdict(check) for check in checks]}
+        sys.stdout.write(json.dumps(findings, indent=2) + "\n")
+    else:
+        console.print(_table(checks))
+        console.print(_summary(checks))
+    return 0 if healthy else 1
+
+
+def _quieten() -> None:
+    """Leave the terminal to the findings: every warning that a library would log is one of them."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.getLogger("librdkafka").addHandler(logging.NullHandler())
+
+
+def _table(checks: Sequence[Check]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in checks:
+        outcome = Text(check.outcome, style=STYLES[check.outcome])
+        table.add_row(outcome, check.name, Text(check.found, style=_style(check)))
+        if check.remedy:
+            table.add_row("", "", Text(f"-> {check.remedy}", style=STYLES[check.outcome]))
+    return table
+
+
+def _style(check: Check) -> str:
+    return "dim" if check.outcome is Outcome.SKIPPED else ""
+
+
+def _summary(checks: Sequence[Check]) -> Text:
+    failed = [check.name for check in checks if check.outcome is Outcome.FAILED]
+    if failed:
+        return Text(f"\nfailed: {', '.join(failed)}", style=STYLES[Outcome.FAILED])
+    return Text("\nnothing that was asked for is broken", style=STYLES[Outcome.OK])

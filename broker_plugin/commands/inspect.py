@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`broker-plugin inspect`: what is in a packet, or in a bundle."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from broker_plugin.bundle import MANIFEST, Bundle, installed_bundles, open_bundle
+from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.packets import ContainerReader, is_container
+from broker_plugin.codec.registry import SchemaRegistry
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.errors import ConfigurationError, RejectedAlert
+from broker_plugin.records import Access, Alert, Origin, Provenance
+from broker_plugin.surveys.registry import adapters
+from broker_plugin.taxonomy import PASSBANDS
+from broker_plugin.times import utc_iso
+
+__all__ = ["inspect"]
+
+EVERY_ACCESS = frozenset(Access)
+"""Whoever holds the file may see all of it; nothing here is sent anywhere."""
+
+
+def inspect(
+    path: str,
+    *,
+    limit: int = 10,
+    schemas: Path | None = None,
+    input_registry: str = "",
+    as_json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Show what is in a file of alert packets, or in a model bundle.
+
+    Parameters
+    ----------
+    path
+        A file (Avro container or Confluent-framed message), a bundle's directory or its installed name.
+    limit
+        Most packets to show.
+    schemas
+        Directory of alert schemas, for framed messages.
+    input_registry
+        URL of the schema registry of the alerts, for framed messages.
+    as_json
+        Print JSON instead of tables: one object a line for packets, one object for a bundle.
+    """
+    console = Console()
+    if path in installed_bundles() or (Path(path) / MANIFEST).is_file():
+        bundle = bundle_summary(open_bundle(path))
+        _print_json(bundle) if as_json else _show_bundle(console, bundle)
+        return
+    if not Path(path).is_file():
+        names = ", ".join(installed_bundles()) or "none"
+        raise ConfigurationError(f"{path} is neither a file nor a bundle; installed bundles: {names}")
+    registry = SchemaRegistry(input_registry) if input_registry else None
+    store = SchemaStore(registry, [schemas] if schemas is not None else [])
+    decoder = Decoder(schemas=store, adapters=adapters(), access=EVERY_ACCESS)
+    for alert in islice(_alerts(Path(path), decoder), limit):
+        summary = alert_summary(alert) if isinstance(alert, Alert) else alert
+        _print_json(summary) if as_json else _show_alert(console, summary)
+
+
+def alert_summary(alert: Alert) -> dict[str, Any]:
+    """Return what an alert says, in a form that JSON can hold."""
+    curve = alert.light_curve
+    epochs = []
+    for band, origin in sorted(set(zip(curve.band.tolist(), curve.origin.tolist(), strict=True))):
+        rows = (curve.band == band) & (curve.origin == origin)
+        epochs.append(
+            {
+                "band": PASSBANDS[band][0],
+                "origin": Origin(origin).name.lower(),
+                "n": int(rows.sum()),
+                "flux": "apparent" if curve.apparent[rows].any() else "difference",
+                "first_mjd_tai": float(curve.mjd_tai[rows].min()),
+                "last_mjd_tai": float(curve.mjd_tai[rows].max()),
+                "median_flux_njy": float(np.median(curve.flux_njy[rows])),
+            }
+        )
+    return {
+        "schema": alert.provenance.schema,
+        "survey": alert.survey,
+        "alert_key": alert.alert_key,
+        "object_id": alert.object_id,
+        "ra_deg": alert.ra_deg,
+        "dec_deg": alert.dec_deg,
+        "mjd_tai": alert.mjd_tai,
+        "observed_utc": utc_iso(np.array([alert.mjd_tai]))[0],
+        "source_context": str(alert.source_context),
+        "flags": [str(flag) for flag in alert.flags],
+        "access": sorted(Access(code).name.lower() for code in set(curve.access.tolist())),
+        "metadata": alert.metadata,
+        "epochs": epochs,
+    }
+
+
+def bundle_summary(bundle: Bundle) -> dict[str, Any]:
+    """Return what a bundle's manifest says, in a form that JSON can hold."""
+    manifest = bundle.manifest
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "description": manifest.description,
+        "digest": bundle.digest,
+        "format_version": manifest.format_version,
+        "feature_spec_version": manifest.feature_spec_version,
+        "precision": manifest.precision,
+        "embedding_dim": manifest.embedding_dim,
+        "modalities": [model.name for model in manifest.modalities],
+        "taxonomy": manifest.taxonomy,
+        "classes": dict(zip(manifest.classes, manifest.class_frequencies, strict=False)),
+        "class_prior": manifest.class_prior,
+        "strata": {
+            stratum.name: {"n": stratum.n, "temperature": stratum.temperature} for stratum in manifest.strata
+        },
+        "training": manifest.training,
+        "parity": manifest.parity,
+        "files": {name: len(content) for name, content in bundle.contents.items()},
+    }
+
+
+def _alerts(path: Path, decoder: Decoder) -> Iterator[Alert | dict[str, Any]]:
+    """Yield the alerts of a file; what cannot become one is yielded as the reason."""
+    with path.open("rb") as source:
+        if not is_container(source):
+            provenance = Provenance(topic=str(path))
+            try:
+                yield from decoder.decode(source.read(), provenance)
+            except RejectedAlert as rejection:
+                yield _reason(rejection)
+            return
+        try:
+            reader = ContainerReader(source)
+            for offset, packet in enumerate(reader):
+                yield _alert(
+                    packet, decoder, Provenance(topic=str(path), offset=offset, schema=reader.schema)
+                )
+        except RejectedAlert as rejection:
+            yield _reason(rejection)
+
+
+def _alert(packet: Mapping[str, Any], decoder: Decoder, provenance: Provenance) -> Alert | dict[str, Any]:
+    try:
+        return decoder.adapt(packet, provenance)
+    except RejectedAlert as rejection:
+        return _reason(rejection)
+
+
+def _reason(rejection: RejectedAlert) -> dict[str, Any]:
+    return {"rejected": str(rejection.reason), "detail": rejection.detail}
+
+
+def _print_json(summary: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(summary, allow_nan=False) + "\n")
+
+
+def _show_alert(console: Console, summary: Mapping[str, Any]) -> None:
+    if "rejected" in summary:
+        detail = escape(summary["detail"])
+        console.print(f"[bold red]rejected[/] {summary['rejected']}: {detail}", highlight=False)
+        return
+    console.print(
+        f"[bold]{escape(summary['object_id'])}[/]  {summary['alert_key']}  "
+        f"[cyan]{summary['source_context']}[/]  {escape(summary['schema']) or 'schema unnamed'}",
+        highlight=False,
+    )
+    console.print(
+        f"  ra {summary['ra_deg']:.5f}  dec {summary['dec_deg']:+.5f}  "
+        f"{summary['observed_utc']} (MJD {summary['mjd_tai']:.5f} TAI)",
+        highlight=False,
+    )
+    table = Table("band", "origin", "epochs", "flux", "first MJD", "last MJD", "median nJy", box=None)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in summary["epochs"]:
+        table.add_row(
+            row["band"],
+            row["origin"],
+            str(row["n"]),
+            row["flux"],
+            f"{row['first_mjd_tai']:.4f}",
+            f"{row['last_mjd_tai']:.4f}",
+            f"{row['median_flux_njy']:.5g}",
+        )
+    console.print(table)
+    values = "  ".join(f"{name} {value:.5g}" for name, value in summary["metadata"].items())
+    console.print(f"  {values}", highlight=False)
+    if summary["flags"]:
+        console.print(f"  [yellow]{', '.join(summary['flags'])}[/]", highlight=False)
+    console.print()
+
+
+def _show_bundle(console: Console, summary: Mapping[str, Any]) -> None:
+    console.print(
+        f"[bold]{summary['name']}[/] {summary['version']}: {summary['description']}", highlight=False
+    )
+    table = Table(box=None, show_header=False)
+    for name in (
+        "digest",
+        "format_version",
+        "feature_spec_version",
+        "precision",
+        "embedding_dim",
+        "class_prior",
+    ):
+        table.add_row(name, str(summary[name]))
+    table.add_row("modalities", ", ".join(summary["modalities"]))
+    table.add_row("taxonomy", summary["taxonomy"])
+    classes = ", ".join(f"{name} {share:.1%}" for name, share in summary["classes"].items())
+    table.add_row("classes", classes)
+    table.add_row("files", ", ".join(f"{name} ({size:,} B)" for name, size in summary["files"].items()))
+    console.print(table)
+    strata = Table("stratum", "calibration objects", "temperature", box=None)
+    for name, stratum in summary["strata"].items():
+        strata.add_row(name, str(stratum["n"]), f"{stratum['temperature']:.3f}")
+    console.print(strata)

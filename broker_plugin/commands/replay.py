@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`broker-plugin replay`: alert files in, a file of verdicts out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from broker_plugin.codec.verdict import Tense
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.assembly import FilterRecipe, parse_access
+from broker_plugin.pipeline.backfill import judge_all
+from broker_plugin.pipeline.dead_letter_file import to_json
+from broker_plugin.pipeline.dead_letters import DeadLetters
+from broker_plugin.pipeline.filter import Judgement
+from broker_plugin.streams.archive import ArchiveSource
+from broker_plugin.streams.verdict_files import VerdictFile, check_format
+
+__all__ = ["replay"]
+
+DEAD_LETTER_MAX_BYTES = 1_000_000
+"""Larger dead letters keep their first 4 KiB: the file they came from still has the rest."""
+
+
+def replay(
+    *paths: Path,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    bundle: str = "default",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
+    dead_letters: Path | None = None,
+    schemas: tuple[Path, ...] = (),
+    input_registry: str = "",
+    store: str = "none",
+    engine: Literal["local", "spark"] = "local",
+    access: tuple[str, ...] = ("public",),
+    dead_letters_access: tuple[str, ...] = ("public",),
+    tense: Tense = Tense.ARCHIVAL,
+) -> int:
+    """Score alert packets from files and write their verdicts to a file.
+
+    Reads Avro container files of one or many packets, single Confluent-framed packets, nightly .tar and
+    .tar.gz archives and Parquet; directories are searched for them. Writes one verdict for every packet, in
+    the order of the files; what cannot become a verdict goes to the dead-letter file with its reason.
+
+        broker-plugin replay night.tar.gz --out verdicts.parquet
+        broker-plugin replay alerts/ more.avro --out verdicts.jsonl --workers 2
+
+    Parameters
+    ----------
+    paths
+        Files and directories of alert packets.
+    out
+        The verdicts; ends in .avro, .parquet or .jsonl. Appears when it is complete.
+    bundle
+        Name of an installed bundle, or a directory.
+    device
+        Where the encoders run. Only auto may choose.
+    workers
+        Processes that decode and score. The verdicts do not depend on it.
+    dead_letters
+        What could not become a verdict, as JSON lines; by default OUT.dead.jsonl. Empty where all could.
+    schemas
+        Directory of alert schemas for framed packets; may be repeated.
+    input_registry
+        URL of the schema registry of framed packets.
+    store
+        Where object histories are kept: only none in this version.
+    engine
+        What runs the work: only local in this version.
+    access
+        What the readers of the verdicts may see: public, partnership, caltech, private; may be repeated.
+    dead_letters_access
+        The same for the readers of the dead letters.
+    tense
+        What the verdicts say of their time. Only current may trigger an observation.
+    """
+    console = Console(stderr=True)
+    check_format(out)
+    if not paths:
+        raise ConfigurationError("nothing to read; give files or directories of alert packets")
+    if store != "none":
+        raise ConfigurationError("this version keeps no object history; use --store none")
+    if engine != "local":
+        raise ConfigurationError("this version has the local engine only; use --engine local --workers N")
+    recipe = FilterRecipe(
+        bundle=bundle,
+        device=device,
+        tense=tense,
+        access=parse_access(access),
+        input_registry=input_registry,
+        schemas=schemas,
+    )
+    letters = DeadLetters(
+        topic="", declared=parse_access(dead_letters_access), max_bytes=DEAD_LETTER_MAX_BYTES
+    )
+    dead_letter_path = dead_letters or out.with_name(f"{out.name}.dead.jsonl")
+    counts = _write_all(ArchiveSource(paths), recipe, letters, out, dead_letter_path, workers, console)
+    console.print(_summary(counts, out, dead_letter_path))
+    return 0
+
+
+def _write_all(
+    source: ArchiveSource,
+    recipe: FilterRecipe,
+    letters: DeadLetters,
+    out: Path,
+    dead_letter_path: Path,
+    workers: int,
+    console: Console,
+) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        verdict_file = stack.enter_context(VerdictFile(out))
+        dead_letter_file = stack.enter_context(dead_letter_path.open("w", encoding="utf-8"))
+        progress = stack.enter_context(_progress(console))
+        task = progress.add_task("reading", total=source.bytes_total, alerts=0)
+        for judgements in judge_all(source, recipe, workers=workers):
+            verdict_file.write([verdict for judgement in judgements for verdict in judgement.verdicts])
+            rejected = [(j.message, j.rejection) for j in judgements if j.rejection is not None]
+            dead_letter_file.writelines(f"{to_json(letters.pack(*pair))}\n" for pair in rejected)
+            counts.update(_outcomes(judgements))
+            progress.update(task, completed=source.bytes_read, alerts=counts["verdict"])
+    return counts
+
+
+def _outcomes(judgements: Sequence[Judgement]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for judgement in judgements:
+        if judgement.rejection is None:
+            counts["verdict"] += len(judgement.verdicts)
+        else:
+            counts[str(judgement.rejection.reason)] += 1
+    return counts
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[alerts]:,} verdicts"),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _summary(counts: Counter[str], out: Path, dead_letter_path: Path) -> str:
+    text = f"{counts['verdict']:,} verdicts in {out}"
+    dead = {reason: n for reason, n in counts.items() if reason != "verdict"}
+    if not dead:
+        return text
+    reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(dead.items()))
+    return f"{text}; {sum(dead.values()):,} dead letters in {dead_letter_path} ({reasons})"

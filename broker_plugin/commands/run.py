@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`broker-plugin run`: the service."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from pydantic import BaseModel, Field, create_model
+from pydantic.fields import FieldInfo
+
+from broker_plugin.service.application import serve
+from broker_plugin.service.consistency import check_service
+from broker_plugin.service.logging import configure_logging
+from broker_plugin.service.signals import stop_on_signal
+from broker_plugin.settings import Settings, load_settings
+
+__all__ = ["run"]
+
+TABLES = frozenset({"kafka"})
+"""Settings that are tables, for the file and the environment only."""
+
+
+def _described(field: FieldInfo) -> str:
+    default = "" if field.default in (None, "") else f" [default: {field.default}]"
+    return f"{field.description}{default}"
+
+
+if TYPE_CHECKING:
+    RunFlags = BaseModel
+else:
+    # One flag for each setting, described once, in the settings.
+    RunFlags = create_model(
+        "RunFlags",
+        **{
+            name: (field.annotation | None, Field(default=None, description=_described(field)))
+            for name, field in Settings.model_fields.items()
+            if name not in TABLES
+        },
+    )
+
+
+def run(*, config: Path | None = None, flags: Annotated[RunFlags | None, Parameter(name="*")] = None) -> None:
+    """Read alerts from Kafka and write verdicts to Kafka until it is stopped.
+
+    Every setting can be a line of the TOML file, an environment variable (--dead-letters is
+    ASTROM3_DEAD_LETTERS) or a flag; the later of these wins. Required are --survey, --bootstrap, --input,
+    --output, --dead-letters and --group. Further librdkafka properties, passwords among them, go into the
+    tables [kafka.source] and [kafka.sink] of the file, or into ASTROM3_KAFKA__SOURCE__SASL_PASSWORD and the
+    like.
+
+    Parameters
+    ----------
+    config
+        Settings in TOML.
+    """
+    given = {} if flags is None else flags.model_dump(exclude_none=True)
+    settings = load_settings(given, config=config)
+    check_service(settings)
+    configure_logging(settings.log_format, settings.log_level)
+    stop = threading.Event()
+    with stop_on_signal(stop):
+        serve(settings, stop)

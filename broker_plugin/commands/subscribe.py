@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`broker-plugin subscribe`: follow the output topic."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+from rich.console import Console
+
+from broker_plugin.codec.registry import SchemaRegistry
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.codec.verdict import Verdict
+from broker_plugin.commands.listing import Listing, make_listing
+from broker_plugin.errors import ConfigurationError, RejectedAlert, TransientError
+from broker_plugin.pipeline.backoff import Backoff
+from broker_plugin.pipeline.selection import Selection
+from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.service.application import sink_address
+from broker_plugin.service.logging import configure_logging
+from broker_plugin.service.signals import stop_on_signal
+from broker_plugin.settings import Settings, load_settings
+from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail
+
+__all__ = ["subscribe"]
+
+POLL_S = 0.25
+"""Longest wait in one poll; bounds how late Ctrl-C is noticed."""
+
+POLL_MAX = 256
+
+CONNECT_S = 20.0
+"""Longest wait for the brokers and the topic."""
+
+Count = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
+Share = Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=1))]
+
+
+def subscribe(
+    *,
+    bootstrap: str | None = None,
+    topic: str | None = None,
+    group: str | None = None,
+    from_beginning: Annotated[bool, Parameter(negative="")] = False,
+    strangest: Count = None,
+    classes: Annotated[tuple[str, ...] | None, Parameter(name="--class", negative="")] = None,
+    min_probability: Share = None,
+    max_p_value: Share = None,
+    output_format: Annotated[Literal["table", "json"], Parameter(name="--format")] = "table",
+    limit: Count = None,
+    registry: str | None = None,
+    config: Path | None = None,
+) -> int:
+    """Follow the verdicts on the output topic, all or those that are asked for.
+
+        broker-plugin subscribe --bootstrap localhost:9092 --topic verdicts --strangest 10
+        broker-plugin subscribe --config run.toml --class RRAB --class RRC --min-probability 0.8 --format json
+
+    JSON has one verdict a line, with the field names of the schema.
+
+    Parameters
+    ----------
+    bootstrap
+        host:port of the Kafka cluster; by default the one that run writes to.
+    topic
+        Topic of verdicts; by default the output of run.
+    group
+        Consumer group: go on where it left off. Without one nothing is remembered.
+    from_beginning
+        Begin with the oldest verdict instead of with the next one.
+    strangest
+        Keep a ranking of the N smallest p-values since local noon. The table is shown as it changes, JSON at
+        the end.
+    classes
+        Only this class; a catalogue's spelling or a kind of classes (pulsating) will do. May be repeated.
+    min_probability
+        Only if one of those classes is at least this probable, or the top class if none is named.
+    max_p_value
+        Only if the anomaly p-value is at most this.
+    output_format
+        A table for people, or JSON lines.
+    limit
+        Stop after so many verdicts that were asked for.
+    registry
+        URL of the schema registry, where the verdicts are framed.
+    config
+        The settings of run, a TOML file; the environment counts too.
+    """
+    settings = load_settings({}, config=config)
+    configure_logging(level="warning")
+    address = _address(settings, bootstrap)
+    topic = topic or settings.output
+    if not topic:
+        raise ConfigurationError("no topic to follow; give --topic or ASTROM3_OUTPUT")
+    reader = VerdictReader(_schemas(registry or settings.registry))
+    selection = Selection(classes=classes or (), min_probability=min_probability, max_p_value=max_p_value)
+    listing = make_listing(output_format, strangest, Console())
+    stop = threading.Event()
+    source = _source(address, topic, group, from_beginning)
+    with stop_on_signal(stop), closing(source):
+        try:
+            source.connect(deadline_s=CONNECT_S, stop=stop)
+            with listing:
+                _follow(source, reader, selection, listing, limit=limit, stop=stop)
+        except BrokenPipeError:
+            _discard_output()
+    return 0
+
+
+def _follow(
+    source: KafkaSource | KafkaTail,
+    reader: VerdictReader,
+    selection: Selection,
+    listing: Listing,
+    *,
+    limit: int | None,
+    stop: threading.Event,
+) -> None:
+    warned: set[str] = set()
+    count = 0
+    pauses = Backoff().pauses()
+    while not stop.is_set():
+        try:
+            messages = source.poll(POLL_MAX, POLL_S)
+            verdicts = [verdict for message in messages if (verdict := _read(reader, message.value, warned))]
+        except TransientError as error:
+            _warn(f"{error}; trying again", warned)
+            stop.wait(next(pauses))
+            continue
+        for verdict in verdicts:
+            for name in selection.unknown(verdict):
+                known = ", ".join(verdict.class_probabilities)
+                _warn(f"no class {name!r} in the taxonomy {verdict.taxonomy}; there are {known}", warned)
+            if selection.accepts(verdict):
+                listing.add(verdict, datetime.now().astimezone())
+                count += 1
+                if count == limit:
+                    return
+        listing.show()
+        source.commit(messages)
+
+
+def _read(reader: VerdictReader, value: bytes, warned: set[str]) -> Verdict | None:
+    try:
+        return reader.read(value)
+    except RejectedAlert as rejection:
+        _warn(f"a message was skipped: {rejection.detail}", warned)
+        return None
+
+
+def _address(settings: Settings, bootstrap: str | None) -> KafkaAddress:
+    given = sink_address(settings)
+    if not (bootstrap or given.bootstrap):
+        raise ConfigurationError("no cluster to read from; give --bootstrap or ASTROM3_BOOTSTRAP")
+    address = KafkaAddress(bootstrap=bootstrap or given.bootstrap, properties=given.properties)
+    return address.credentials_only()
+
+
+def _schemas(registry: str | None) -> SchemaStore:
+    return SchemaStore(SchemaRegistry(registry) if registry else None, installed=False)
+
+
+def _source(
+    address: KafkaAddress, topic: str, group: str | None, from_beginning: bool
+) -> KafkaSource | KafkaTail:
+    if group:
+        reset: Literal["earliest", "latest"] = "earliest" if from_beginning else "latest"
+        return KafkaSource(address, [topic], group=group, offset_reset=reset)
+    return KafkaTail(address, topic, from_beginning=from_beginning)
+
+
+def _warn(text: str, warned: set[str]) -> None:
+    if text not in warned:
+        warned.add(text)
+        sys.stderr.write(f"broker-plugin: {text}\n")
+
+
+def _discard_output() -> None:
+    # The reader of our pipe has gone. What is still buffered must not fail again when the process ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

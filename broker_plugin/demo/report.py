@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The report of a played night: one HTML page that needs nothing but itself, and a table of targets.
+
+Only verdicts that were read back from the output topic are shown. The page has no script and loads nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from broker_plugin.demo.cards import Profiles
+from broker_plugin.demo.findings import Playback, ScoredObject, rank_objects
+from broker_plugin.demo.sections import (
+    night_section,
+    objects_section,
+    planted_section,
+    strangest_section,
+)
+from broker_plugin.demo.targets import TARGETS_NAME, write_targets
+
+__all__ = ["REPORT_NAME", "render_report", "write_report"]
+
+REPORT_NAME = "index.html"
+
+
+def write_report(folder: Path, playback: Playback, profiles: Profiles) -> Path:
+    """Write the page and the targets into a folder and return the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ranked = rank_objects(playback.verdicts)
+    write_targets(folder / TARGETS_NAME, ranked)
+    page = folder / REPORT_NAME
+    page.write_text(render_report(playback, profiles), encoding="utf-8")
+    return page
+
+
+def render_report(playback: Playback, profiles: Profiles) -> str:
+    """Return the page."""
+    ranked = rank_objects(playback.verdicts)
+    sections = [
+        ("planted", "Planted oddities", planted_section(playback, ranked)),
+        ("strangest", "The strangest", strangest_section(playback, ranked, profiles)),
+        ("night", "The whole night", night_section(playback, ranked)),
+        ("objects", "Every object", objects_section(ranked)),
+    ]
+    shown = [(name, title, body) for name, title, body in sections if body]
+    assets = resources.files("broker_plugin.demo")
+    return Template(assets.joinpath("report.html").read_text("utf-8")).substitute(
+        title=escape(_headline(playback)),
+        style=assets.joinpath("report.css").read_text("utf-8"),
+        banner=_banner(playback),
+        headline=escape(_headline(playback)),
+        lede=escape(_lede(playback)),
+        tiles=_tiles(playback, ranked),
+        equation=_equation(playback),
+        equation_state="right" if playback.adds_up else "wrong",
+        navigation="".join(f'<a href="#{name}">{title}</a>' for name, title, _ in shown)
+        + f'<a href="{TARGETS_NAME}" download>{TARGETS_NAME}</a>',
+        sections="".join(
+            f'<section id="{name}"><h2>{title}</h2>{body}</section>' for name, title, body in shown
+        ),
+        colophon=_colophon(playback),
+    )
+
+
+def _banner(playback: Playback) -> str:
+    if playback.night is None:
+        return ""
+    return '<div class="banner" role="note">SIMULATED NIGHT: nothing on this page is on the sky</div>'
+
+
+def _headline(playback: Playback) -> str:
+    return "One simulated night of alerts" if playback.night is not None else "Alerts, scored"
+
+
+def _lede(playback: Playback) -> str:
+    n_objects = len({verdict.object_id for verdict in playback.verdicts})
+    surveys = " and ".join(sorted({verdict.survey.upper() for verdict in playback.verdicts}))
+    where = "made by a simulator in the surveys' own formats" if playback.night else "read from files"
+    return (
+        f"{playback.played:,} messages {where} went through Kafka to the same consumer that runs in service. "
+        f"It says of each alert of {n_objects:,} objects in {surveys or 'no survey'} what kind of star it "
+        "resembles and how strange it is: an object is 1 in N if one in N ordinary stars, with as many "
+        "epochs and the same kinds of data, looks at least as strange to the model."
+    )
+
+
+def _tiles(playback: Playback, ranked: Sequence[ScoredObject]) -> str:
+    waits = [(verdict.emitted_at - verdict.received_at).total_seconds() for verdict in playback.verdicts]
+    rate = playback.played / playback.seconds if playback.seconds > 0 else 0.0
+    tiles = [
+        (f"{playback.played:,}", "messages played"),
+        (f"{len(playback.verdicts):,}", "verdicts"),
+        (f"{len(playback.dead_letters):,}", "dead letters"),
+        (f"{len(ranked):,}", "objects"),
+        (f"{rate:,.0f} /s", f"over {playback.seconds:.1f} s, paced"),
+        (f"{1000 * float(np.median(waits)) if waits else 0:,.0f} ms", "median, received to verdict"),
+    ]
+    return "".join(f"<li><strong>{escape(a)}</strong><span>{escape(b)}</span></li>" for a, b in tiles)
+
+
+def _equation(playback: Playback) -> str:
+    right = len(playback.verdicts) + len(playback.dead_letters)
+    sign = "=" if playback.adds_up else "≠"
+    said = "nothing was lost" if playback.adds_up else "messages were lost or came twice"
+    return (
+        f"<strong>{playback.played:,} in {sign} {len(playback.verdicts):,} verdicts + "
+        f"{len(playback.dead_letters):,} dead letters</strong> ({right:,}): {said}."
+    )
+
+
+def _colophon(playback: Playback) -> str:
+    if not playback.verdicts:
+        return "<p>No verdicts.</p>"
+    one = playback.verdicts[0]
+    facts = [
+        ("Bundle", f"{one.bundle_name}, digest {one.bundle_digest}"),
+        ("Classes", f"{one.taxonomy}; prior: {one.class_prior}"),
+        ("Computed on", f"{one.provider}, {one.precision}"),
+        ("Version", f"astrom3-broker {one.plugin_version}, feature spec {one.feature_spec_version}"),
+        ("Tense", f"{one.tense}: no telescope may be triggered by these verdicts"),
+        ("Rate", f"{playback.played / playback.seconds if playback.seconds else 0:,.1f} messages/s, paced"),
+    ]
+    if playback.night is not None:
+        facts.append(("Seed", str(playback.night.seed)))
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+    return f"<dl>{rows}</dl>"

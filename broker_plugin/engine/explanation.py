@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The one line of a verdict that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from broker_plugin.codec.verdict import Analogue
+
+__all__ = ["explain", "one_in"]
+
+NOTABLE_P_VALUE = 0.05
+"""Below this a source of strangeness is named: one ordinary alert in twenty gets that far."""
+
+
+def one_in(p_value: float, n: int) -> str:
+    """Say a p-value as a frequency, no finer than its calibration of `n` objects allows.
+
+    Examples
+    --------
+    >>> one_in(0.01, 2000), one_in(1 / 401, 400)
+    ('1 in 100', '< 1 in 400')
+    """
+    if p_value * (n + 1) <= 1.0 + 1e-9:
+        return f"< 1 in {n:,}"
+    return f"1 in {1 / p_value:,.0f}"
+
+
+def explain(
+    *,
+    n_epochs_by_band: Mapping[str, int],
+    span_day: float,
+    modalities: Sequence[str],
+    p_values: Mapping[str, float],
+    calibration_n: int,
+    period_day: float | None,
+    analogues: Sequence[Analogue],
+    class_applies: bool,
+    source_context: str,
+) -> str:
+    """Return what the verdict rests on, what is strange, and what the object resembles.
+
+    Parameters
+    ----------
+    p_values
+        Conformal p-values by source: `fused` and each modality that was present.
+    """
+    parts = [_basis(n_epochs_by_band, span_day, modalities), _strangeness(p_values, calibration_n)]
+    if period_day is not None:
+        parts.append(f"period {period_day:.5g} d")
+    if class_applies and analogues:
+        nearest = analogues[0]
+        parts.append(f"most like a known {nearest.label} (cosine {nearest.cosine:.2f})")
+    if not class_applies:
+        parts.append(f"the classes do not apply ({source_context.replace('_', ' ')} source)")
+    return "; ".join(parts)
+
+
+def _basis(n_epochs_by_band: Mapping[str, int], span_day: float, modalities: Sequence[str]) -> str:
+    if not n_epochs_by_band:
+        return f"{'+'.join(modalities)} alone"
+    bands = " ".join(f"{band.rpartition('_')[2]}:{count}" for band, count in n_epochs_by_band.items())
+    epochs = "1 epoch" if sum(n_epochs_by_band.values()) == 1 else f"epochs {bands} over {span_day:.3g} d"
+    others = [name for name in modalities if name != "photometry"]
+    return f"{epochs}{' + ' + ' + '.join(others) if others else ''}"
+
+
+def _strangeness(p_values: Mapping[str, float], n: int) -> str:
+    fused = f"{one_in(p_values['fused'], n)} is as strange"
+    strange = [name for name, value in p_values.items() if name != "fused" and value <= NOTABLE_P_VALUE]
+    return (
+        f"{fused}, {' and '.join(strange)} stand{'s' if len(strange) == 1 else ''} out" if strange else fused
+    )

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Raw scores to verdicts: calibration by stratum, analogues, and the words for a person."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_plugin import __version__
+from broker_plugin.bundle import Bundle, Stratum
+from broker_plugin.calibration import class_set, p_value, softmax
+from broker_plugin.codec.verdict import Analogue, Revision, Tense, Verdict, verdict_id
+from broker_plugin.engine.explanation import explain
+from broker_plugin.engine.providers import ProviderChoice
+from broker_plugin.engine.scores import FUSED, RawScores
+from broker_plugin.errors import BundleError
+from broker_plugin.features.period import Periods
+from broker_plugin.records import AlertBatch, QualityFlag, SourceContext
+from broker_plugin.taxonomy import PASSBANDS
+from broker_plugin.times import utc_iso
+
+__all__ = ["Judge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Calibrated:
+    strata: list[Stratum]
+    probabilities: NDArray[np.float64]  # (B, C)
+    p_values: Mapping[str, NDArray[np.float64]]  # source -> (B,)
+
+
+class Judge:
+    """Turns raw scores into verdicts with the calibration of one bundle."""
+
+    def __init__(self, bundle: Bundle, choice: ProviderChoice, *, embeddings: bool) -> None:
+        self._bundle = bundle
+        self._choice = choice
+        self._embeddings = embeddings
+        self._calibration = bundle.arrays(bundle.manifest.calibration_file)
+        self._require_calibration()
+        reference = bundle.arrays(bundle.manifest.reference_file)
+        self._reference_id, self._reference_label = reference["object_id"], reference["label"]
+
+    def verdicts(
+        self,
+        batch: AlertBatch,
+        periods: Periods,
+        scores: RawScores,
+        *,
+        tense: Tense,
+        received_at: datetime,
+        emitted_at: datetime,
+    ) -> list[Verdict]:
+        """Return one verdict for each alert of a batch, in order."""
+        calibrated = self._calibrate(batch, scores)
+        observed = utc_iso(batch.mjd_tai)
+        common: dict[str, Any] = {
+            "tense": tense,
+            "taxonomy": self._bundle.manifest.taxonomy,
+            "class_prior": self._bundle.manifest.class_prior,
+            "history_origin": "packet",
+            "bundle_name": self._bundle.manifest.name,
+            "bundle_digest": self._bundle.digest,
+            "feature_spec_version": self._bundle.manifest.feature_spec_version,
+            "plugin_version": __version__,
+            "provider": self._choice.provider,
+            "precision": self._choice.precision,
+            "received_at": received_at,
+            "emitted_at": emitted_at,
+        }
+        verdicts = []
+        for row in range(len(batch)):
+            parts = (
+                common
+                | {"observed_utc": observed[row]}
+                | self._identity(batch, row)
+                | self._classification(batch, row, calibrated)
+                | self._strangeness(batch, row, scores, calibrated)
+                | _evidence(batch, row, periods)
+                | self._resemblance(row, scores)
+            )
+            parts["explanation"] = _explanation(batch, row, parts)
+            verdicts.append(Verdict(**parts))
+        return verdicts
+
+    def _require_calibration(self) -> None:
+        manifest = self._bundle.manifest
+        forests = {forest.source for forest in manifest.forests}
+        for stratum in manifest.strata:
+            modalities = stratum.name.partition("/")[0].split("+")
+            for source in forests & {FUSED, *modalities}:
+                if f"{stratum.name}/{source}" not in self._calibration:
+                    raise BundleError(
+                        f"bundle {manifest.name} has no {source} scores for {stratum.name}; export it again"
+                    )
+
+    def _calibrate(self, batch: AlertBatch, scores: RawScores) -> _Calibrated:
+        strata = [
+            self._bundle.stratum_of(modalities, int(n))
+            for modalities, n in zip(scores.modalities, batch.n_epochs, strict=True)
+        ]
+        temperature = np.array([stratum.temperature for stratum in strata])
+        names = np.array([stratum.name for stratum in strata])
+        p_values = {source: np.ones(len(strata)) for source in scores.anomaly}
+        for name in np.unique(names):
+            rows = names == name
+            for source, score in scores.anomaly.items():
+                if f"{name}/{source}" in self._calibration:
+                    p_values[source][rows] = p_value(score[rows], self._calibration[f"{name}/{source}"])
+        return _Calibrated(
+            strata=strata, probabilities=softmax(scores.fusion.logits, temperature), p_values=p_values
+        )
+
+    def _identity(self, batch: AlertBatch, row: int) -> dict[str, Any]:
+        survey, alert_id = batch.survey[row], int(batch.alert_id[row])
+        withdrawn = QualityFlag.WITHDRAWN in batch.flags[row]
+        return {
+            "verdict_id": verdict_id(survey, alert_id, self._bundle.digest),
+            "alert_key": f"{survey}:{alert_id}",
+            "inputs_digest": _inputs_digest(batch, row),
+            "revision": Revision.RETRACTION if withdrawn else Revision.INITIAL,
+            "survey": survey,
+            "alert_id": alert_id,
+            "object_id": batch.object_id[row],
+            "ra_deg": float(batch.ra_deg[row]),
+            "dec_deg": float(batch.dec_deg[row]),
+            "mjd_tai": float(batch.mjd_tai[row]),
+            "source_context": str(batch.source_context[row]),
+            "quality_flags": tuple(str(flag) for flag in batch.flags[row]),
+        }
+
+    def _classification(self, batch: AlertBatch, row: int, calibrated: _Calibrated) -> dict[str, Any]:
+        classes = self._bundle.manifest.classes
+        probabilities = calibrated.probabilities[row]
+        top = int(probabilities.argmax())
+        applies = batch.source_context[row] is SourceContext.STELLAR
+        members = class_set(probabilities, calibrated.strata[row].class_threshold)
+        return {
+            "class_probabilities": dict(zip(classes, probabilities.tolist(), strict=True)),
+            "class_applies": applies,
+            "top_class": classes[top] if applies else None,
+            "top_class_probability": float(probabilities[top]) if applies else None,
+            "class_set": tuple(classes[member] for member in members),
+        }
+
+    def _strangeness(
+        self, batch: AlertBatch, row: int, scores: RawScores, calibrated: _Calibrated
+    ) -> dict[str, Any]:
+        sources = (FUSED, *scores.modalities[row])
+        p_values = {source: float(calibrated.p_values[source][row]) for source in sources}
+        nightly = self._bundle.manifest.nightly_alerts.get(batch.survey[row])
+        return {
+            "anomaly_score": float(scores.anomaly[FUSED][row]),
+            "anomaly_p_value": p_values[FUSED],
+            "anomaly_scores": {source: float(scores.anomaly[source][row]) for source in sources},
+            "anomaly_p_values": p_values,
+            "expected_per_night": None if nightly is None else p_values[FUSED] * nightly,
+            "calibration_n": calibrated.strata[row].n,
+            "calibration_stratum": calibrated.strata[row].name,
+            "modalities": scores.modalities[row],
+        }
+
+    def _resemblance(self, row: int, scores: RawScores) -> dict[str, Any]:
+        fusion = scores.fusion
+        near = zip(fusion.neighbour[row], fusion.similarity[row], strict=True)
+        return {
+            "analogues": tuple(
+                Analogue(
+                    object_id=str(self._reference_id[position]),
+                    label=str(self._reference_label[position]),
+                    cosine=float(cosine),
+                )
+                for position, cosine in near
+            ),
+            "embedding": tuple(fusion.fused[row].tolist()) if self._embeddings else None,
+        }
+
+
+def _evidence(batch: AlertBatch, row: int, periods: Periods) -> dict[str, Any]:
+    epochs = _epochs(batch, row)
+    codes, counts = np.unique(batch.epochs.band[epochs], return_counts=True)
+    searched = bool(periods.searched[row])
+    return {
+        "n_epochs": epochs.stop - epochs.start,
+        "n_epochs_by_band": {PASSBANDS[code][0]: int(n) for code, n in zip(codes, counts, strict=True)},
+        "period_day": float(periods.period_day[row]) if searched else None,
+        "period_false_alarm_probability": float(periods.false_alarm_probability[row]) if searched else None,
+        "period_aliases_day": tuple(float(alias) for alias in periods.aliases_day[row] if alias > 0),
+        "period_epochs": int(periods.n_epochs[row]) if searched else 0,
+    }
+
+
+def _explanation(batch: AlertBatch, row: int, parts: Mapping[str, Any]) -> str:
+    mjd = batch.epochs.mjd_tai[_epochs(batch, row)]
+    return explain(
+        n_epochs_by_band=parts["n_epochs_by_band"],
+        span_day=float(np.ptp(mjd)) if len(mjd) else 0.0,
+        modalities=parts["modalities"],
+        p_values=parts["anomaly_p_values"],
+        calibration_n=parts["calibration_n"],
+        period_day=parts["period_day"],
+        analogues=parts["analogues"],
+        class_applies=parts["class_applies"],
+        source_context=parts["source_context"],
+    )
+
+
+def _epochs(batch: AlertBatch, row: int) -> slice:
+    return slice(int(batch.offsets[row]), int(batch.offsets[row + 1]))
+
+
+def _inputs_digest(batch: AlertBatch, row: int) -> str:
+    """Hash all that a verdict reads of an alert: 128 bits, more than enough to tell alerts apart."""
+    digest = hashlib.sha256()
+    identity = (batch.survey[row], batch.object_id[row], batch.source_context[row], *batch.flags[row])
+    digest.update("\x1f".join(identity).encode())
+    for name in ("alert_id", "ra_deg", "dec_deg", "mjd_tai", "metadata", "metadata_valid"):
+        digest.update(getattr(batch, name)[row].tobytes())
+    for column in fields(batch.epochs):
+        digest.update(getattr(batch.epochs, column.name)[_epochs(batch, row)].tobytes())
+    spectrum = batch.spectra[row]
+    if spectrum is not None:
+        for values in (spectrum.wave_aa, spectrum.flux, spectrum.inverse_variance):
+            digest.update(values.tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which device the graphs run on. There is no silent fallback.
+
+ONNX Runtime lists CUDA as available wherever its CUDA wheel is installed, and a session that cannot have it
+comes up on the CPU with a line on standard error. Here `cuda` means CUDA or an error that names the cause,
+and only `auto` may choose, and says what it took and why. What counts is a session that was opened and ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from broker_plugin.engine.cuda import CudaFault, Driver, find_cuda_fault, find_driver
+from broker_plugin.engine.runtime import CPU_PROVIDER, CUDA_PROVIDER, load_runtime, named_wheels
+from broker_plugin.errors import ProviderError
+
+__all__ = ["CUDA_OPTIONS", "Device", "ProviderChoice", "choose", "cpu_choice"]
+
+CUDA_OPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "use_tf32": "0",
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+)
+"""Without the first, Ampere and later GPUs round the factors of a matrix product to 10 bits and call it fp32;
+without the second, kernels are timed at every new shape and the fastest of that moment wins, so that two runs
+differ; without the third, the memory pool grows by doubling."""
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderChoice:
+    """The provider that was taken.
+
+    Parameters
+    ----------
+    provider, options
+        ONNX Runtime's name for it, and its settings.
+    device
+        `cpu` or `cuda`, never `auto`.
+    precision
+        Of the arithmetic. The graphs are fp32, and nothing is computed in less.
+    reason
+        One line on why this provider, for a log.
+    warnings
+        What an operator should look at, such as a GPU that is there and cannot be used.
+    """
+
+    provider: str
+    device: Device
+    reason: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    precision: str = "fp32"
+    warnings: tuple[str, ...] = ()
+
+
+def choose(device: Device | str = Device.AUTO) -> ProviderChoice:
+    """Return the provider for a device, after a probe has run on it.
+
+    Raises
+    ------
+    ProviderError
+        If the device cannot be had; the message says what is missing and what to install. Also, for every
+        device, if ONNX Runtime is missing or installed twice.
+
+    Examples
+    --------
+    >>> choose("cpu").provider
+    'CPUExecutionProvider'
+    """
+    if device not in set(Device):
+        raise ProviderError(f"there is no device {device!r}; set it to {', '.join(Device)}")
+    wanted = Device(device)
+    load_runtime()
+    if wanted is Device.CPU:
+        return cpu_choice()
+    fault = find_cuda_fault(CUDA_OPTIONS)
+    if fault is None:
+        return _cuda_choice(wanted)
+    if wanted is Device.CUDA:
+        raise ProviderError(
+            f"device cuda cannot be had: {fault.what}; {fault.remedy}, or set the device to cpu"
+        )
+    return _cpu_instead(fault)
+
+
+def cpu_choice() -> ProviderChoice:
+    """Return the CPU provider: also that of forests on any device, since trees have no CUDA kernel."""
+    load_runtime()
+    return ProviderChoice(
+        provider=CPU_PROVIDER, device=Device.CPU, reason=f"cpu was asked for; {named_wheels()}"
+    )
+
+
+def _cuda_choice(wanted: Device) -> ProviderChoice:
+    took = "auto took cuda" if wanted is Device.AUTO else "cuda was asked for"
+    driver = find_driver()
+    gpu = driver.gpus[0] if isinstance(driver, Driver) else "the GPU"
+    return ProviderChoice(
+        provider=CUDA_PROVIDER,
+        options=CUDA_OPTIONS,
+        device=Device.CUDA,
+        reason=f"{took}: a probe ran on {gpu}; {named_wheels()}",
+    )
+
+
+def _cpu_instead(fault: CudaFault) -> ProviderChoice:
+    warnings = (f"a GPU lies idle: {fault.what}; {fault.remedy}",) if fault.gpu_idle else ()
+    return ProviderChoice(
+        provider=CPU_PROVIDER,
+        device=Device.CPU,
+        reason=f"auto took cpu: {fault.what}",
+        warnings=warnings,
+    )

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Alerts in, verdicts out: the heart that every stream, broker and archive is an adapter around."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from broker_plugin.bundle import Bundle, open_bundle
+from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.engine.judgement import Judge
+from broker_plugin.engine.providers import Device, ProviderChoice, choose
+from broker_plugin.engine.scores import Graphs
+from broker_plugin.features.period import find_periods
+from broker_plugin.records import Alert, AlertBatch
+
+__all__ = ["Scorer"]
+
+
+class Scorer:
+    """Scores alerts with one bundle on one device. Make it with `Scorer.open`.
+
+    Parameters
+    ----------
+    bundle
+        An opened bundle.
+    choice
+        The execution provider; also an attribute, `provider`, whose `reason` says why it was taken.
+    threads
+        Threads within one graph.
+    embeddings
+        Put the fused embedding into every verdict.
+
+    Examples
+    --------
+    >>> scorer = Scorer.open("default", device="cpu")
+    >>> scorer.score([])
+    []
+    """
+
+    def __init__(
+        self, bundle: Bundle, choice: ProviderChoice, *, threads: int = 1, embeddings: bool = False
+    ) -> None:
+        self.bundle = bundle
+        self.provider = choice
+        self._graphs = Graphs(bundle, choice, threads=threads)
+        self._judge = Judge(bundle, choice, embeddings=embeddings)
+
+    @classmethod
+    def open(
+        cls,
+        bundle: str | Path = "default",
+        *,
+        device: Device | str = "auto",
+        threads: int = 1,
+        embeddings: bool = False,
+    ) -> Scorer:
+        """Open a bundle on a device.
+
+        Parameters
+        ----------
+        bundle
+            Name of an installed bundle, or a directory.
+        device
+            `auto`, `cpu` or `cuda`. Only `auto` may choose, and `scorer.provider.reason` says what it took.
+        threads, embeddings
+            As for the class.
+
+        Raises
+        ------
+        BundleError, ProviderError
+            If the bundle or the device cannot be had; the message says what to do.
+        """
+        return cls(open_bundle(bundle), choose(Device(device)), threads=threads, embeddings=embeddings)
+
+    def warm_up(self) -> None:
+        """Run every graph at every shape once."""
+        self._graphs.warm_up()
+
+    def score(
+        self,
+        alerts: AlertBatch | Iterable[Alert],
+        *,
+        tense: Tense = Tense.CURRENT,
+        received_at: datetime | None = None,
+    ) -> list[Verdict]:
+        """Return one verdict for each alert, in order.
+
+        A verdict depends on its alert, the bundle and the device alone: not on the order, the size or the
+        other members of the batch. Only the times `received_at` and `emitted_at` differ between two calls.
+        """
+        batch = alerts if isinstance(alerts, AlertBatch) else AlertBatch.from_alerts(alerts)
+        if not len(batch):
+            return []
+        periods = find_periods(batch)
+        scores = self._graphs.run(batch, periods)
+        now = datetime.now(UTC)
+        return self._judge.verdicts(
+            batch, periods, scores, tense=tense, received_at=received_at or now, emitted_at=now
+        )

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the graphs of a bundle say of a batch, before it is calibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_plugin.bundle import Bundle
+from broker_plugin.engine.encoders import Encoder, Forest, Fusion, Head
+from broker_plugin.engine.providers import ProviderChoice
+from broker_plugin.errors import BundleError
+from broker_plugin.features.period import Periods
+from broker_plugin.records import AlertBatch
+
+__all__ = ["FUSED", "Graphs", "RawScores"]
+
+FUSED = "fused"
+"""Name of the fused embedding among the sources of anomaly scores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawScores:
+    """Uncalibrated scores of a batch.
+
+    Parameters
+    ----------
+    modalities
+        The modalities that each alert has, in the order of the manifest.
+    fusion
+        Fused embedding, logits and neighbours.
+    anomaly
+        Anomaly scores (B,) by source: `fused` and each modality; meaningless where the modality is missing.
+    """
+
+    modalities: tuple[tuple[str, ...], ...]
+    fusion: Fusion
+    anomaly: Mapping[str, NDArray[np.float64]]
+
+
+class Graphs:
+    """The encoders, the head and the forests of one bundle on one device."""
+
+    def __init__(self, bundle: Bundle, choice: ProviderChoice, *, threads: int) -> None:
+        manifest = bundle.manifest
+        self._name = manifest.name
+        self._encoders = [Encoder(bundle, model, choice, threads=threads) for model in manifest.modalities]
+        self._head = Head(bundle, manifest.head, choice, threads=threads)
+        self._forests = {model.source: Forest(bundle, model, threads=threads) for model in manifest.forests}
+        if FUSED not in self._forests:
+            raise BundleError(f"bundle {self._name} has no forest over the fused embedding; export it again")
+
+    def warm_up(self) -> None:
+        """Run every graph at every shape once."""
+        for encoder in self._encoders:
+            encoder.warm_up()
+        self._head.warm_up()
+        for forest in self._forests.values():
+            forest.warm_up()
+
+    def run(self, batch: AlertBatch, periods: Periods) -> RawScores:
+        """Return the scores of a batch.
+
+        Raises
+        ------
+        BundleError
+            If a graph gives a number that is not finite.
+        """
+        names = [encoder.model.name for encoder in self._encoders]
+        tokens = [encoder.modality.tokens(batch, periods) for encoder in self._encoders]
+        embeddings = [encoder.encode(part) for encoder, part in zip(self._encoders, tokens, strict=True)]
+        present = np.stack([part.lengths > 0 for part in tokens], axis=1)
+        fusion = self._head.fuse(np.stack(embeddings, axis=1), present)
+        by_source = dict(zip(names, embeddings, strict=True)) | {FUSED: fusion.fused}
+        anomaly = {source: forest.score(by_source[source]) for source, forest in self._forests.items()}
+        self._require_finite(fusion.fused, fusion.logits, fusion.similarity, *anomaly.values())
+        return RawScores(
+            modalities=tuple(
+                tuple(name for name, there in zip(names, row, strict=True) if there) for row in present
+            ),
+            fusion=fusion,
+            anomaly=anomaly,
+        )
+
+    def _require_finite(self, *arrays: NDArray[np.floating]) -> None:
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise BundleError(f"bundle {self._name} gave a number that is not finite; roll back to another")

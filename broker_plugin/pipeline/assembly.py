@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Puts an alert filter together from plain settings, in this process or in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.registry import SchemaRegistry
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.codec.verdict import Tense
+from broker_plugin.engine.scorer import Scorer
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.filter import AlertFilter
+from broker_plugin.records import Access
+from broker_plugin.surveys.registry import SURVEYS, adapters
+
+__all__ = ["FilterRecipe", "parse_access"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterRecipe:
+    """All that a filter is made of, in values that can be handed to another process.
+
+    Parameters
+    ----------
+    access
+        What the readers of the verdicts may see.
+    input_registry, schemas
+        Where the schemas of framed alerts come from.
+    """
+
+    bundle: str = "default"
+    device: str = "auto"
+    tense: Tense = Tense.CURRENT
+    surveys: tuple[str, ...] = SURVEYS
+    access: frozenset[Access] = frozenset({Access.PUBLIC})
+    input_registry: str = ""
+    schemas: tuple[Path, ...] = ()
+
+    def scorer(self) -> Scorer:
+        """Return the opened scorer."""
+        return Scorer.open(self.bundle, device=self.device)
+
+    def filter(self, scorer: Scorer) -> AlertFilter:
+        """Return the filter around a scorer."""
+        registry = SchemaRegistry(self.input_registry) if self.input_registry else None
+        decoder = Decoder(
+            schemas=SchemaStore(registry, self.schemas), adapters=adapters(self.surveys), access=self.access
+        )
+        return AlertFilter(decoder, scorer, tense=self.tense)
+
+
+def parse_access(names: Iterable[str]) -> frozenset[Access]:
+    """Return the access classes of their names.
+
+    Raises
+    ------
+    ConfigurationError
+        If a name is not one of them.
+
+    Examples
+    --------
+    >>> parse_access(["public"])
+    frozenset({<Access.PUBLIC: 1>})
+    """
+    try:
+        return frozenset(Access[name.strip().upper()] for name in names)
+    except KeyError as error:
+        known = ", ".join(access.name.lower() for access in Access)
+        raise ConfigurationError(f"no access class {error.args[0].lower()!r}; choose from {known}") from error

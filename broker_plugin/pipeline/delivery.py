@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""At-least-once delivery: offsets are committed when everything that they cover is acknowledged.
+
+A process that dies in between sends the same verdicts again after its restart, under the same `verdict_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, TypeVar, runtime_checkable
+
+from broker_plugin.pipeline.dead_letters import truncate
+from broker_plugin.pipeline.outbox import Parcel
+from broker_plugin.streams.base import Message, Sink, Source
+from broker_plugin.streams.limits import Oversize
+
+__all__ = ["AtLeastOnce", "Attempt", "Delivery", "GroupSource", "owned_messages"]
+
+Result = TypeVar("Result")
+
+
+class Attempt(Protocol):
+    """Takes one step of a stage, again after a pause as long as it fails for a passing reason."""
+
+    def __call__(self, stage: str, step: Callable[[], Result]) -> Result:
+        """Return what the step returned."""
+        ...
+
+
+class Delivery(Protocol):
+    """Sends parcels and marks their messages as done."""
+
+    def deliver(self, parcels: Sequence[Parcel], attempt: Attempt) -> Sequence[Parcel]:
+        """Return the parcels that were delivered: all but those that are no longer ours."""
+        ...
+
+
+@runtime_checkable
+class GroupSource(Source, Protocol):
+    """A source that shares its stream with other processes, as a member of a group."""
+
+    def owned(self, messages: Sequence[Message]) -> list[Message]:
+        """Return those messages that were not given to another member since they were polled."""
+        ...
+
+    def keep_alive(self) -> None:
+        """Stay in the group without taking messages."""
+        ...
+
+    def joined(self) -> bool:
+        """Tell whether the group has given us our share."""
+        ...
+
+    def lag(self) -> int:
+        """Return how many messages lie ahead."""
+        ...
+
+
+class AtLeastOnce:
+    """Sends, waits for the acknowledgements, then commits.
+
+    Parameters
+    ----------
+    source, sink
+        The two ends of the pipeline.
+    """
+
+    def __init__(self, source: Source, sink: Sink) -> None:
+        self._source = source
+        self._sink = sink
+
+    def deliver(self, parcels: Sequence[Parcel], attempt: Attempt) -> Sequence[Parcel]:
+        """Return the parcels that were delivered."""
+        sent = attempt("produce", partial(self._send, parcels))
+        attempt("commit", partial(self._source.commit, [parcel.message for parcel in sent]))
+        return sent
+
+    def _send(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+        ours = owned_parcels(self._source, parcels)
+        contents = [message for parcel in ours for message in parcel.contents]
+        try:
+            self._sink.send(contents)
+        except Oversize as refused:
+            self._sink.send([truncate(message) for message in refused.messages])
+        return ours
+
+
+def owned_messages(source: Source, messages: Sequence[Message]) -> list[Message]:
+    """Return the messages that are still ours: all of them, where nobody else reads the stream."""
+    return source.owned(messages) if isinstance(source, GroupSource) else list(messages)
+
+
+def owned_parcels(source: Source, parcels: Sequence[Parcel]) -> list[Parcel]:
+    """Return the parcels whose messages are still ours."""
+    ours = {id(message) for message in owned_messages(source, [parcel.message for parcel in parcels])}
+    return [parcel for parcel in parcels if id(parcel.message) in ours]

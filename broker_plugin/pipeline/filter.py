@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Messages to judgements: of each message its verdicts, or why it cannot have any.
+
+Pure but for time: no stream, no retry. One bad message costs itself only, whether it fails to decode or
+spoils the scoring of the batch that it is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.errors import RejectedAlert, RejectReason
+from broker_plugin.pipeline.stages import StageTimes
+from broker_plugin.records import Access, Alert, AlertBatch, Provenance
+from broker_plugin.streams.base import Message
+from broker_plugin.surveys.base import Packet
+
+__all__ = ["AlertDecoder", "AlertFilter", "AlertScorer", "Judgement"]
+
+DATA_ERRORS = (RejectedAlert, ArithmeticError, LookupError, ValueError)
+"""What an impossible number in an alert makes numpy raise. Anything else is no alert's fault."""
+
+
+class AlertDecoder(Protocol):
+    """Turns messages into alerts: `broker_plugin.codec.decoder.Decoder`."""
+
+    def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
+        """Return the alerts of one message."""
+        ...
+
+    def adapt(self, packet: Packet, provenance: Provenance) -> Alert:
+        """Return the alert of a packet that is decoded already."""
+        ...
+
+
+class AlertScorer(Protocol):
+    """Turns alerts into verdicts: `broker_plugin.engine.scorer.Scorer`."""
+
+    def score(
+        self, alerts: AlertBatch, *, tense: Tense = ..., received_at: datetime | None = ...
+    ) -> list[Verdict]:
+        """Return one verdict for each alert, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """One message and what became of it: its verdicts, or a rejection and no verdict."""
+
+    message: Message
+    verdicts: tuple[Verdict, ...] = ()
+    rejection: RejectedAlert | None = None
+
+
+class AlertFilter:
+    """Decodes messages, scores all their alerts in one batch and hands back a judgement for each message.
+
+    Parameters
+    ----------
+    decoder, scorer
+        The two halves of the work.
+    tense
+        What the verdicts say of their time.
+    """
+
+    def __init__(self, decoder: AlertDecoder, scorer: AlertScorer, *, tense: Tense = Tense.CURRENT) -> None:
+        self._decoder = decoder
+        self._scorer = scorer
+        self._tense = tense
+
+    def judge(
+        self,
+        messages: Sequence[Message],
+        *,
+        received_at: datetime | None = None,
+        times: StageTimes | None = None,
+    ) -> list[Judgement]:
+        """Return one judgement for each message, in order.
+
+        Parameters
+        ----------
+        messages
+            What came in.
+        received_at
+            When; now by default.
+        times
+            Where to note the time that decoding and scoring took.
+
+        Raises
+        ------
+        TransientError
+            If something outside is needed and away; nothing has been judged.
+        """
+        received_at = received_at or datetime.now(UTC)
+        times = StageTimes() if times is None else times
+        with times.of("decode"):
+            decoded = [self._decode(message) for message in messages]
+        with times.of("score"):
+            alerts = [alert for found in decoded if isinstance(found, list) for alert in found]
+            outcomes = iter(self._score(alerts, received_at))
+        judgements = []
+        for message, found in zip(messages, decoded, strict=True):
+            if isinstance(found, RejectedAlert):
+                judgements.append(Judgement(message=message, rejection=found))
+            else:
+                judgements.append(_judgement(message, [next(outcomes) for _ in found]))
+        return judgements
+
+    def _decode(self, message: Message) -> list[Alert] | RejectedAlert:
+        if message.defect is not None:
+            return message.defect
+        provenance = Provenance(
+            topic=message.topic, partition=message.partition, offset=message.offset, schema=message.schema
+        )
+        try:
+            if message.packet is not None:
+                return [self._decoder.adapt(message.packet, provenance)]
+            alerts = self._decoder.decode(message.value, provenance)
+        except RejectedAlert as rejection:
+            return rejection
+        return alerts or RejectedAlert(RejectReason.EMPTY, "the message holds no alert", access=frozenset())
+
+    def _score(self, alerts: list[Alert], received_at: datetime) -> list[Verdict | RejectedAlert]:
+        outcomes = self._bisect(alerts, received_at)
+        causes = [outcome.__cause__ for outcome in outcomes if isinstance(outcome, RejectedAlert)]
+        if len(causes) == len(outcomes) > 1 and causes[0] is not None:
+            # Where nothing can be scored the fault is ours, and dead-lettering the stream would hide it.
+            raise causes[0]
+        return outcomes
+
+    def _bisect(self, alerts: list[Alert], received_at: datetime) -> list[Verdict | RejectedAlert]:
+        if not alerts:
+            return []
+        try:
+            batch = AlertBatch.from_alerts(alerts)
+            return [*self._scorer.score(batch, tense=self._tense, received_at=received_at)]
+        except DATA_ERRORS as error:
+            if len(alerts) == 1:
+                return [_rejected(error)]
+        middle = len(alerts) // 2
+        return self._bisect(alerts[:middle], received_at) + self._bisect(alerts[middle:], received_at)
+
+
+def _judgement(message: Message, outcomes: Sequence[Verdict | RejectedAlert]) -> Judgement:
+    for outcome in outcomes:
+        if isinstance(outcome, RejectedAlert):
+            return Judgement(message=message, rejection=outcome)
+    return Judgement(
+        message=message, verdicts=tuple(outcome for outcome in outcomes if isinstance(outcome, Verdict))
+    )
+
+
+def _rejected(error: Exception) -> RejectedAlert:
+    if isinstance(error, RejectedAlert):
+        return error
+    # The packet's own rights are forgotten by now, and the error's text may quote a value.
+    rejection = RejectedAlert(
+        RejectReason.INVALID_VALUE, f"scoring raised {type(error).__name__}", access=frozenset(Access)
+    )
+    rejection.__cause__ = error
+    return rejection

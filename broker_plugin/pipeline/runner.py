@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The loop of the service: poll, judge, send, wait for the acknowledgements, commit.
+
+What fails for a passing reason is tried again with the same batch, for as long as it takes; meanwhile nothing
+is committed and the source is kept alive. What fails for any other reason leaves the loop with the offsets of
+its batch uncommitted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import structlog
+
+from broker_plugin.errors import TransientError
+from broker_plugin.pipeline.backoff import Backoff
+from broker_plugin.pipeline.batcher import Batcher
+from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery, GroupSource, Result, owned_messages
+from broker_plugin.pipeline.filter import AlertFilter, Judgement
+from broker_plugin.pipeline.monitor import BatchOutcome, Monitor, QuietMonitor
+from broker_plugin.pipeline.outbox import Outbox
+from broker_plugin.pipeline.stages import StageTimes
+from broker_plugin.streams.base import Message, Sink, Source
+
+__all__ = ["Runner"]
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 0.25
+"""Longest wait in one poll; bounds how late SIGTERM is noticed and how far apart signs of life are."""
+
+LAG_EVERY_S = 2.0
+"""Time between two looks at the lag: more often than it is scraped, too seldom to cost anything."""
+
+
+class Runner:
+    """Runs until it is stopped, or its source ends.
+
+    Parameters
+    ----------
+    source, sink
+        The two ends; `run` closes them.
+    alert_filter, outbox
+        What happens in between.
+    delivery
+        How messages are sent and marked as done; `AtLeastOnce` by default.
+    batcher
+        How batches are made.
+    stop
+        Set it to end the loop: the open batch is finished first.
+    stop_deadline_s
+        Time for that. A batch that cannot be delivered within it stays uncommitted.
+    backoff
+        Pauses between attempts.
+    monitor
+        Is told what happens.
+    on_batch
+        Is called with each batch that was delivered.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        alert_filter: AlertFilter,
+        outbox: Outbox,
+        *,
+        delivery: Delivery | None = None,
+        batcher: Batcher | None = None,
+        stop: threading.Event | None = None,
+        stop_deadline_s: float = 20.0,
+        backoff: Backoff | None = None,
+        monitor: Monitor | None = None,
+        on_batch: Callable[[BatchOutcome], None] | None = None,
+    ) -> None:
+        self._source = source
+        self._group = source if isinstance(source, GroupSource) else None
+        self._sink = sink
+        self._filter = alert_filter
+        self._outbox = outbox
+        self._delivery = AtLeastOnce(source, sink) if delivery is None else delivery
+        self._batcher = Batcher() if batcher is None else batcher
+        self._stop = threading.Event() if stop is None else stop
+        self._stop_deadline_s = stop_deadline_s
+        self._stop_by: float | None = None
+        self._backoff = Backoff() if backoff is None else backoff
+        self._monitor = QuietMonitor() if monitor is None else monitor
+        self._on_batch = on_batch
+        self._poll_pauses = self._backoff.pauses()
+        self._received_at = datetime.now(UTC)
+        self._lag_due = 0.0
+
+    def run(self) -> None:
+        """Run until the stop event or the source's end, and close both ends.
+
+        Raises
+        ------
+        TransientError
+            If the last batch could not be delivered before the stop deadline.
+        """
+        try:
+            while not self._stop.is_set() and not (self._source.exhausted and not len(self._batcher)):
+                self._gather()
+                if self._batcher.is_due(time.monotonic()) or self._source.exhausted:
+                    self._handle(self._batcher.take())
+            self._handle(self._batcher.take())
+            log.info("stopped")
+        finally:
+            self._source.close()
+            self._sink.close()
+
+    def _gather(self) -> None:
+        self._look_around()
+        timeout_s = min(POLL_S, self._batcher.wait_s(time.monotonic()))
+        try:
+            messages = self._source.poll(self._batcher.room, timeout_s)
+        except TransientError as error:
+            self._note("poll", error)
+            self._pause(next(self._poll_pauses))
+            return
+        self._poll_pauses = self._backoff.pauses()
+        if messages and not len(self._batcher):
+            self._received_at = datetime.now(UTC)
+        self._batcher.add(messages, now=time.monotonic())
+
+    def _handle(self, batch: Sequence[Message]) -> None:
+        messages = owned_messages(self._source, batch)
+        if not messages:
+            return
+        received_at, times = self._received_at, StageTimes()
+        judgements = self._attempt(
+            "judge", lambda: self._filter.judge(messages, received_at=received_at, times=times)
+        )
+        with times.of("encode"):
+            parcels = self._outbox.pack(judgements)
+
+        def attempt(stage: str, step: Callable[[], Result]) -> Result:
+            with times.of(stage):
+                return self._attempt(stage, step)
+
+        delivered = {id(parcel.message) for parcel in self._delivery.deliver(parcels, attempt)}
+        outcome = BatchOutcome(
+            judgements=tuple(j for j in judgements if id(j.message) in delivered),
+            received_at=received_at,
+            delivered_at=datetime.now(UTC),
+            times=times,
+        )
+        self._tell(outcome)
+
+    def _attempt(self, stage: str, step: Callable[[], Result]) -> Result:
+        for pause_s in self._backoff.pauses():
+            try:
+                return step()
+            except TransientError as error:
+                self._note(stage, error)
+                if self._too_late():
+                    raise TransientError(f"stopped with a batch uncommitted: {error}") from error
+            self._pause(pause_s)
+        raise AssertionError("the pauses never end")
+
+    def _pause(self, pause_s: float) -> None:
+        end = time.monotonic() + pause_s
+        while (left := end - time.monotonic()) > 0 and not self._too_late():
+            self._look_around()
+            if self._group is not None:
+                self._group.keep_alive()
+            if self._stop.is_set():
+                time.sleep(min(left, POLL_S))
+            else:
+                self._stop.wait(min(left, POLL_S))
+
+    def _look_around(self) -> None:
+        self._monitor.beat()
+        now = time.monotonic()
+        if self._group is not None and now >= self._lag_due:
+            self._lag_due = now + LAG_EVERY_S
+            self._monitor.joined(self._group.joined())
+            self._monitor.lagging(self._group.lag())
+
+    def _too_late(self) -> bool:
+        if not self._stop.is_set():
+            return False
+        if self._stop_by is None:
+            self._stop_by = time.monotonic() + self._stop_deadline_s
+        return time.monotonic() >= self._stop_by
+
+    def _note(self, stage: str, error: TransientError) -> None:
+        log.warning("stage_failed", stage=stage, why=str(error))
+        self._monitor.retried(stage)
+
+    def _tell(self, outcome: BatchOutcome) -> None:
+        _log_rejections(outcome.judgements)
+        log.info(
+            "batch_delivered",
+            messages=len(outcome.judgements),
+            verdicts=len(outcome.verdicts),
+            dead_letters=dict(outcome.rejections),
+            seconds={stage: round(seconds, 4) for stage, seconds in outcome.times.items()},
+        )
+        self._monitor.delivered(outcome)
+        if self._on_batch is not None:
+            self._on_batch(outcome)
+
+
+def _log_rejections(judgements: Sequence[Judgement]) -> None:
+    for judgement in judgements:
+        if judgement.rejection is not None:
+            # Not the detail: whether it may be shown depends on the reader.
+            log.debug(
+                "alert_rejected",
+                reason=str(judgement.rejection.reason),
+                topic=judgement.message.topic,
+                partition=judgement.message.partition,
+                offset=judgement.message.offset,
+            )

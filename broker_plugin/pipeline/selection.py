@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which verdicts a reader wants, and the strangest of a night."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+
+from broker_plugin.codec.verdict import Verdict
+from broker_plugin.taxonomy import CLASSES, canonical_class
+
+__all__ = ["Ranking", "Selection", "last_noon"]
+
+NOON = time(12)
+"""Nights are counted from local noon, as observers do: no night is cut in two."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Conditions on a verdict, all of which must hold.
+
+    Parameters
+    ----------
+    classes
+        Classes by their name, a catalogue's spelling, or a kind of classes (`pulsating`); none for any.
+    min_probability
+        Least probability of one of those classes, or of the top class where none is named. Without it the top
+        class must be one of them.
+    max_p_value
+        Largest anomaly p-value.
+    """
+
+    classes: tuple[str, ...] = ()
+    min_probability: float | None = None
+    max_p_value: float | None = None
+
+    def accepts(self, verdict: Verdict) -> bool:
+        """Tell whether a verdict is wanted."""
+        if self.max_p_value is not None and verdict.anomaly_p_value > self.max_p_value:
+            return False
+        if not self.classes and self.min_probability is None:
+            return True
+        if not verdict.class_applies:
+            return False
+        wanted = _members(self.classes, verdict.class_probabilities)
+        if self.min_probability is None:
+            return verdict.top_class in wanted
+        if not self.classes:
+            return (verdict.top_class_probability or 0.0) >= self.min_probability
+        return any(verdict.class_probabilities[name] >= self.min_probability for name in wanted)
+
+    def unknown(self, verdict: Verdict) -> list[str]:
+        """Return the named classes that a verdict's taxonomy does not have."""
+        return [name for name in self.classes if not _members((name,), verdict.class_probabilities)]
+
+
+class Ranking:
+    """The strangest verdicts since local noon: smallest p-values, ties by score.
+
+    Parameters
+    ----------
+    size
+        How many are kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._since: datetime | None = None
+        self._verdicts: list[Verdict] = []
+
+    def add(self, verdict: Verdict, now: datetime) -> bool:
+        """Take a verdict in; return whether the ranking changed.
+
+        Parameters
+        ----------
+        verdict
+            One that was emitted before the last local noon, or is in the ranking already, changes nothing.
+        now
+            Local time, with its time zone. When a noon has passed, the ranking begins anew.
+        """
+        since = last_noon(now)
+        before = self._verdicts
+        if since != self._since:
+            self._since, self._verdicts = since, []
+        if verdict.emitted_at >= since and all(v.verdict_id != verdict.verdict_id for v in self._verdicts):
+            ranked = sorted([*self._verdicts, verdict], key=_strangeness)
+            self._verdicts = ranked[: self._size]
+        return [v.verdict_id for v in before] != [v.verdict_id for v in self._verdicts]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The strangest first."""
+        return tuple(self._verdicts)
+
+
+def last_noon(now: datetime) -> datetime:
+    """Return the last local noon.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> last_noon(datetime(2026, 1, 2, 3, tzinfo=UTC)).isoformat()
+    '2026-01-01T12:00:00+00:00'
+    """
+    day = now.date() if now.timetz().replace(tzinfo=None) >= NOON else now.date() - timedelta(days=1)
+    return datetime.combine(day, NOON, tzinfo=now.tzinfo)
+
+
+def _strangeness(verdict: Verdict) -> tuple[float, float]:
+    return verdict.anomaly_p_value, -verdict.anomaly_score
+
+
+def _members(wanted: Iterable[str], classes: Iterable[str]) -> set[str]:
+    names = {name.casefold() for name in wanted} | {
+        (canonical_class(name) or "").casefold() for name in wanted
+    }
+    kinds = {entry.name: entry.parent.casefold() for entry in CLASSES}
+    return {name for name in classes if name.casefold() in names or kinds.get(name) in names}

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Messages of the output topic back to verdicts, however framed and of whichever minor version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from broker_plugin.codec.packets import decode_message
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.codec.verdict import Verdict, from_record, schema_text
+from broker_plugin.errors import RejectedAlert, RejectReason
+
+__all__ = ["VerdictReader"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class VerdictReader:
+    """Reads verdicts from container files, and from framed messages where a registry is given.
+
+    Parameters
+    ----------
+    schemas
+        Where the writer schemas of framed messages come from.
+    """
+
+    def __init__(self, schemas: SchemaStore) -> None:
+        self._schemas = schemas
+
+    def read(self, value: bytes) -> Verdict:
+        """Return the verdict of one message.
+
+        Raises
+        ------
+        RejectedAlert
+            If it is none.
+        TransientError
+            If the registry does not answer.
+        """
+        record = decode_message(value, schema_of=self._schemas.writer_schema).packets[0]
+        try:
+            return from_record(_defaults() | {**record} | _times(record))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise RejectedAlert(RejectReason.MISSING_FIELD, "the record is not a verdict") from error
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    """Return what an older minor version did not write."""
+    fields = json.loads(schema_text())["fields"]
+    return {field["name"]: field["default"] for field in fields if "default" in field}
+
+
+def _times(record: Mapping[str, Any]) -> dict[str, datetime]:
+    """Return the wall-clock times; the reader leaves logical types as the numbers that they are made of."""
+    return {name: EPOCH + timedelta(milliseconds=record[name]) for name in ("received_at", "emitted_at")}

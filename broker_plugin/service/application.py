@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The service put together from its settings: scorer, streams, pipeline, metrics, health."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import structlog
+from pydantic import SecretStr
+
+from broker_plugin import __version__
+from broker_plugin.codec.registry import SchemaRegistry
+from broker_plugin.codec.verdict import encode_container
+from broker_plugin.errors import TransientError
+from broker_plugin.pipeline.assembly import FilterRecipe
+from broker_plugin.pipeline.backoff import Backoff
+from broker_plugin.pipeline.batcher import Batcher
+from broker_plugin.pipeline.dead_letters import DeadLetters
+from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery
+from broker_plugin.pipeline.exactly_once import ExactlyOnce
+from broker_plugin.pipeline.monitor import BatchOutcome
+from broker_plugin.pipeline.outbox import Encode, Outbox, framed
+from broker_plugin.pipeline.runner import Runner
+from broker_plugin.service.consistency import check_service, dead_letter_access, output_access
+from broker_plugin.service.health import Health, HealthServer
+from broker_plugin.service.metrics import Metrics
+from broker_plugin.settings import Settings
+from broker_plugin.streams.instance import take_instance
+from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, TransactionalKafkaSink
+
+__all__ = ["serve", "sink_address", "source_address"]
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceMonitor:
+    """Tells metrics and health alike."""
+
+    metrics: Metrics
+    health: Health
+
+    def beat(self) -> None:
+        """Pass it on."""
+        self.health.beat()
+
+    def joined(self, joined: bool) -> None:
+        """Pass it on."""
+        self.health.joined(joined)
+
+    def lagging(self, messages: int) -> None:
+        """Pass it on."""
+        self.metrics.lagging(messages)
+
+    def retried(self, stage: str) -> None:
+        """Pass it on."""
+        self.metrics.retried(stage)
+
+    def delivered(self, outcome: BatchOutcome) -> None:
+        """Pass it on."""
+        self.metrics.delivered(outcome)
+
+
+def serve(
+    settings: Settings, stop: threading.Event, *, on_batch: Callable[[BatchOutcome], None] | None = None
+) -> None:
+    """Run the service until the stop event.
+
+    Parameters
+    ----------
+    settings
+        As for `broker-plugin run`.
+    stop
+        Set it to stop in order.
+    on_batch
+        Is called with each batch that was delivered.
+
+    Raises
+    ------
+    ConfigurationError
+        If the settings cannot work.
+    TransientError
+        If Kafka or the registry is away at the start, or at the end with a batch uncommitted.
+    """
+    check_service(settings)
+    with ExitStack() as stack:
+        health, metrics = Health(), Metrics(str(settings.survey))
+        if settings.metrics_port is not None:
+            server = HealthServer(health, metrics, host=settings.metrics_host, port=settings.metrics_port)
+            stack.enter_context(server)
+        instance = stack.enter_context(take_instance(settings.group, settings.instance))
+        recipe = _recipe(settings)
+        scorer = recipe.scorer()
+        scorer.warm_up()
+        log.info(
+            "bundle_opened",
+            bundle=scorer.bundle.manifest.name,
+            digest=scorer.bundle.digest,
+            provider=scorer.provider.provider,
+            reason=scorer.provider.reason,
+        )
+        outbox = Outbox(settings.output, _dead_letters(settings), encode=_encoding(settings, stop))
+        source = _source(settings, instance.member_id)
+        sink, delivery = _delivery(settings, source, instance.member_id)
+        runner = Runner(
+            source,
+            sink,
+            recipe.filter(scorer),
+            outbox,
+            delivery=delivery,
+            batcher=Batcher(
+                batch_max=settings.batch_max,
+                batch_max_bytes=settings.batch_max_bytes,
+                batch_age_s=settings.batch_age_s,
+            ),
+            stop=stop,
+            stop_deadline_s=settings.stop_deadline_s,
+            monitor=ServiceMonitor(metrics, health),
+            on_batch=on_batch,
+        )
+        deadline_s = settings.start_deadline_s
+        source.connect(deadline_s=deadline_s, stop=stop)
+        sink.connect([settings.output, settings.dead_letters], deadline_s=deadline_s, stop=stop)
+        health.warm = True
+        log.info(
+            "started",
+            version=__version__,
+            survey=settings.survey,
+            input=settings.topics,
+            output=settings.output,
+            dead_letters=settings.dead_letters,
+            group=settings.group,
+            instance=instance.name,
+            delivery=settings.delivery,
+        )
+        runner.run()
+
+
+def source_address(settings: Settings) -> KafkaAddress:
+    """Return where the alerts are read."""
+    return KafkaAddress(bootstrap=settings.bootstrap, properties=_revealed(settings.kafka.source))
+
+
+def sink_address(settings: Settings) -> KafkaAddress:
+    """Return where the verdicts are written."""
+    return KafkaAddress(bootstrap=settings.sink_bootstrap, properties=_revealed(settings.kafka.sink))
+
+
+def _recipe(settings: Settings) -> FilterRecipe:
+    return FilterRecipe(
+        bundle=settings.bundle,
+        device=settings.device,
+        tense=settings.tense,
+        surveys=(str(settings.survey),),
+        access=output_access(settings),
+        input_registry=settings.input_registry,
+        schemas=(settings.schemas,) if settings.schemas else (),
+    )
+
+
+def _dead_letters(settings: Settings) -> DeadLetters:
+    declared, undecodable = dead_letter_access(settings)
+    return DeadLetters(
+        topic=settings.dead_letters,
+        declared=declared,
+        undecodable=undecodable,
+        max_bytes=settings.dead_letters_max_bytes,
+    )
+
+
+def _encoding(settings: Settings, stop: threading.Event) -> Encode:
+    if not settings.registry:
+        return encode_container
+    registry = SchemaRegistry(settings.registry)
+    subject = f"{settings.output}-value"
+    schema_id = _patiently(partial(registry.register_verdict_schema, subject), settings, stop)
+    log.info("schema_registered", subject=subject, schema_id=schema_id)
+    return framed(schema_id)
+
+
+def _source(settings: Settings, member_id: str) -> KafkaSource:
+    return KafkaSource(
+        source_address(settings),
+        settings.topics,
+        group=settings.group,
+        instance=member_id,
+        protocol=settings.group_protocol,
+        offset_reset=settings.offset_reset,
+        batch_max_bytes=settings.batch_max_bytes,
+    )
+
+
+def _delivery(settings: Settings, source: KafkaSource, member_id: str) -> tuple[KafkaSink, Delivery]:
+    address, timeout_s = sink_address(settings), settings.ack_timeout_s
+    limit = settings.dead_letters_max_bytes
+    if settings.delivery == "exactly-once":
+        transactional = TransactionalKafkaSink(
+            address, transactional_id=member_id, ack_timeout_s=timeout_s, message_max_bytes=limit
+        )
+        return transactional, ExactlyOnce(source, transactional)
+    sink = KafkaSink(address, ack_timeout_s=timeout_s, message_max_bytes=limit)
+    return sink, AtLeastOnce(source, sink)
+
+
+def _patiently(step: Callable[[], Result], settings: Settings, stop: threading.Event) -> Result:
+    waited_s = 0.0
+    for pause_s in Backoff(cap_s=5.0).pauses():
+        try:
+            return step()
+        except TransientError as error:
+            if stop.is_set() or waited_s > settings.start_deadline_s:
+                raise
+            log.warning("waiting_for_registry", why=str(error))
+        stop.wait(pause_s)
+        waited_s += pause_s
+    raise AssertionError("the pauses never end")
+
+
+def _revealed(properties: dict[str, SecretStr]) -> dict[str, str]:
+    return {name: value.get_secret_value() for name, value in properties.items()}

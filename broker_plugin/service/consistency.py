@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the settings must have between them before the service may start, and the rights they declare."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.assembly import parse_access
+from broker_plugin.records import Access
+from broker_plugin.settings import Settings, flag
+
+__all__ = ["check_service", "dead_letter_access", "output_access"]
+
+REQUIRED = ("survey", "bootstrap", "input", "output", "dead_letters", "group")
+"""What the service cannot guess."""
+
+UNDECODABLE = "undecodable"
+"""The right to hold bytes that nobody could decode, named among the access classes of the dead letters."""
+
+
+def check_service(settings: Settings) -> None:
+    """Refuse settings with which the service could not keep its promises.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming what is missing, or which settings contradict one another.
+    """
+    settings.require(*REQUIRED)
+    _check_topics(settings)
+    _check_store(settings.store)
+    output_access(settings)
+    dead_letter_access(settings)
+    if settings.delivery == "exactly-once" and not _one_cluster(settings):
+        raise ConfigurationError(
+            "exactly-once needs input and output on one cluster, since a Kafka transaction cannot span two; "
+            "leave out --output-bootstrap, or use --delivery at-least-once: its duplicates have the same "
+            "verdict_id"
+        )
+
+
+def output_access(settings: Settings) -> frozenset[Access]:
+    """Return what readers of the output may see."""
+    return parse_access(settings.access.split(","))
+
+
+def dead_letter_access(settings: Settings) -> tuple[frozenset[Access], bool]:
+    """Return what readers of the dead letters may see, and whether that includes undecodable bytes."""
+    names = [name.strip().lower() for name in settings.dead_letters_access.split(",")]
+    decoded = [name for name in names if name != UNDECODABLE]
+    return parse_access(decoded), UNDECODABLE in names
+
+
+def _check_topics(settings: Settings) -> None:
+    if settings.output == settings.dead_letters:
+        raise ConfigurationError("--output and --dead-letters are one topic; give each its own")
+    for name in ("output", "dead_letters"):
+        topic = getattr(settings, name)
+        if _one_cluster(settings) and _subscribed(topic, settings.topics):
+            raise ConfigurationError(
+                f"{flag(name)} {topic} is among the input topics, so the service would read what it writes; "
+                "name another topic or narrow --input"
+            )
+
+
+def _check_store(store: str) -> None:
+    if store != "none":
+        raise ConfigurationError(
+            "object stores come with a later version; use --store none, which scores each packet by itself"
+        )
+
+
+def _one_cluster(settings: Settings) -> bool:
+    return _hosts(settings.sink_bootstrap) == _hosts(settings.bootstrap)
+
+
+def _hosts(bootstrap: str) -> frozenset[str]:
+    return frozenset(host.strip().lower() for host in bootstrap.split(",") if host.strip())
+
+
+def _subscribed(topic: str, patterns: Iterable[str]) -> bool:
+    try:
+        return any(
+            re.match(pattern, topic) is not None if pattern.startswith("^") else pattern == topic
+            for pattern in patterns
+        )
+    except re.error as error:
+        raise ConfigurationError(f"--input is not a regular expression: {error}") from error

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`/metrics`, `/healthz` and `/readyz` over HTTP, from a thread beside the loop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from socketserver import ThreadingMixIn
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import structlog
+
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.monitor import QuietMonitor
+from broker_plugin.service.metrics import CONTENT_TYPE, Metrics
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+__all__ = ["Health", "HealthServer"]
+
+log = structlog.get_logger(__name__)
+
+ALIVE_S = 120.0
+"""Silence of the loop after which it counts as stuck. It speaks several times a second, but not while a batch
+is being scored or sent: on one slow core a batch of long light curves takes tens of seconds."""
+
+PLAIN = "text/plain; charset=utf-8"
+
+
+class Health(QuietMonitor):
+    """Whether the loop lives, and whether it is ready for work.
+
+    Parameters
+    ----------
+    alive_s
+        Silence after which the loop counts as stuck.
+    clock
+        Seconds that never go back.
+    """
+
+    def __init__(self, *, alive_s: float = ALIVE_S, clock: Callable[[], float] = time.monotonic) -> None:
+        self._alive_s = alive_s
+        self._clock = clock
+        self._last_beat = clock()
+        self._joined = False
+        self.warm = False
+
+    def beat(self) -> None:
+        """Note a sign of life."""
+        self._last_beat = self._clock()
+
+    def joined(self, joined: bool) -> None:
+        """Note whether the group has given us our partitions."""
+        self._joined = joined
+
+    def is_alive(self) -> bool:
+        """Tell whether the loop gave a sign of life lately."""
+        return self._clock() - self._last_beat < self._alive_s
+
+    def is_ready(self) -> bool:
+        """Tell whether the graphs are warm and the partitions assigned."""
+        return self.warm and self._joined
+
+
+class HealthServer:
+    """Serves metrics and health until the context is left.
+
+    Parameters
+    ----------
+    health, metrics
+        What is told.
+    host, port
+        Where to listen; port 0 takes a free one.
+
+    Raises
+    ------
+    ConfigurationError
+        If the port is taken.
+    """
+
+    def __init__(self, health: Health, metrics: Metrics, *, host: str, port: int) -> None:
+        self._health = health
+        self._metrics = metrics
+        try:
+            self._server = make_server(host, port, self._answer, _Server, _Handler)
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another --metrics-port"
+            ) from error
+        self.port = int(self._server.server_port)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        log.info("health_served", host=self._server.server_name, port=self.port)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _answer(self, environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        status, kind, body = self._page(str(environment["PATH_INFO"]))
+        start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+        return [body]
+
+    def _page(self, path: str) -> tuple[str, str, bytes]:
+        if path == "/metrics":
+            return "200 OK", CONTENT_TYPE, self._metrics.exposition()
+        if path == "/healthz":
+            return _said(self._health.is_alive(), "alive", "the loop is stuck")
+        if path == "/readyz":
+            return _said(self._health.is_ready(), "ready", "warming up, or not yet a member of the group")
+        return "404 Not Found", PLAIN, b"there are /metrics, /healthz and /readyz\n"
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def server_bind(self) -> None:
+        # The library's own looks up the host's name, which can take seconds where there is no name service.
+        super(WSGIServer, self).server_bind()
+        self.setup_environ()
+
+
+class _Handler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the library
+        """Say nothing: a scrape every few seconds is no event."""
+
+
+def _said(good: bool, yes: str, no: str) -> tuple[str, str, bytes]:
+    return ("200 OK" if good else "503 Service Unavailable"), PLAIN, f"{yes if good else no}\n".encode()

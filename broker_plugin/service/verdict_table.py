@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Verdicts as rows of a table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+from rich.text import Text
+
+from broker_plugin.codec.verdict import Verdict
+from broker_plugin.engine.explanation import one_in
+
+__all__ = ["ranking_table", "row_table"]
+
+COLUMNS = {"observed (UTC)": 20, "object": 26, "context": 12, "class (p)": 13, "odds": 14, "epochs": 6}
+"""Widths in characters; the explanation takes what is left."""
+
+WITHOUT_EXPLANATION = 110
+"""Terminals narrower than this have no room for a line of text beside the columns."""
+
+
+def ranking_table(verdicts: Iterable[Verdict], *, width: int) -> Table:
+    """Return the table of a ranking."""
+    table = _table(width, header=True)
+    table.title = "the strangest since noon"
+    for verdict in verdicts:
+        table.add_row(*_cells(verdict, width))
+    return table
+
+
+def row_table(verdict: Verdict, *, width: int, header: bool) -> Table:
+    """Return one row of a table that goes on; with its header for the first row."""
+    table = _table(width, header=header)
+    table.add_row(*_cells(verdict, width))
+    return table
+
+
+def _table(width: int, *, header: bool) -> Table:
+    table = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
+    for name, columns in COLUMNS.items():
+        table.add_column(name, width=columns, no_wrap=True, overflow="ellipsis")
+    if width >= WITHOUT_EXPLANATION:
+        table.add_column("why", overflow="fold")
+    return table
+
+
+def _cells(verdict: Verdict, width: int) -> list[Text]:
+    named = f"{verdict.top_class} {verdict.top_class_probability or 0.0:.2f}" if verdict.top_class else "-"
+    cells = [
+        verdict.observed_utc[:19].replace("T", " "),
+        verdict.object_id,
+        verdict.source_context.replace("_", " "),
+        named,
+        one_in(verdict.anomaly_p_value, verdict.calibration_n),
+        str(verdict.n_epochs),
+    ]
+    if width >= WITHOUT_EXPLANATION:
+        cells.append(verdict.explanation)
+    return [Text("".join(c if c.isprintable() else "?" for c in cell)) for cell in cells]

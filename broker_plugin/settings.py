@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The settings of the service: one TOML file < environment < flags, built once and passed down.
+
+A setting has one name in three spellings: `dead_letters = "..."` in the file, `ASTROM3_DEAD_LETTERS` in the
+environment, `--dead-letters` as a flag. Further librdkafka properties (SASL, TLS, tuning) go into the tables
+`[kafka.source]` and `[kafka.sink]`, in the environment `ASTROM3_KAFKA__SOURCE__SASL_PASSWORD` and the like.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from broker_plugin.codec.verdict import Tense
+from broker_plugin.errors import ConfigurationError
+
+__all__ = ["PREFIX", "KafkaTables", "Properties", "Settings", "flag", "load_settings"]
+
+PREFIX = "ASTROM3_"
+"""What our environment variables begin with."""
+
+NEAR = 0.85
+"""Similarity from which an unknown variable is taken for a misspelt one of ours; those of other programs
+(`ASTROM3_DATA`) lie below it."""
+
+
+def _property(name: str) -> str:
+    # A variable's name cannot hold a dot; of librdkafka's properties only `log_level` has an underscore.
+    lower = name.lower()
+    return lower if "." in lower or lower == "log_level" else lower.replace("_", ".")
+
+
+def _properties(table: Any) -> Any:
+    if not isinstance(table, Mapping):
+        return table
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, Mapping):  # an unquoted dotted key: `sasl.password = "..."`
+            flat |= {f"{name}.{inner}": given for inner, given in _properties(value).items()}
+        elif isinstance(value, bool):
+            flat[_property(name)] = str(value).lower()
+        else:
+            flat[_property(name)] = value if isinstance(value, SecretStr) else str(value)
+    return flat
+
+
+Properties = Annotated[dict[str, SecretStr], BeforeValidator(_properties)]
+"""librdkafka properties by name. All values are kept secret, since passwords and keys are among them."""
+
+
+class KafkaTables(BaseModel):
+    """The tables `[kafka.source]` and `[kafka.sink]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Properties = Field(
+        default={}, title="Source properties", description="Further librdkafka properties of the consumer."
+    )
+    sink: Properties = Field(
+        default={}, title="Sink properties", description="Further librdkafka properties of the producer."
+    )
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set. Make it with `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    survey: Literal["ztf", "lsst"] | None = Field(
+        default=None, title="Survey", description="Survey whose alerts are on the input topic."
+    )
+    bootstrap: str = Field(
+        default="", title="Input cluster", description="host:port of the Kafka cluster that is read."
+    )
+    input: str = Field(
+        default="",
+        title="Input topic",
+        description="Topic of alerts; several with commas between; a regular expression begins with ^.",
+    )
+    output: str = Field(default="", title="Output topic", description="Topic that the verdicts go to.")
+    dead_letters: str = Field(
+        default="",
+        title="Dead-letter topic",
+        description="Topic of messages that cannot become verdicts. Let the operator alone read it: bytes "
+        "that nobody could decode may hold anything.",
+    )
+    group: str = Field(
+        default="", title="Consumer group", description="Name under which offsets are remembered."
+    )
+    delivery: Literal["at-least-once", "exactly-once"] = Field(
+        default="at-least-once",
+        title="Delivery",
+        description="exactly-once uses Kafka transactions; input and output must be one cluster.",
+    )
+    bundle: str = Field(
+        default="default", title="Bundle", description="Name of an installed model bundle, or a directory."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", title="Device", description="Where the encoders run; only auto may choose."
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65_535,
+        title="Metrics port",
+        description="Port of /metrics, /healthz and /readyz; none are served without it.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        title="Metrics address",
+        description="Address to listen on; 0.0.0.0 to be reached from other machines.",
+    )
+    output_bootstrap: str = Field(
+        default="",
+        title="Output cluster",
+        description="host:port of the Kafka cluster that is written; by default the one that is read.",
+    )
+    registry: str = Field(
+        default="",
+        title="Output registry",
+        description="URL of the schema registry for verdicts. Without it each message is an Avro container "
+        "file of one record.",
+    )
+    input_registry: str = Field(
+        default="", title="Input registry", description="URL of the schema registry of the alerts."
+    )
+    schemas: Path | None = Field(
+        default=None, title="Schemas", description="Directory of alert schemas for use without a registry."
+    )
+    store: str = Field(
+        default="none",
+        title="Object store",
+        description="Only none in this version: no object history is kept.",
+    )
+    instance: str = Field(
+        default="",
+        title="Instance",
+        description="Name of this process within the group, kept over restarts; by default the host's name "
+        "and the lowest free slot.",
+    )
+    group_protocol: Literal["classic", "consumer"] = Field(
+        default="classic",
+        title="Group protocol",
+        description="consumer is KIP-848, for Kafka 4 and later.",
+    )
+    offset_reset: Literal["earliest", "latest"] = Field(
+        default="earliest",
+        title="Offset reset",
+        description="Where a group begins that has no offset yet.",
+    )
+    tense: Tense = Field(
+        default=Tense.CURRENT,
+        title="Tense",
+        description="What the verdicts say of their time; only current may trigger a telescope.",
+    )
+    access: str = Field(
+        default="public",
+        title="Access of the output",
+        description="Access classes that readers of the output may see, with commas between: public, "
+        "partnership, caltech, private.",
+    )
+    dead_letters_access: str = Field(
+        default="public,undecodable",
+        title="Access of the dead letters",
+        description="The same for the dead-letter topic; undecodable is the right to hold bytes that nobody "
+        "could decode.",
+    )
+    dead_letters_max_bytes: int = Field(
+        default=1_000_000,
+        ge=10_000,
+        title="Largest dead letter",
+        description="A dead letter that would be larger on the wire keeps 4 KiB of the original.",
+    )
+    batch_max: int = Field(
+        default=256, ge=1, title="Batch size", description="Most messages that are scored together."
+    )
+    batch_max_bytes: int = Field(
+        default=64_000_000,
+        ge=1,
+        title="Batch bytes",
+        description="A batch is closed when it holds this much: large messages cannot fill the memory.",
+    )
+    batch_age_s: float = Field(
+        default=0.5, ge=0, title="Batch age", description="Longest wait of a message for its batch, s."
+    )
+    ack_timeout_s: float = Field(
+        default=15.0, gt=0, title="Acknowledgement", description="Longest wait for the output's brokers, s."
+    )
+    stop_deadline_s: float = Field(
+        default=20.0, ge=0, title="Stop deadline", description="Time to finish a batch after SIGTERM, s."
+    )
+    start_deadline_s: float = Field(
+        default=60.0,
+        ge=0,
+        title="Start deadline",
+        description="Longest wait for brokers and topics at start, s.",
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", title="Log format", description="auto is json unless standard error is a terminal."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", title="Log level", description="Least severe events that are logged."
+    )
+    kafka: KafkaTables = Field(
+        default=KafkaTables(), title="Kafka", description="Further librdkafka properties, in two tables."
+    )
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The input topics, or patterns of topics."""
+        if self.input.startswith("^"):
+            return (self.input,)  # a comma may be part of a regular expression
+        return tuple(name.strip() for name in self.input.split(",") if name.strip())
+
+    @property
+    def sink_bootstrap(self) -> str:
+        """The cluster that is written."""
+        return self.output_bootstrap or self.bootstrap
+
+    def require(self, *names: str) -> None:
+        """Refuse to go on without these settings, naming all that are missing at once."""
+        missing = [name for name in names if not getattr(self, name)]
+        if missing:
+            spelt = "\n".join(f"  {flag(name):16} or {PREFIX}{name.upper()}" for name in missing)
+            raise ConfigurationError(
+                f"these settings are missing:\n{spelt}\nor set them in the file of --config"
+            )
+
+
+def flag(name: str) -> str:
+    """Return how a setting is spelt on the command line.
+
+    Examples
+    --------
+    >>> flag("dead_letters")
+    '--dead-letters'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def load_settings(flags: Mapping[str, Any] | None = None, *, config: Path | None = None) -> Settings:
+    """Build the settings from a file, the environment and flags, the later ones winning.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, a name is unknown or a value does not fit. Values are never quoted.
+    """
+    table = _read_table(config) if config is not None else {}
+    _refuse_unknown(table, where=str(config))
+    _refuse_misspelt_variables(os.environ)
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=table)
+
+    try:
+        return Layered(**dict(flags or {}))
+    except ValidationError as error:
+        raise ConfigurationError(_explained(error)) from None
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the settings {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+
+
+def _refuse_unknown(table: Mapping[str, Any], *, where: str) -> None:
+    for name in table:
+        if name not in Settings.model_fields:
+            raise ConfigurationError(
+                f"unknown setting {name!r} in {where}{_hint(name, Settings.model_fields)}"
+            )
+    kafka = table.get("kafka", {})
+    for name in kafka if isinstance(kafka, Mapping) else ():
+        if name not in KafkaTables.model_fields:
+            raise ConfigurationError(
+                f"unknown table [kafka.{name}] in {where}; there are [kafka.source] and [kafka.sink]"
+            )
+
+
+def _refuse_misspelt_variables(environment: Mapping[str, str]) -> None:
+    # Others use the prefix too (the trainer, the tests), so only what looks like one of ours is refused.
+    for variable in environment:
+        name = variable.removeprefix(PREFIX).lower().split("__")[0]
+        if variable.startswith(PREFIX) and name not in Settings.model_fields:
+            near = get_close_matches(name, Settings.model_fields, n=1, cutoff=NEAR)
+            if near:
+                raise ConfigurationError(
+                    f"unknown environment variable {variable}; did you mean {PREFIX}{near[0].upper()}?"
+                )
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+
+
+def _explained(error: ValidationError) -> str:
+    lines = []
+    for defect in error.errors(include_input=False, include_url=False):
+        name = ".".join(str(part) for part in defect["loc"])
+        lines.append(f"{name}: {defect['msg']} ({flag(name)} or {PREFIX}{name.upper().replace('.', '__')})")
+    return "these settings do not fit:\n  " + "\n  ".join(lines)

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files as a source: packets, container files of many records, nightly tar archives and Parquet.
+
+A backfill is a stream that ends. Files are read in the order they were given and, inside a directory, in the
+order of their names, so that two runs give the same verdicts in the same order.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow.parquet as pq
+from pyarrow import ArrowException
+
+from broker_plugin.codec.packets import MESSAGE_MAX_BYTES, ContainerReader, is_container
+from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason
+from broker_plugin.streams.base import Message
+from broker_plugin.surveys.base import Packet
+
+__all__ = ["ARCHIVE_SUFFIXES", "ArchiveSource", "find_archives"]
+
+ARCHIVE_SUFFIXES = (".avro", ".tar", ".tar.gz", ".tgz", ".parquet")
+"""What is read from a directory; a file named outright is read whatever its name."""
+
+GZIP_MAGIC = b"\x1f\x8b"
+"""First bytes of a gzip stream."""
+
+PARQUET_BATCH = 256
+"""Rows of a Parquet file that are decoded at a time; nested histories make rows large."""
+
+
+def find_archives(paths: Sequence[Path]) -> list[Path]:
+    """Return the files to read, directories expanded recursively in order of name.
+
+    Raises
+    ------
+    ConfigurationError
+        If a path does not exist or nothing is found.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(f for f in path.rglob("*") if f.is_file() and f.name.endswith(ARCHIVE_SUFFIXES))
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise ConfigurationError(f"{path} does not exist; give files or directories of alert packets")
+    if not found:
+        names = ", ".join(str(path) for path in paths)
+        raise ConfigurationError(f"no {' '.join(ARCHIVE_SUFFIXES)} file under {names}; name it outright")
+    return found
+
+
+class ArchiveSource:
+    """Reads alert packets from files; `commit` is a no-op, since a file can be read again.
+
+    Parameters
+    ----------
+    paths
+        Files and directories.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = find_archives(paths)
+        self.bytes_total = sum(path.stat().st_size for path in self._paths)
+        self._bytes_before = 0
+        self._handle: BinaryIO | None = None
+        self._messages = self._read_all()
+        self._exhausted = False
+
+    @property
+    def bytes_read(self) -> int:
+        """How far reading has come, out of `bytes_total`."""
+        handle = self._handle
+        return self._bytes_before + (handle.tell() if handle is not None and not handle.closed else 0)
+
+    @property
+    def exhausted(self) -> bool:
+        """Tell whether every file was read to its end."""
+        return self._exhausted
+
+    def poll(self, batch_max: int, timeout_s: float = 0.0) -> Sequence[Message]:
+        """Return the next messages; fewer than `batch_max` only at the end."""
+        messages = list(islice(self._messages, batch_max))
+        self._exhausted = len(messages) < batch_max
+        return messages
+
+    def commit(self, messages: Sequence[Message]) -> None:
+        """Do nothing: files stay where they are."""
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._messages = iter(())
+        self._exhausted = True
+
+    def _read_all(self) -> Iterator[Message]:
+        for path in self._paths:
+            with path.open("rb") as handle:
+                self._handle = handle
+                yield from _read_file(path, handle)
+            self._handle = None
+            self._bytes_before += path.stat().st_size
+
+
+def _read_file(path: Path, handle: BinaryIO) -> Iterator[Message]:
+    if path.name.endswith(".parquet"):
+        yield from _read_parquet(path, handle)
+    elif path.name.endswith((".tar", ".tar.gz", ".tgz")):
+        yield from _read_tar(path, handle)
+    else:
+        yield from _read_packets(str(path), handle)
+
+
+def _read_packets(name: str, handle: BinaryIO) -> Iterator[Message]:
+    """Yield one message a record of a container file, or what is no container as one message."""
+    if not is_container(handle):
+        content = handle.read(MESSAGE_MAX_BYTES + 1)
+        yield _too_large(name) if len(content) > MESSAGE_MAX_BYTES else _whole(name, content)
+        return
+    record = 0
+    try:
+        reader = ContainerReader(handle)
+        for packet in reader:
+            yield _record(name, record, packet, reader.schema)
+            record += 1
+    except RejectedAlert as defect:
+        yield _defective(name, record, defect)
+    else:
+        if record == 0:
+            yield _defective(name, 0, RejectedAlert(RejectReason.EMPTY, "the container file holds no record"))
+
+
+def _read_tar(path: Path, handle: BinaryIO) -> Iterator[Message]:
+    member_name = ""
+    try:
+        stream = _TarStream(handle)
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
+            for member in archive:
+                member_name = member.name
+                if not member.isfile():
+                    continue
+                name = f"{path}/{member.name}"
+                if member.size > MESSAGE_MAX_BYTES:
+                    yield _too_large(name)
+                    continue
+                yield from _read_packets(name, io.BytesIO(_content(archive, member)))
+        stream.require_end()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        detail = f"the archive cannot be read after member {member_name!r}: {type(error).__name__}"
+        yield _defective(str(path), 0, RejectedAlert(RejectReason.UNDECODABLE, detail))
+
+
+class _TarStream(io.RawIOBase):
+    """The bytes of a tar archive, plain or gzipped, that knows whether it was cut.
+
+    `tarfile` takes a stream that breaks off between two members for one that ends there.
+    """
+
+    def __init__(self, handle: BinaryIO) -> None:
+        is_gzip = handle.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        handle.seek(0)
+        self._source = gzip.GzipFile(fileobj=handle) if is_gzip else handle
+        self._tail = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Read like a file."""
+        content = self._source.read(size)
+        self._tail = (self._tail + content)[-tarfile.BLOCKSIZE :]
+        return content
+
+    def require_end(self) -> None:
+        """Raise EOFError unless the archive ended with a block of zeros, as every tar archive does."""
+        while self.read(tarfile.RECORDSIZE):
+            pass
+        if self._tail != bytes(tarfile.BLOCKSIZE):
+            raise EOFError("the archive has no end")
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    content = b"" if file is None else file.read()
+    if len(content) != member.size:
+        raise EOFError(f"{len(content)} of {member.size} bytes")
+    return content
+
+
+def _read_parquet(path: Path, handle: BinaryIO) -> Iterator[Message]:
+    row = 0
+    try:
+        for batch in pq.ParquetFile(handle).iter_batches(batch_size=PARQUET_BATCH):
+            for packet in batch.to_pylist():
+                yield _record(str(path), row, packet, "parquet")
+                row += 1
+    except (ArrowException, OSError) as error:
+        detail = f"the Parquet file cannot be read after row {row}: {type(error).__name__}"
+        yield _defective(str(path), row, RejectedAlert(RejectReason.UNDECODABLE, detail))
+
+
+def _record(name: str, record: int, packet: Packet, schema: str) -> Message:
+    return Message(topic=name, partition=0, offset=record, value=b"", packet=packet, schema=schema)
+
+
+def _whole(name: str, content: bytes) -> Message:
+    return Message(topic=name, partition=0, offset=0, value=content)
+
+
+def _too_large(name: str) -> Message:
+    detail = f"larger than {MESSAGE_MAX_BYTES} bytes"
+    return _defective(name, 0, RejectedAlert(RejectReason.TOO_LARGE, detail))
+
+
+def _defective(name: str, record: int, defect: RejectedAlert) -> Message:
+    return Message(topic=name, partition=0, offset=record, value=b"", defect=defect)

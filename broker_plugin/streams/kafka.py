@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kafka, as a source and as a sink."""
+
+from __future__ import annotations
+
+from broker_plugin.streams.kafka_client import KafkaAddress
+from broker_plugin.streams.kafka_sink import KafkaSink
+from broker_plugin.streams.kafka_source import KafkaSource
+from broker_plugin.streams.kafka_tail import KafkaTail
+from broker_plugin.streams.kafka_transaction import TransactionalKafkaSink, UncertainCommit
+
+__all__ = [
+    "KafkaAddress",
+    "KafkaSink",
+    "KafkaSource",
+    "KafkaTail",
+    "TransactionalKafkaSink",
+    "UncertainCommit",
+]

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A consumer group's member as a source: what is polled is ours until its partition is taken away.
+
+A rebalance may take partitions away while a batch is being scored. The source remembers which of the messages
+it gave out are still ours; only of those are offsets ever committed, so a late commit cannot move another
+member's partition.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import structlog
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from broker_plugin.errors import BrokerPluginError, ConfigurationError
+from broker_plugin.streams.base import Headers, Message
+from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
+
+__all__ = ["KafkaSource", "message_of"]
+
+log = structlog.get_logger(__name__)
+
+RECEIVE_MAX_BYTES = 256 * 2**20
+"""Largest answer of a broker. A message of any size comes whole if it is the first of its partition, so this
+bounds the largest message; librdkafka's 95 MiB leave too little beside one of 60 MiB."""
+
+FETCH_MAX_BYTES = 64 * 2**20
+"""What a broker puts into one answer when messages are small."""
+
+QUEUED_MAX_KBYTES = 64 * 2**10
+"""Messages fetched ahead, in the library's memory: as much as one batch may hold."""
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class KafkaSource:
+    """Messages of one or more topics, read as a member of a consumer group; offsets are committed by hand.
+
+    Parameters
+    ----------
+    address
+        The cluster.
+    topics
+        Topics, or patterns of topics that begin with `^`.
+    group
+        The consumer group.
+    instance
+        Stable name of this member, for the classic protocol: one that was killed and comes back under it goes
+        on at once. A KIP-848 broker refuses the name of a killed member until its session has run out, so
+        there the member has none.
+    protocol
+        `classic`, or `consumer` (KIP-848).
+    offset_reset
+        Where to begin where the group has no offset: `earliest` or `latest`.
+    batch_max_bytes
+        `poll` returns when it has gathered this much.
+    """
+
+    def __init__(
+        self,
+        address: KafkaAddress,
+        topics: Sequence[str],
+        *,
+        group: str,
+        instance: str | None = None,
+        protocol: Literal["classic", "consumer"] = "classic",
+        offset_reset: Literal["earliest", "latest"] = "earliest",
+        batch_max_bytes: int = 64_000_000,
+    ) -> None:
+        properties: dict[str, Any] = {
+            "group.id": group,
+            "group.protocol": protocol,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": offset_reset,
+            "isolation.level": "read_committed",
+            "receive.message.max.bytes": RECEIVE_MAX_BYTES,
+            "fetch.max.bytes": FETCH_MAX_BYTES,
+            "queued.max.messages.kbytes": QUEUED_MAX_KBYTES,
+        }
+        if protocol == "classic":
+            properties["partition.assignment.strategy"] = "cooperative-sticky"
+            if instance:
+                properties["group.instance.id"] = instance
+        self._address = address
+        self._topics = list(topics)
+        self._batch_max_bytes = batch_max_bytes
+        self._consumer = make_client(Consumer, address, properties)
+        self._outstanding: dict[Place, dict[int, Message]] = {}  # by id(): equal messages may come twice
+        self._ahead: deque[Message] = deque()
+        self._error: BrokerPluginError | None = None
+        self._paused = False
+        self._joined = False
+        self._subscribed = False
+
+    def connect(self, *, deadline_s: float, stop: threading.Event | None = None) -> None:
+        """Wait until the cluster answers and has the topics.
+
+        Raises
+        ------
+        TransientError, ConfigurationError
+            If it does not answer in time, or does not have them or does not let us in.
+        """
+        wait_for_topics(
+            self._consumer, self._topics, bootstrap=self._address.bootstrap, deadline_s=deadline_s, stop=stop
+        )
+
+    def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
+        """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""
+        self._subscribe()
+        self._resume()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        messages: list[Message] = []
+        size = 0
+        while len(messages) < batch_max and size < self._batch_max_bytes:
+            message = self._next(0.0 if messages else timeout_s)
+            if message is None:
+                break
+            messages.append(message)
+            size += len(message.value)
+        if self._error is not None and not messages:
+            error, self._error = self._error, None
+            raise error
+        return [message for message in messages if self._is_owned(message)]
+
+    def owned(self, messages: Sequence[Message]) -> list[Message]:
+        """Return those messages whose partitions were not taken away since they were polled."""
+        return [message for message in messages if self._is_owned(message)]
+
+    def commit(self, messages: Sequence[Message]) -> None:
+        """Commit the offsets behind those messages that are still ours, and wait for the answer.
+
+        Raises
+        ------
+        TransientError
+            If the group's coordinator did not take them.
+        """
+        owned = self.owned(messages)
+        offsets = self.offsets_behind(owned)
+        if offsets:
+            try:
+                answers = self._consumer.commit(offsets=offsets, asynchronous=False) or ()
+            except KafkaException as error:
+                raise sort_error(error.args[0], "committing offsets") from error
+            for answer in answers:
+                if answer.error is not None:
+                    raise sort_error(answer.error, f"committing {answer.topic}[{answer.partition}]")
+        self.settle(owned)
+
+    def settle(self, messages: Iterable[Message]) -> None:
+        """Forget messages that are done."""
+        for message in messages:
+            self._outstanding.get((message.topic, message.partition), {}).pop(id(message), None)
+
+    def offsets_behind(self, messages: Iterable[Message]) -> list[TopicPartition]:
+        """Return, for each partition of these messages, the offset from which to go on."""
+        behind: dict[Place, int] = {}
+        for message in messages:
+            place = (message.topic, message.partition)
+            behind[place] = max(behind.get(place, 0), message.offset + 1)
+        return [TopicPartition(topic, partition, offset) for (topic, partition), offset in behind.items()]
+
+    def settle_committed(self, messages: Sequence[Message], *, timeout_s: float) -> None:
+        """Forget those messages whose offsets the group has committed, by asking the coordinator.
+
+        Raises
+        ------
+        TransientError
+            If it does not answer.
+        """
+        places = self.offsets_behind(self.owned(messages))
+        try:
+            committed = self._consumer.committed(places, timeout=timeout_s) if places else []
+        except KafkaException as error:
+            raise sort_error(error.args[0], "reading committed offsets") from error
+        reached = {(place.topic, place.partition): place.offset for place in committed}
+        self.settle(m for m in messages if m.offset < reached.get((m.topic, m.partition), -1))
+
+    def group_metadata(self) -> object:
+        """Return what a transaction needs to commit this member's offsets."""
+        return self._consumer.consumer_group_metadata()
+
+    def keep_alive(self) -> None:
+        """Stay in the group without taking messages, while a batch is being retried."""
+        if not self._paused:
+            self._consumer.pause(self._consumer.assignment())
+            self._paused = True
+        message = self._next_of_consumer(0.0)
+        if message is not None:
+            self._ahead.append(message)
+
+    def joined(self) -> bool:
+        """Tell whether the group has given this member its partitions (perhaps none)."""
+        return self._joined
+
+    def lag(self) -> int:
+        """Return how many messages lie ahead, as far as the last answers of the brokers say."""
+        ahead = 0
+        for place in self._consumer.position(self._consumer.assignment()):
+            watermarks = self._consumer.get_watermark_offsets(place, cached=True)
+            if watermarks is None or watermarks[1] == OFFSET_INVALID:
+                continue
+            position = place.offset if place.offset >= 0 else watermarks[0]
+            ahead += max(0, watermarks[1] - max(0, position))
+        return ahead
+
+    @property
+    def exhausted(self) -> bool:
+        """Never: a stream goes on."""
+        return False
+
+    def close(self) -> None:
+        """Leave without committing anything more."""
+        self._consumer.close()
+
+    def _subscribe(self) -> None:
+        # At the first poll: before, a member that is still warming up would hold partitions idle.
+        if not self._subscribed:
+            self._consumer.subscribe(
+                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            self._subscribed = True
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._consumer.resume(self._consumer.assignment())
+
+    def _next(self, timeout_s: float) -> Message | None:
+        while self._ahead:
+            message = self._ahead.popleft()
+            if self._is_owned(message):
+                return message
+        return self._next_of_consumer(timeout_s)
+
+    def _next_of_consumer(self, timeout_s: float) -> Message | None:
+        try:
+            received = self._consumer.poll(timeout_s)
+        except KafkaException as error:
+            self._error = _sorted(error.args[0])
+            return None
+        if received is None:
+            return None
+        defect = received.error()
+        if defect is not None:
+            self._error = _sorted(defect)
+            return None
+        message = message_of(received)
+        self._outstanding.setdefault((message.topic, message.partition), {})[id(message)] = message
+        return message
+
+    def _is_owned(self, message: Message) -> bool:
+        return id(message) in self._outstanding.get((message.topic, message.partition), {})
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.incremental_assign(partitions)
+        if self._paused:
+            consumer.pause(partitions)
+        self._joined = True
+        log.info("partitions_assigned", partitions=_names(partitions))
+
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        dropped = self._forget(partitions)
+        log.info("partitions_revoked", partitions=_names(partitions), dropped_messages=dropped)
+
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        dropped = self._forget(partitions)
+        log.warning("partitions_lost", partitions=_names(partitions), dropped_messages=dropped)
+
+    def _forget(self, partitions: Iterable[TopicPartition]) -> int:
+        return sum(len(self._outstanding.pop((place.topic, place.partition), {})) for place in partitions)
+
+
+def message_of(received: KafkaMessage) -> Message:
+    """Return a message of the library as one of ours."""
+    topic, partition, offset = received.topic(), received.partition(), received.offset()
+    if topic is None or partition is None or offset is None:
+        raise ConfigurationError("a message without a place; the Kafka library does not fit this program")
+    kind, timestamp_ms = received.timestamp()
+    return Message(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        value=received.value() or b"",
+        key=received.key(),
+        headers=_headers(received),
+        timestamp_ms=timestamp_ms if kind else None,
+    )
+
+
+def _sorted(error: KafkaError) -> BrokerPluginError:
+    if error.fatal() or error.code() == KafkaError._FATAL:
+        # The library keeps the cause to its text. Of the few there are, a name held twice is the likely one.
+        return ConfigurationError(
+            f"the group refuses this member for good: {error.str()}; "
+            "give each process of the group its own --instance"
+        )
+    return sort_error(error, "polling")
+
+
+def _headers(received: KafkaMessage) -> Headers:
+    pairs: Any = received.headers() or ()
+    return tuple((name, value or b"") for name, value in pairs)
+
+
+def _names(partitions: Iterable[TopicPartition]) -> list[str]:
+    return [f"{place.topic}[{place.partition}]" for place in partitions]

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A topic read by one reader alone: no group, no offsets kept, so nothing to be granted but the topic."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import structlog
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaException,
+    TopicPartition,
+)
+
+from broker_plugin.streams.base import Message
+from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
+from broker_plugin.streams.kafka_source import RECEIVE_MAX_BYTES, message_of
+
+__all__ = ["KafkaTail"]
+
+log = structlog.get_logger(__name__)
+
+METADATA_S = 10.0
+"""Longest wait for the list of the topic's partitions."""
+
+NO_GROUP = "broker-plugin-reader"
+"""The library wants a group's name even where none is joined."""
+
+
+class KafkaTail:
+    """Messages of one topic from its beginning or from now on; `commit` does nothing.
+
+    Parameters
+    ----------
+    address
+        The cluster.
+    topic
+        The topic. Partitions that are added later are not noticed.
+    from_beginning
+        Begin with the oldest message instead of with the next one.
+    """
+
+    def __init__(self, address: KafkaAddress, topic: str, *, from_beginning: bool = False) -> None:
+        self._address = address
+        self._topic = topic
+        self._consumer = make_client(
+            Consumer,
+            address,
+            {
+                "group.id": NO_GROUP,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest" if from_beginning else "latest",
+                "receive.message.max.bytes": RECEIVE_MAX_BYTES,
+            },
+        )
+        self._start = OFFSET_BEGINNING if from_beginning else OFFSET_END
+
+    def connect(self, *, deadline_s: float, stop: threading.Event | None = None) -> None:
+        """Wait until the cluster answers and has the topic, and begin.
+
+        Raises
+        ------
+        TransientError, ConfigurationError
+            If it does not answer in time, or has no such topic or does not let us in.
+        """
+        wait_for_topics(
+            self._consumer, [self._topic], bootstrap=self._address.bootstrap, deadline_s=deadline_s, stop=stop
+        )
+        if stop is not None and stop.is_set():
+            return
+        try:
+            partitions = self._consumer.list_topics(self._topic, timeout=METADATA_S).topics[self._topic]
+        except KafkaException as error:
+            raise sort_error(error.args[0], f"looking for {self._topic}") from error
+        self._consumer.assign(
+            [TopicPartition(self._topic, number, self._start) for number in partitions.partitions]
+        )
+
+    def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
+        """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""
+        try:
+            received = self._consumer.consume(batch_max, timeout_s)
+        except KafkaException as error:
+            raise sort_error(error.args[0], "reading") from error
+        messages = []
+        for message in received:
+            defect = message.error()
+            if defect is None:
+                messages.append(message_of(message))
+            else:
+                log.warning("kafka_error", code=defect.name(), detail=defect.str())
+        return messages
+
+    def commit(self, messages: Sequence[Message]) -> None:
+        """Do nothing: this reader leaves no trace."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Never: a stream goes on."""
+        return False
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._consumer.close()

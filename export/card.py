@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The model card: what a bundle was made from, how good it is, and what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainer.checkpoint import Run
+from trainer.data.catalina import CITATION
+
+__all__ = ["model_card"]
+
+_TEXT = """\
+# Model card: {name} {version}
+
+{description}. Licence of the weights: BSD-3-Clause.
+
+## What it does
+
+Two encoders, one for the light curve in an alert and one for catalogue values, give embeddings of {dim}
+dimensions in one space (trained contrastively and on classes, after AstroM3, arXiv:2411.08842). Any subset of
+the two is fused. A classifier gives probabilities of {n_classes} classes of variable stars, isolation forests
+say how strange the embedding is.
+
+* Light curve: 1 to {max_epochs} epochs, any passbands, detections and forced photometry, apparent or
+  difference flux, and the strongest Lomb-Scargle period where there are epochs enough.
+* Catalogue values seen in training: {columns}. No colours, parallaxes or proper motions: the training
+  catalogue has none, and none were invented.
+
+## Training data
+
+{citation}. {n_stars:,} stars; split by sky position (10 arcsec) into {splits}. Labels are the published
+classes. SHA-256 of the file: `{digest}`.
+
+{class_table}
+
+Alerts are imitated from these light curves in two ways. 30 % are the star's own epochs in a random window.
+70 % are the star's light curve folded at the catalogue's period and looked at through cadences, passbands,
+depths and noise like those of ZTF and LSST, at times dimmed; epochs are detections where they differ from the
+reference by five sigma, the last always is one, and in half of the alerts the others are forced photometry.
+In a quarter the reference flux is unknown in some or all bands. {passes} passes over sets of {set_size:,}
+alerts with equal shares of the classes, {train_sets} sets in turn.
+
+Probabilities hold for the class frequencies of the catalogue (prior `{prior}`), which no stream of alerts
+has: compare them between alerts rather than believe them in absolute terms.
+
+## Results on the test split
+
+Means over {n_seeds} seeds of the imitation (half the range in brackets). Balanced accuracy is for classes of
+equal frequency, the other columns for the prior. Both baselines see the same alerts; the random forest has
+hand-made features of the same tokens.
+
+{results}
+
+The same with *observed epochs* only, no folded light curves, so that the catalogue's period plays no part:
+
+{observed}
+
+Area under the ROC curve of the fused anomaly score: odd light curves (simulated; same cadences, depth and
+selection) against ordinary test alerts of the same number of epochs. Nothing of these kinds was trained on.
+
+{anomaly}
+
+Shares of ordinary test alerts with a p-value below a level (it should be the level), and coverage of the
+90 % class sets:
+
+{calibration}
+
+## Limits
+
+* One survey's periodic variables: no supernovae, active nuclei, novae or asteroids are among the classes. An
+  alert of another kind gets a class all the same: look at `class_applies`, the anomaly score, the class set.
+* No spectrum encoder yet; no colours. Amplitudes differ from band to band at random in training, since the
+  data have one band.
+* The position enters as |sin b| and the brightness as a magnitude. Both carry the footprint and depth of the
+  training survey (declination -75 to -20, V 11 to 19.5), and a model can use that as a short cut.
+* Folded light curves inherit the catalogue's period and with it its opinion of the class (an eclipsing binary
+  is folded at twice the strongest peak). The table of observed epochs is free of this.
+* Strata are calibrated on imitated alerts of Catalina stars, not on alerts of the surveys themselves: real
+  p-values are smaller or larger to the extent that real alerts differ from these.
+* Temperature and class threshold of a stratum are fitted on the same {alerts_per_stratum:,} alerts or fewer.
+* The labels are the survey's own classification and hold its errors.
+
+## Reproduction
+
+`make train` with the light curves in place. Seed {seed}.
+"""
+
+
+def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
+    """Return the card of a bundle as Markdown."""
+    evaluation = manifest["training"]["evaluation"]
+    data, settings = run.data, run.settings
+    unmeasured = "Not measured for this bundle."
+    return _TEXT.format(
+        name=manifest["name"],
+        version=manifest["version"],
+        description=manifest["description"],
+        dim=manifest["embedding_dim"],
+        n_classes=len(run.classes),
+        max_epochs=settings.model.max_epochs,
+        columns=", ".join(_column(column) for column in run.specs["metadata"]["columns"]),
+        citation=CITATION,
+        n_stars=data["stars"],
+        splits=", ".join(f"{count:,} {name}" for name, count in data["stars_by_split"].items()),
+        digest=data["sha256"],
+        class_table=_table(
+            ["class", "training stars"],
+            [[name, f"{count:,}"] for name, count in data["train_stars_by_class"].items()],
+        ),
+        passes=manifest["training"]["passes"],
+        set_size=settings.data.alerts_per_set,
+        train_sets=settings.data.train_sets,
+        prior=run.class_prior,
+        n_seeds=len(settings.evaluation.seeds),
+        results=_results(evaluation["imitated"]) if evaluation else unmeasured,
+        observed=_results(evaluation["observed_epochs"]) if evaluation else unmeasured,
+        anomaly=_anomaly(evaluation["anomaly"]) if evaluation else unmeasured,
+        calibration=_calibration(evaluation["imitated"]) if evaluation else unmeasured,
+        alerts_per_stratum=settings.calibration.alerts_per_stratum,
+        seed=settings.seed,
+    )
+
+
+def _column(column: Mapping[str, Any]) -> str:
+    name, transform = column["name"], column["transform"]
+    return f"`{name}`" if transform == "identity" else f"`{name}` as {transform}"
+
+
+def _results(bins: Mapping[str, Any]) -> str:
+    measures = ("balanced_accuracy", "accuracy", "macro_f1", "ece")
+    rows = []
+    for name, parts in bins.items():
+        for part in ("photometry+metadata", "photometry", "random_forest", "commonest_class"):
+            cells = [_cell(parts[part].get(measure)) for measure in measures]
+            rows.append([name, part.replace("_", " "), *cells])
+    return _table(["epochs", "model", *(measure.replace("_", " ") for measure in measures)], rows)
+
+
+def _anomaly(bins: Mapping[str, Any]) -> str:
+    kinds = list(next(iter(bins.values())))
+    rows = [[name, *(f"{values[kind]:.2f}" for kind in kinds)] for name, values in bins.items()]
+    return _table(["epochs", *(kind.removeprefix("auroc_").replace("_", " ") for kind in kinds)], rows)
+
+
+def _calibration(bins: Mapping[str, Any]) -> str:
+    measures = [
+        *(f"share_p_below_{level}" for level in ("0.01", "0.05", "0.1", "0.5")),
+        "set_coverage",
+        "set_size",
+    ]
+    rows = [
+        [name, *(_cell(parts["photometry+metadata"][measure]) for measure in measures)]
+        for name, parts in bins.items()
+    ]
+    return _table(["epochs", "p 0.01", "p 0.05", "p 0.1", "p 0.5", "coverage", "classes in set"], rows)
+
+
+def _cell(measure: Mapping[str, float] | None) -> str:
+    return "-" if measure is None else f"{measure['mean']:.3f} ({measure['spread']:.3f})"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

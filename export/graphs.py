@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Encoders and head as ONNX graphs of dynamic batch and length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx
+import torch
+from torch import nn
+
+from broker_plugin.features.base import build_modality
+from trainer.model import AlertModel, fuse
+
+__all__ = ["OPSET", "encoder_graph", "export_module", "head_graph"]
+
+OPSET = 20
+"""Newest operator set that every ONNX Runtime from 1.22 on runs, on CPU and CUDA."""
+
+EXAMPLE_BATCH = 3
+"""Rows of the example. With one row the exporter silently fixes the batch at one."""
+
+
+class _Encoder(nn.Module):
+    """One modality's encoder, zero where the modality is missing."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        embedding: torch.Tensor = self.encoder(tokens, mask)
+        return embedding
+
+
+class _Head(nn.Module):
+    """Fusion, classifier and nearest labelled objects."""
+
+    reference: torch.Tensor
+
+    def __init__(self, model: AlertModel, reference: torch.Tensor, neighbours: int) -> None:
+        super().__init__()
+        self.layers = model.head.layers
+        self.neighbours = neighbours
+        self.register_buffer("log_prior", model.head.log_prior)
+        self.register_buffer("reference", reference.T.contiguous())
+
+    def forward(
+        self, embeddings: torch.Tensor, present: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        fused = fuse(embeddings, present)
+        logits = self.layers(fused) + self.log_prior
+        similarity, neighbour = torch.topk(fused @ self.reference, self.neighbours, dim=1)
+        return fused, logits, similarity, neighbour
+
+
+def encoder_graph(model: AlertModel, name: str, spec: Mapping[str, Any]) -> bytes:
+    """Return the graph `tokens` (B, T, F), `mask` (B, T) -> `embedding` (B, D) of one modality."""
+    width = build_modality(name, spec).width
+    tokens = torch.zeros(EXAMPLE_BATCH, 5, width)
+    mask = torch.ones(EXAMPLE_BATCH, 5, dtype=torch.bool)
+    batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("length", min=1)
+    return export_module(
+        _Encoder(model.encoders[name]),
+        {"tokens": tokens, "mask": mask},
+        ["embedding"],
+        {"tokens": {0: batch, 1: length}, "mask": {0: batch, 1: length}},
+    )
+
+
+def head_graph(model: AlertModel, reference: torch.Tensor, *, neighbours: int) -> bytes:
+    """Return the graph of fusion, logits and nearest references; see `broker_plugin.bundle.HeadModel`."""
+    embeddings = torch.nn.functional.normalize(
+        torch.randn(EXAMPLE_BATCH, len(model.modalities), model.embedding_dim), dim=2
+    )
+    present = torch.ones(EXAMPLE_BATCH, len(model.modalities), dtype=torch.bool)
+    batch = torch.export.Dim("batch", min=1)
+    return export_module(
+        _Head(model, reference, neighbours),
+        {"embeddings": embeddings, "present": present},
+        ["fused", "logits", "similarity", "neighbour"],
+        {"embeddings": {0: batch}, "present": {0: batch}},
+    )
+
+
+def export_module(
+    module: nn.Module,
+    example: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, Any]],
+) -> bytes:
+    """Return a module as the bytes of an ONNX graph.
+
+    Raises
+    ------
+    RuntimeError
+        If an axis that should be dynamic was fixed.
+    """
+    program = torch.onnx.export(
+        module.eval(),
+        kwargs=dict(example),
+        input_names=list(example),
+        output_names=list(outputs),
+        dynamic_shapes={name: dict(axes) for name, axes in dynamic.items()},
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("torch.onnx.export gave no program; is this torch older than 2.6?")
+    graph = program.model_proto
+    _require_dynamic(graph, dynamic)
+    onnx.checker.check_model(graph)
+    return bytes(graph.SerializeToString())
+
+
+def _require_dynamic(graph: onnx.ModelProto, dynamic: Mapping[str, Mapping[int, Any]]) -> None:
+    for tensor in graph.graph.input:
+        for axis in dynamic[tensor.name]:
+            dimension = tensor.type.tensor_type.shape.dim[axis]
+            if not dimension.dim_param:
+                raise RuntimeError(
+                    f"axis {axis} of {tensor.name} was fixed at {dimension.dim_value} on export"
+                )

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Assembling a bundle: graphs, arrays, manifest and model card, verified, then moved into place."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from broker_plugin.bundle import (
+    FORMAT_VERSION,
+    ForestModel,
+    HeadModel,
+    Manifest,
+    ModalityModel,
+    Stratum,
+    open_bundle,
+)
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.features.base import FEATURE_SPEC_VERSION, build_modality
+from export.card import model_card
+from export.forest import forest_graph
+from export.graphs import encoder_graph, head_graph
+from export.parity import encoder_parity, forest_parity, head_parity
+from trainer.anomaly import FUSED, read_forests
+from trainer.checkpoint import Run, load_model, load_run
+from trainer.fitting import CALIBRATION, EVALUATION, REFERENCES, STRATA
+from trainer.model import AlertModel
+
+__all__ = ["write_bundle"]
+
+SHAPES: Mapping[str, list[tuple[int, int]]] = {
+    "photometry": [(4, 256), (8, 256), (16, 128), (32, 64), (64, 32), (128, 16), (256, 8)],
+    "metadata": [(1, 256)],
+}
+"""Lengths and batches that sessions run at. One or two thousand tokens a run fill the processor's cache and
+no more; the median alert has three epochs."""
+
+BATCH = 256
+"""Rows of a run of the head and of the forests."""
+
+NEIGHBOURS = 5
+"""Analogues that a verdict names."""
+
+NIGHTLY_ALERTS = {"ztf": 2.0e5, "lsst": 7.0e6}
+"""Alerts that a survey sends in a night: ZTF's public stream, and what Rubin expects of LSST. They turn a
+p-value into the number of such alerts a night."""
+
+DESCRIPTION = "Light curves and catalogue values of variable stars, for alerts of any length (astrom3-alert)"
+
+
+def write_bundle(checkpoint: Path, out: Path) -> Path:
+    """Export a finished run as a bundle, verify it, and put it at `out`, in the place of an older one.
+
+    Raises
+    ------
+    ParityError
+        If a graph does not compute what it was made from. Nothing is written then.
+    """
+    run = load_run(checkpoint)
+    model = load_model(run, checkpoint)
+    references = _arrays(checkpoint / REFERENCES)
+    files: dict[str, bytes] = {}
+    parity: dict[str, float] = {}
+    shapes = {name: SHAPES.get(name, [(1, BATCH)]) for name in model.modalities}
+    for name in model.modalities:
+        spec = run.specs[name]
+        files[f"{name}.onnx"] = encoder_graph(model, name, spec)
+        parity |= encoder_parity(
+            files[f"{name}.onnx"], model, name, shapes[name], build_modality(name, spec).width
+        )
+    files["head.onnx"] = head_graph(model, torch.from_numpy(references["embedding"]), neighbours=NEIGHBOURS)
+    parity |= head_parity(files["head.onnx"], model, BATCH)
+    for source in (FUSED, *model.modalities):
+        forest, probes, scores = read_forests(source, checkpoint)
+        files[f"forest-{source}.onnx"] = forest_graph(forest)
+        parity |= forest_parity(files[f"forest-{source}.onnx"], source, probes, scores)
+    files["calibration.npz"] = npz_bytes(_arrays(checkpoint / CALIBRATION))
+    files["reference.npz"] = npz_bytes(
+        {name: references[name] for name in ("object_id", "label", "profile", "period_day")}
+    )
+    manifest = _manifest(run, model, checkpoint, shapes, parity)
+    files["MODEL_CARD.md"] = model_card(run, manifest).encode()
+    manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    files["manifest.json"] = (
+        json.dumps(Manifest.model_validate(manifest).model_dump(mode="json"), indent=1) + "\n"
+    ).encode()
+    return _put(files, out)
+
+
+def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return arrays as the bytes of an `.npz` file, the same bytes whenever it is made."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in sorted(arrays.items()):
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.ascontiguousarray(values), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _manifest(
+    run: Run,
+    model: AlertModel,
+    checkpoint: Path,
+    shapes: Mapping[str, list[tuple[int, int]]],
+    parity: Mapping[str, float],
+) -> dict[str, Any]:
+    evaluation = checkpoint / EVALUATION
+    strata = [Stratum.model_validate(each) for each in json.loads((checkpoint / STRATA).read_text())]
+    progress = json.loads((checkpoint / "progress.json").read_text())
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": run.settings.name,
+        "version": run.settings.version,
+        "description": DESCRIPTION,
+        "feature_spec_version": FEATURE_SPEC_VERSION,
+        "precision": "fp32",
+        "embedding_dim": model.embedding_dim,
+        "modalities": [
+            ModalityModel(name=name, file=f"{name}.onnx", spec=dict(run.specs[name]), shapes=shapes[name])
+            for name in model.modalities
+        ],
+        "head": HeadModel(file="head.onnx", batch=BATCH),
+        "forests": [
+            ForestModel(source=source, file=f"forest-{source}.onnx", batch=BATCH)
+            for source in (FUSED, *model.modalities)
+        ],
+        "taxonomy": run.class_prior,
+        "classes": list(run.classes),
+        "class_prior": run.class_prior,
+        "class_frequencies": list(run.frequencies),
+        "epoch_edges": list(run.settings.calibration.epoch_edges),
+        "strata": strata,
+        "calibration_file": "calibration.npz",
+        "reference_file": "reference.npz",
+        "nightly_alerts": NIGHTLY_ALERTS,
+        "training": {
+            "data": dict(run.data),
+            "settings": run.settings.model_dump(mode="json"),
+            "passes": progress["passes"],
+            "steps": progress["steps"],
+            "evaluation": json.loads(evaluation.read_text()) if evaluation.is_file() else None,
+        },
+        "parity": dict(parity),
+        "files": {},
+    }
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise ConfigurationError(f"no {path.name} in {path.parent}; run `trainer fit-anomaly` on it first")
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _put(files: Mapping[str, bytes], out: Path) -> Path:
+    """Write the files beside their place, open them as a reader would, and swap the folders."""
+    new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    for name, content in files.items():
+        (new / name).write_bytes(content)
+    open_bundle(new)
+    if out.exists():
+        out.rename(old)
+    new.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+    return out

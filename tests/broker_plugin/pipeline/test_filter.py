@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every message gets one judgement, and a bad one costs itself only."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.packets import read_container_file
+from broker_plugin.codec.registry import SchemaRegistry
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.engine.scorer import Scorer
+from broker_plugin.errors import RejectedAlert, RejectReason, TransientError
+from broker_plugin.pipeline.filter import AlertFilter, Judgement
+from broker_plugin.pipeline.stages import StageTimes
+from broker_plugin.records import Access, Alert, Provenance
+from broker_plugin.streams.base import Message
+from broker_plugin.surveys.base import Packet
+from broker_plugin.surveys.registry import adapters
+
+
+def said(judgements: Sequence[Judgement]) -> list[object]:
+    """What was judged, without the clock."""
+
+    def of(verdict: Verdict) -> Verdict:
+        return dataclasses.replace(verdict, emitted_at=verdict.received_at)
+
+    return [[of(v) for v in j.verdicts] or j.rejection for j in judgements]
+
+
+class PoisonedDecoder:
+    """A decoder whose alerts at some offsets cannot be gathered into a batch: an unknown column."""
+
+    def __init__(self, decoder: Decoder, offsets: set[int]) -> None:
+        self._decoder = decoder
+        self._offsets = offsets
+
+    def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
+        return [self._poisoned(alert) for alert in self._decoder.decode(value, provenance)]
+
+    def adapt(self, packet: Packet, provenance: Provenance) -> Alert:
+        return self._poisoned(self._decoder.adapt(packet, provenance))
+
+    def _poisoned(self, alert: Alert) -> Alert:
+        bad = alert.provenance.offset in self._offsets
+        return dataclasses.replace(alert, metadata={"no such column": 1.0}) if bad else alert
+
+
+def on_one_partition(messages: Sequence[Message]) -> list[Message]:
+    return [dataclasses.replace(m, partition=0, offset=n) for n, m in enumerate(messages)]
+
+
+def test_every_message_has_one_judgement_in_order(
+    alert_filter: AlertFilter, messages: list[Message], rng: np.random.Generator
+) -> None:
+    junk = [
+        dataclasses.replace(m, value=value)
+        for m, value in zip(
+            messages, [rng.bytes(70_000), b"", messages[0].value[:-1], messages[1].value[:20]], strict=False
+        )
+    ]
+    mixed = [m for pair in zip(messages, [*junk, *messages[4:]], strict=True) for m in pair]
+    judgements = alert_filter.judge(mixed)
+    assert [j.message for j in judgements] == mixed
+    assert all(bool(j.verdicts) != (j.rejection is not None) for j in judgements)
+    rejected = [j for j in judgements if j.rejection is not None]
+    assert [j.message for j in rejected] == junk
+    assert rejected[1].rejection is not None
+    assert rejected[1].rejection.reason is RejectReason.EMPTY
+
+
+def test_judgements_do_not_depend_on_the_company(alert_filter: AlertFilter, messages: list[Message]) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    together = alert_filter.judge(messages, received_at=at)
+    alone = [alert_filter.judge([message], received_at=at)[0] for message in messages]
+    assert said(together) == said(alone)
+
+
+@pytest.mark.parametrize("offsets", [{0}, {7, 8}, {39}, set(range(0, 40, 3))])
+def test_a_poisoned_alert_costs_itself_only(
+    decoder: Decoder, scorer: Scorer, alert_filter: AlertFilter, messages: list[Message], offsets: set[int]
+) -> None:
+    batch = on_one_partition(messages)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    judgements = AlertFilter(PoisonedDecoder(decoder, offsets), scorer).judge(batch, received_at=at)
+    assert {j.message.offset for j in judgements if j.rejection is not None} == offsets
+    sound = said(alert_filter.judge(batch, received_at=at))
+    assert said([j for j in judgements if j.rejection is None]) == [
+        verdicts for offset, verdicts in enumerate(sound) if offset not in offsets
+    ]
+
+
+def test_what_spoils_scoring_may_be_shown_to_nobody_and_quotes_nothing(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    judgements = AlertFilter(PoisonedDecoder(decoder, {0}), scorer).judge(on_one_partition(messages[:2]))
+    rejection = judgements[0].rejection
+    assert rejection is not None
+    assert rejection.access == frozenset(Access)
+    assert "no such column" not in rejection.detail
+
+
+def test_a_scorer_that_fails_on_everything_stops_the_process(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    broken = AlertFilter(PoisonedDecoder(decoder, set(range(40))), scorer)
+    with pytest.raises(ValueError, match=r"no such column|not in tuple"):
+        broken.judge(on_one_partition(messages))
+
+
+def test_a_silent_registry_is_transient_and_judges_nothing(scorer: Scorer, messages: list[Message]) -> None:
+    nobody = SchemaRegistry("http://127.0.0.1:9", request_s=0.2)
+    decoder = Decoder(schemas=SchemaStore(nobody, installed=False), adapters=adapters())
+    framed = dataclasses.replace(messages[0], value=b"\x00\x00\x00\x03\x84" + bytes(100))
+    with pytest.raises(TransientError):
+        AlertFilter(decoder, scorer).judge([messages[1], framed])
+
+
+def test_packets_of_an_archive_are_judged_like_their_bytes(
+    alert_filter: AlertFilter, data_dir: Path, messages: list[Message]
+) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    paths = sorted((data_dir / "alerts/ztf/native").glob("*.avro"))[: len(messages)]
+    decoded = [
+        dataclasses.replace(message, value=b"", packet=packet)
+        for message, path in zip(messages, paths, strict=True)
+        for packet in read_container_file(path)
+    ]
+    assert said(alert_filter.judge(decoded, received_at=at)) == said(
+        alert_filter.judge(messages, received_at=at)
+    )
+
+
+def test_a_defect_that_the_source_found_is_the_rejection(
+    alert_filter: AlertFilter, messages: list[Message]
+) -> None:
+    defect = RejectedAlert(RejectReason.UNDECODABLE, "a cut archive")
+    (judgement,) = alert_filter.judge([dataclasses.replace(messages[0], defect=defect)])
+    assert judgement.rejection is defect
+
+
+def test_verdicts_have_the_tense_and_the_times_are_noted(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    times = StageTimes()
+    judgements = AlertFilter(decoder, scorer, tense=Tense.ARCHIVAL).judge(messages, times=times)
+    assert {v.tense for j in judgements for v in j.verdicts} == {Tense.ARCHIVAL}
+    assert set(times) == {"decode", "score"}
+    assert all(seconds > 0 for seconds in times.values())

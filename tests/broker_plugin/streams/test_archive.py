@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files are read whole, in order, and a defect costs only what it spoils."""
+
+import gzip
+import io
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from broker_plugin.errors import ConfigurationError, RejectReason
+from broker_plugin.streams.archive import ArchiveSource
+from broker_plugin.streams.base import Message
+
+SCHEMA = fastavro.parse_schema(
+    {"type": "record", "name": "p", "fields": [{"name": "n", "type": "int"}, {"name": "s", "type": "string"}]}
+)
+
+
+def records(numbers: Iterable[int]) -> list[dict[str, object]]:
+    return [{"n": n, "s": "x" * 50} for n in numbers]
+
+
+def container(numbers: Iterable[int], *, sync_interval: int = 100) -> bytes:
+    buffer = io.BytesIO()
+    fastavro.writer(buffer, SCHEMA, records(numbers), sync_interval=sync_interval)
+    return buffer.getvalue()
+
+
+def read_all(*paths: Path, batch: int = 7) -> list[Message]:
+    source = ArchiveSource(paths)
+    messages: list[Message] = []
+    while not source.exhausted:
+        messages += source.poll(batch)
+    assert source.bytes_read == source.bytes_total
+    return messages
+
+
+def numbers_of(messages: list[Message]) -> list[int]:
+    return [m.packet["n"] for m in messages if m.packet is not None]
+
+
+def test_a_container_gives_one_message_a_record_with_its_position(tmp_path: Path) -> None:
+    path = tmp_path / "night.avro"
+    path.write_bytes(container(range(20)))
+    messages = read_all(path)
+    assert numbers_of(messages) == list(range(20))
+    assert [m.offset for m in messages] == list(range(20))
+    assert {m.topic for m in messages} == {str(path)}
+
+
+def test_directories_are_read_in_order_of_name_and_other_files_left_alone(tmp_path: Path) -> None:
+    for position, name in enumerate(["b/2.avro", "a/1.avro", "c.avro"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(container([position]))
+    (tmp_path / "notes.txt").write_text("not an alert")
+    assert numbers_of(read_all(tmp_path)) == [1, 0, 2]
+
+
+def test_what_is_no_container_is_one_message_of_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "framed.bin"
+    path.write_bytes(b"\x00\x00\x00\x02\xbdrest")
+    (message,) = read_all(path)
+    assert message.value == b"\x00\x00\x00\x02\xbdrest"
+    assert message.packet is None
+
+
+def test_an_empty_file_is_an_empty_message(tmp_path: Path) -> None:
+    (tmp_path / "empty.avro").touch()
+    (message,) = read_all(tmp_path)
+    assert message.value == b""
+    assert message.defect is None
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [("tar", "w"), ("tar.gz", "w:gz"), ("tgz", "w:gz")])
+def test_a_night_in_a_tar_archive_gives_its_members_in_order(tmp_path: Path, suffix: str, mode: str) -> None:
+    path = tmp_path / f"night.{suffix}"
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for number in range(5):
+            content = container([number])
+            member = tarfile.TarInfo(f"night/{number}.avro")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    messages = read_all(path)
+    assert numbers_of(messages) == list(range(5))
+    assert messages[3].topic == f"{path}/night/3.avro"
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_cut_archive_gives_what_was_whole_and_says_where_it_broke(tmp_path: Path, compressed: bool) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as archive:
+        for number in range(5):
+            content = container([number])
+            member = tarfile.TarInfo(f"{number}.avro")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        end = archive.offset
+    # Without compression, exactly between two members: nothing but the missing end betrays the cut.
+    kept = gzip.compress(plain.getvalue())[:-100] if compressed else plain.getvalue()[: end * 4 // 5]
+    path = tmp_path / "night.tar"
+    path.write_bytes(kept)
+    messages = read_all(path)
+    defect = messages[-1].defect
+    assert defect is not None
+    assert defect.reason is RejectReason.UNDECODABLE
+    assert numbers_of(messages) == list(range(len(messages) - 1))
+
+
+def test_a_corrupt_block_costs_only_what_follows_it(tmp_path: Path) -> None:
+    whole = container(range(50))
+    path = tmp_path / "night.avro"
+    path.write_bytes(whole[: len(whole) // 2] + bytes(40) + whole[len(whole) // 2 + 40 :])
+    messages = read_all(path)
+    assert messages[-1].defect is not None
+    assert 0 < len(messages) - 1 < 50
+    assert numbers_of(messages) == list(range(len(messages) - 1))
+
+
+def test_parquet_rows_are_packets(tmp_path: Path) -> None:
+    path = tmp_path / "night.parquet"
+    pq.write_table(pa.Table.from_pylist(records(range(600))), path)
+    assert numbers_of(read_all(path)) == list(range(600))
+
+
+def test_what_is_no_parquet_is_a_defect(tmp_path: Path) -> None:
+    path = tmp_path / "night.parquet"
+    path.write_bytes(b"PAR1 not really")
+    (message,) = read_all(path)
+    assert message.defect is not None
+
+
+def test_a_missing_path_and_an_empty_directory_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        ArchiveSource([tmp_path / "nowhere"])
+    with pytest.raises(ConfigurationError, match="name it outright"):
+        ArchiveSource([tmp_path])

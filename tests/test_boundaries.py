@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The direction of imports: what the runtime must never pull in, and who may talk to whom."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNTIME = sorted((ROOT / "broker_plugin").rglob("*.py"))
+FORBIDDEN_AT_RUN_TIME = ("torch", "sklearn", "pandas", "onnx", "trainer", "export", "matplotlib")
+
+LAYERS = (
+    ("taxonomy", "records"),
+    ("errors", "times"),
+    ("surveys",),
+    ("codec",),
+    ("features",),
+    ("bundle", "calibration"),
+    ("engine",),
+    ("streams",),
+    ("pipeline",),
+    ("service", "settings"),
+    ("demo",),
+    ("commands",),
+    ("cli", "__main__"),
+)
+"""From the lowest up: a module imports from its own layer and those below."""
+
+
+def imported_modules(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def test_importing_every_runtime_module_pulls_in_no_training_library() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in RUNTIME
+        if path.name != "__main__.py"
+    ]
+    script = (
+        f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"
+        f"print(*[name for name in {FORBIDDEN_AT_RUN_TIME!r} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
+def test_help_imports_neither_the_engine_nor_kafka() -> None:
+    script = (
+        "import sys, broker_plugin.cli\n"
+        "print(*[m for m in ('onnxruntime', 'confluent_kafka', 'numpy') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert "onnxruntime" not in result.stdout
+    assert "confluent_kafka" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "owners"),
+    [
+        ("onnxruntime", ("broker_plugin/engine/",)),
+        ("confluent_kafka", ("broker_plugin/streams/", "broker_plugin/codec/registry.py")),
+        ("redis", ("broker_plugin/store/redis.py",)),
+        ("pickle", ()),
+    ],
+)
+def test_a_library_is_imported_only_by_its_owner(module: str, owners: tuple[str, ...]) -> None:
+    for path in RUNTIME:
+        name = path.relative_to(ROOT).as_posix()
+        if not name.startswith(owners or ("\0",)):
+            roots = {imported.split(".")[0] for imported in imported_modules(path)}
+            assert module not in roots, f"{name} imports {module}"
+
+
+def test_no_module_reaches_back() -> None:
+    rank = {name: position for position, layer in enumerate(LAYERS) for name in layer}
+    for path in RUNTIME:
+        own = path.relative_to(ROOT / "broker_plugin").parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        assert own in rank, f"{own} has no layer: say in LAYERS where it belongs"
+        for imported in imported_modules(path):
+            if imported.startswith("broker_plugin."):
+                other = imported.split(".")[1]
+                assert rank[other] <= rank[own], f"{path.relative_to(ROOT)} reaches back to {imported}"
+
+
+def test_every_source_file_names_its_licence() -> None:
+    for package in ("broker_plugin", "trainer", "export", "tests"):
+        for path in (ROOT / package).rglob("*.py"):
+            first = path.read_text("utf-8").split("\n", 1)[0]
+            assert first == "# SPDX-License-Identifier: BSD-3-Clause", path

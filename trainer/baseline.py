@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Baselines on the very same alerts: the commonest class, and a random forest on hand-made features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+
+from broker_plugin.features.base import Tokens
+from broker_plugin.features.modalities.photometry import CHANNELS
+from trainer.sets import ExampleSet
+
+__all__ = ["fit_forest", "summary"]
+
+TREES, LEAF_MIN, ROWS_MAX = 200, 5, 60_000
+"""A forest that a minute can grow; more trees, smaller leaves or more rows changed little."""
+
+_EPOCH_CHANNELS = ("shape", "fraction", "significance", "log_relative_error", "log_age", "forced", "apparent")
+_ALERT_CHANNELS = CHANNELS[CHANNELS.index("log_scatter") :]
+
+
+def summary(tokens: Mapping[str, Tokens]) -> NDArray[np.float32]:
+    """Return hand-made features of alerts (B, F).
+
+    Moments and extremes of the epochs' channels, the alert's own channels (period, significance, scatter,
+    span, number of epochs), amplitudes of the first harmonics at the period, and the metadata token.
+    """
+    photometry, others = tokens["photometry"], [part for name, part in tokens.items() if name != "photometry"]
+    columns = [_of_light_curve(photometry, row) for row in range(len(photometry.lengths))]
+    dense = [_dense(part) for part in others]
+    return np.concatenate([np.array(columns, np.float32), *dense], axis=1)
+
+
+def fit_forest(examples: list[ExampleSet], *, seed: int) -> RandomForestClassifier:
+    """Fit the random forest on training alerts of equal shares of the classes."""
+    features = np.concatenate([summary(part.tokens) for part in examples])[:ROWS_MAX]
+    label = np.concatenate([part.label for part in examples])[:ROWS_MAX]
+    forest = RandomForestClassifier(TREES, min_samples_leaf=LEAF_MIN, random_state=seed, n_jobs=1)
+    return forest.fit(features, label)
+
+
+def _of_light_curve(tokens: Tokens, row: int) -> NDArray[np.float64]:
+    values = tokens.values[tokens.offsets[row] : tokens.offsets[row + 1]].astype(np.float64)
+    epochs = values[:, [CHANNELS.index(name) for name in _EPOCH_CHANNELS]]
+    alert = values[0, [CHANNELS.index(name) for name in _ALERT_CHANNELS]]
+    shape = values[:, CHANNELS.index("shape")]
+    centred = shape - shape.mean()
+    spread = max(float(centred.std()), 1e-3)
+    cos, sin = values[:, CHANNELS.index("cos_half_phase")], values[:, CHANNELS.index("sin_half_phase")]
+    angle = np.arctan2(sin, cos)
+    harmonics = [abs(np.mean(centred * np.exp(1j * k * angle))) / spread for k in (1, 2, 3, 4, 6)]
+    moments = [
+        epochs.mean(axis=0),
+        epochs.std(axis=0),
+        epochs.min(axis=0),
+        epochs.max(axis=0),
+        epochs[-1],
+        [np.mean((centred / spread) ** 3), np.mean((centred / spread) ** 4)],
+        harmonics,
+        alert,
+    ]
+    return np.concatenate(moments)
+
+
+def _dense(tokens: Tokens) -> NDArray[np.float32]:
+    values = np.zeros((len(tokens.lengths), tokens.values.shape[1]), np.float32)
+    values[tokens.lengths > 0] = tokens.values
+    return values

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Checkpoints without pickle: safetensors for tensors, JSON for the rest, the optimiser as plain tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from broker_plugin.errors import ConfigurationError
+from trainer.config import Settings
+from trainer.model import AlertModel
+
+__all__ = ["Run", "load_model", "load_run", "new_model", "resume", "save_checkpoint", "save_run"]
+
+RUN, MODEL, OPTIMISER, PROGRESS = "run.json", "model.safetensors", "optimiser.pt", "progress.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What is fixed for a run before its first step.
+
+    Parameters
+    ----------
+    specs
+        Spec of each modality's preprocessing, in order.
+    frequencies
+        Share of each class in the named prior.
+    data
+        Digest and counts of the training data.
+    """
+
+    settings: Settings
+    specs: Mapping[str, Mapping[str, Any]]
+    classes: tuple[str, ...]
+    class_prior: str
+    frequencies: tuple[float, ...]
+    data: Mapping[str, Any]
+
+
+def save_run(run: Run, folder: Path) -> None:
+    """Write what is fixed for a run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "settings": run.settings.model_dump(mode="json"),
+        "specs": run.specs,
+        "classes": run.classes,
+        "class_prior": run.class_prior,
+        "frequencies": run.frequencies,
+        "data": run.data,
+    }
+    (folder / RUN).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def load_run(folder: Path) -> Run:
+    """Read what is fixed for a run.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder holds none.
+    """
+    path = folder / RUN
+    if not path.is_file():
+        raise ConfigurationError(f"no training run in {folder}; make one with `trainer train --out {folder}`")
+    content = json.loads(path.read_text())
+    return Run(
+        settings=Settings.model_validate(content["settings"]),
+        specs=content["specs"],
+        classes=tuple(content["classes"]),
+        class_prior=content["class_prior"],
+        frequencies=tuple(content["frequencies"]),
+        data=content["data"],
+    )
+
+
+def new_model(run: Run) -> AlertModel:
+    """Return a model with random weights, by the run's seed."""
+    torch.manual_seed(run.settings.seed)
+    model = AlertModel(run.specs, len(run.classes), run.settings.model)
+    frequencies = torch.tensor(run.frequencies, dtype=torch.float64)
+    model.head.log_prior.copy_((frequencies * len(frequencies)).log().float())
+    return model
+
+
+def load_model(run: Run, folder: Path) -> AlertModel:
+    """Return the trained model of a run, ready to encode; every weight must be there.
+
+    Raises
+    ------
+    ConfigurationError
+        If the run has no checkpoint yet.
+    """
+    path = folder / MODEL
+    if not path.is_file():
+        raise ConfigurationError(
+            f"no checkpoint in {folder}; train first with `trainer train --out {folder}`"
+        )
+    model = new_model(run)
+    model.load_state_dict(load_file(path), strict=True)
+    return model.eval()
+
+
+def save_checkpoint(
+    model: AlertModel, optimiser: torch.optim.Optimizer, progress: Mapping[str, Any], folder: Path
+) -> None:
+    """Write a checkpoint; the progress file comes last and makes it valid."""
+    save_file(model.state_dict(), folder / (MODEL + ".part"))
+    torch.save(optimiser.state_dict(), folder / (OPTIMISER + ".part"))
+    for name in (MODEL, OPTIMISER):
+        (folder / (name + ".part")).replace(folder / name)
+    unfinished = folder / (PROGRESS + ".part")
+    unfinished.write_text(json.dumps(dict(progress)) + "\n")
+    unfinished.replace(folder / PROGRESS)
+
+
+def resume(model: AlertModel, optimiser: torch.optim.Optimizer, folder: Path) -> dict[str, Any] | None:
+    """Load the last checkpoint into a model and its optimiser; None if there is none."""
+    path = folder / PROGRESS
+    if not path.is_file():
+        return None
+    model.load_state_dict(load_file(folder / MODEL), strict=True)
+    optimiser.load_state_dict(torch.load(folder / OPTIMISER, weights_only=True))
+    progress: dict[str, Any] = json.loads(path.read_text())
+    return progress

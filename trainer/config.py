@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Settings of a training run, read from one TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from broker_plugin.errors import ConfigurationError
+
+__all__ = [
+    "CalibrationSettings",
+    "DataSettings",
+    "EvaluationSettings",
+    "ModelSettings",
+    "Settings",
+    "TrainingSettings",
+    "read_settings",
+]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSettings(_Part):
+    """Sizes of the encoders and the head."""
+
+    embedding_dim: int = Field(gt=0)
+    model_dim: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    feedforward_dim: int = Field(gt=0)
+    dropout: float = Field(ge=0, lt=1)
+    max_epochs: int = Field(gt=0, description="Most recent epochs of a light curve that are read.")
+    metadata_hidden_dim: int = Field(gt=0)
+    head_hidden_dim: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.model_dim % self.heads:
+            raise ValueError("model.heads must divide model.model_dim")
+        return self
+
+
+class DataSettings(_Part):
+    """Splits and sets of imitated alerts."""
+
+    split_fractions: tuple[float, float, float, float] = Field(
+        description="Train, validation, calibration and test."
+    )
+    train_sets: int = Field(gt=0, description="Sets of imitated alerts; training cycles through them.")
+    alerts_per_set: int = Field(gt=0)
+    validation_alerts: int = Field(gt=0)
+    workers: int = Field(gt=0, description="Processes that imitate alerts.")
+
+
+class TrainingSettings(_Part):
+    """The optimisation."""
+
+    passes: int = Field(gt=0, description="Sets to train on in all.")
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_steps: int = Field(ge=0)
+    batch_max: int = Field(gt=1)
+    tokens_per_batch: int = Field(gt=0, description="Smaller batches for longer light curves.")
+    clip_weight: float = Field(ge=0, description="Weight of the contrastive loss.")
+    single_weight: float = Field(ge=0, description="Weight of the class loss of each modality alone.")
+    modality_dropout: float = Field(ge=0, lt=1, description="Chance of leaving a modality out of the fusion.")
+    label_smoothing: float = Field(ge=0, lt=1)
+    threads: int = Field(gt=0)
+
+
+class CalibrationSettings(_Part):
+    """Strata of the calibration."""
+
+    alerts_per_stratum: int = Field(gt=0)
+    epoch_edges: tuple[int, ...] = Field(description="Lower edges of the bins of the number of epochs.")
+
+
+class EvaluationSettings(_Part):
+    """The measurement on the test split."""
+
+    alerts_per_bin: int = Field(gt=0)
+    seeds: tuple[int, ...] = Field(min_length=1)
+
+
+class Settings(_Part):
+    """All settings of a run."""
+
+    name: str
+    version: str
+    seed: int
+    model: ModelSettings
+    data: DataSettings
+    training: TrainingSettings
+    calibration: CalibrationSettings
+    evaluation: EvaluationSettings
+
+
+def read_settings(path: Path) -> Settings:
+    """Read the settings of a run.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read or a setting is missing, unknown or impossible.
+    """
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text())
+        return Settings.model_validate(raw)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {path}: {error.strerror}; give --config a TOML file"
+        ) from error
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise ConfigurationError(f"{path}: {error}") from error

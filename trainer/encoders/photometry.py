@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Encoder of light curves: masked attention over epochs in continuous time, pooled.
+
+Only additions, products, comparisons and row-wise kernels are used, so that ONNX Runtime gives a row the same
+bits wherever in a batch it stands: its vectorised sine, logarithm and error function give other last bits at
+the end of an array.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from broker_plugin.features.modalities.photometry import CHANNELS
+from trainer.config import ModelSettings
+from trainer.encoders.unit import unit
+
+__all__ = ["PhotometryEncoder", "build"]
+
+AGE, LOG_AGE, SHAPE = CHANNELS.index("age_day"), CHANNELS.index("log_age"), CHANNELS.index("shape")
+COS_HALF, SIN_HALF = CHANNELS.index("cos_half_phase"), CHANNELS.index("sin_half_phase")
+
+WAVES_DAY = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
+"""Periods of the waves in linear time, from a night to several seasons."""
+
+WAVES_LOG = (0.75, 1.5, 3.0, 6.0)
+"""Periods of the waves in log10 of time, which spans 0 to 5.7."""
+
+N_HARMONICS = 8
+"""Harmonics of twice the found period that are summed over the epochs: four of the period itself."""
+
+MASKED = -1e9
+"""Score of a padded epoch. Its weight, exp of this, is exactly 0 in float32."""
+
+
+def build(*, width: int, settings: ModelSettings) -> nn.Module:
+    """Return the encoder."""
+    return PhotometryEncoder(width, settings)
+
+
+class PhotometryEncoder(nn.Module):
+    """Light-curve tokens to a unit embedding; any number of epochs, padding has no weight."""
+
+    frequency: torch.Tensor
+    log_frequency: torch.Tensor
+
+    def __init__(self, width: int, settings: ModelSettings) -> None:
+        super().__init__()
+        dim = settings.model_dim
+        n_waves = 2 * (len(WAVES_DAY) + len(WAVES_LOG))
+        self.embed = nn.Sequential(
+            nn.Linear(width - 1 + n_waves, dim),
+            nn.ReLU(),
+            nn.Linear(dim, dim),
+        )
+        self.layers = nn.ModuleList([_Layer(settings) for _ in range(settings.layers)])
+        self.norm = nn.LayerNorm(dim)
+        self.pool = nn.Linear(dim, settings.heads)
+        self.value = nn.Linear(dim, dim)
+        self.project = nn.Sequential(
+            nn.Linear(2 * dim + _N_MOMENTS, 2 * dim),
+            nn.ReLU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(2 * dim, settings.embedding_dim),
+        )
+        self.heads = settings.heads
+        self.register_buffer("frequency", 1.0 / torch.tensor(WAVES_DAY), persistent=False)
+        self.register_buffer("log_frequency", 1.0 / torch.tensor(WAVES_LOG), persistent=False)
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the embeddings (B, D) of tokens (B, T, F), of which `mask` (B, T) are real."""
+        weight = mask.to(tokens.dtype).unsqueeze(2)  # (B, T, 1)
+        states = self.embed(torch.cat([tokens[:, :, 1:], self._waves(tokens)], dim=2)) * weight
+        bias = ((1.0 - weight) * MASKED).transpose(1, 2).unsqueeze(1)  # (B, 1, 1, T)
+        for layer in self.layers:
+            states = layer(states, bias)
+        states = self.norm(states)
+        count = weight.sum(dim=1).clamp(min=1.0)  # (B, 1)
+        mean = (states * weight).sum(dim=1) / count
+        pooled = torch.cat([self._attended(states, weight), mean, _moments(tokens, weight, count)], dim=1)
+        return unit(self.project(pooled))
+
+    def _waves(self, tokens: torch.Tensor) -> torch.Tensor:
+        cycles = torch.cat(
+            [
+                tokens[:, :, AGE : AGE + 1] * self.frequency,
+                tokens[:, :, LOG_AGE : LOG_AGE + 1] * self.log_frequency,
+            ],
+            dim=2,
+        )
+        return torch.cat([_wave(cycles), _wave(cycles + 0.25)], dim=2)
+
+    def _attended(self, states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Return the epochs' values under learned weights, a set of weights for each head."""
+        batch, length, dim = states.shape
+        scores = self.pool(states) + (1.0 - weight) * MASKED  # (B, T, H)
+        attention = torch.softmax(scores.transpose(1, 2), dim=2)  # (B, H, T)
+        values = self.value(states).reshape(batch, length, self.heads, dim // self.heads).transpose(1, 2)
+        pooled: torch.Tensor = (attention.unsqueeze(3) * values).sum(dim=2)
+        return pooled.reshape(batch, dim)
+
+
+class _Layer(nn.Module):
+    """Attention and a feed-forward net, each on normalised input and added to it."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        dim = settings.model_dim
+        self.heads = settings.heads
+        self.attention_norm, self.feedforward_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
+        self.value, self.output = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.feedforward = nn.Sequential(
+            nn.Linear(dim, settings.feedforward_dim),
+            nn.ReLU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.feedforward_dim, dim),
+        )
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, states: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        """Return the next states (B, T, dim); `bias` (B, 1, 1, T) hides the padding."""
+        batch, length, dim = states.shape
+        split = (batch, length, self.heads, dim // self.heads)
+        normal = self.attention_norm(states)
+        query = self.query(normal).reshape(split).transpose(1, 2)  # (B, H, T, dim / H)
+        key = self.key(normal).reshape(split).permute(0, 2, 3, 1)  # (B, H, dim / H, T)
+        value = self.value(normal).reshape(split).transpose(1, 2)
+        scores = torch.matmul(query, key) * (1.0 / math.sqrt(dim // self.heads)) + bias
+        mixed = torch.matmul(torch.softmax(scores, dim=3), value)
+        mixed = self.output(mixed.transpose(1, 2).reshape(batch, length, dim))
+        states = states + self.dropout(mixed)
+        fed: torch.Tensor = self.dropout(self.feedforward(self.feedforward_norm(states)))
+        return states + fed
+
+
+def _wave(cycles: torch.Tensor) -> torch.Tensor:
+    """Return a smooth wave of period and amplitude 1: parabolas in place of a sine."""
+    offset = cycles - torch.floor(cycles) - 0.5
+    return offset * (8.0 - 16.0 * offset.abs())
+
+
+_N_MOMENTS = N_HARMONICS + 6
+
+
+def _moments(tokens: torch.Tensor, weight: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Return what the folded light curve looks like, whatever the phase of the alert.
+
+    The complex sums of the deviations over the epochs at `N_HARMONICS` harmonics of twice the period: their
+    powers, and the phases of three pairs relative to one another. Shape (B, N_HARMONICS + 6); 0 without a
+    period, since the phase channels are 0 then.
+    """
+    shape = tokens[:, :, SHAPE : SHAPE + 1] * weight  # (B, T, 1)
+    shape = (shape - (shape.sum(dim=1) / count).unsqueeze(1)) * weight
+    size = (((shape * shape).sum(dim=1) / count) + 1e-2).sqrt()
+    cos, sin = tokens[:, :, COS_HALF], tokens[:, :, SIN_HALF]
+    cosines, sines = [cos], [sin]
+    for _ in range(N_HARMONICS - 1):
+        cosines.append(cosines[-1] * cos - sines[-1] * sin)
+        sines.append(sines[-1] * cos + cosines[-2] * sin)
+    real = 2.0 * (shape * torch.stack(cosines, dim=2)).sum(dim=1) / count / size  # (B, N_HARMONICS)
+    imaginary = 2.0 * (shape * torch.stack(sines, dim=2)).sum(dim=1) / count / size
+    parts = [real * real + imaginary * imaginary]
+    # Harmonic 2 is the period itself: (1, 2), (2, 4) and (2, 6) are the pairs that tell the classes apart.
+    for base, other, power in ((0, 1, 2), (1, 3, 2), (1, 5, 3)):
+        turned_real, turned_imaginary = real[:, other], imaginary[:, other]
+        base_real, base_imaginary = real[:, base], imaginary[:, base]
+        for _ in range(power):
+            turned_real, turned_imaginary = (
+                turned_real * base_real + turned_imaginary * base_imaginary,
+                turned_imaginary * base_real - turned_real * base_imaginary,
+            )
+        parts += [turned_real.unsqueeze(1), turned_imaginary.unsqueeze(1)]
+    return torch.cat(parts, dim=1)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What comes after the encoders: forests, calibration, references and results, written into the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.anomaly import FUSED, ForestSet, fit_fused, fit_single, write_forests
+from trainer.baseline import fit_forest
+from trainer.calibrate import Calibration, calibrate
+from trainer.checkpoint import load_model
+from trainer.data.splits import Split
+from trainer.evaluate import evaluate
+from trainer.inference import Encoded, encode
+from trainer.model import AlertModel
+from trainer.preparation import Prepared, set_of_bin, train_set
+from trainer.references import choose_references
+from trainer.sets import ExampleSet
+
+__all__ = ["CALIBRATION", "EVALUATION", "REFERENCES", "STRATA", "Fitted", "fit", "measure"]
+
+STRATA, CALIBRATION, REFERENCES = "strata.json", "calibration.npz", "references.npz"
+EVALUATION = "evaluation.json"
+
+N_SETS = 2
+"""Training sets that the forests and the references are taken from."""
+
+N_BASELINE_SETS = 3
+"""Training sets that the baseline is grown on: more alerts than its limit of rows can hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """Model, forests and calibration of a run."""
+
+    model: AlertModel
+    forests: dict[str, ForestSet]
+    calibration: Calibration
+
+
+def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
+    """Fit forests and calibration, choose the references, and write them; all follows from the seed."""
+    run, model = prepared.run, load_model(prepared.run, out)
+    sets = [train_set(prepared, number) for number in range(min(N_SETS, run.settings.data.train_sets))]
+    encoded = [encode(model, part.tokens) for part in sets]
+    forests = _forests(model, encoded, sets, n_classes=len(run.classes), seed=run.settings.seed)
+    say(f"fitted the forests of {', '.join(forests)}")
+    calibration = calibrate(
+        model,
+        forests,
+        list(run.settings.calibration.epoch_edges),
+        lambda bin_: set_of_bin(
+            prepared,
+            Split.CALIBRATION,
+            bin_,
+            n=run.settings.calibration.alerts_per_stratum,
+            seed=run.settings.seed + 40,
+        ),
+    )
+    say(f"calibrated {len(calibration.strata)} strata")
+    references = choose_references(prepared, model, sets, seed=run.settings.seed)
+    say(f"chose {len(references.object_id):,} reference stars")
+    write_forests(forests, _embeddings(model, encoded), out)
+    (out / STRATA).write_text(json.dumps([each.model_dump() for each in calibration.strata], indent=1) + "\n")
+    with (out / CALIBRATION).open("wb") as file:
+        np.savez(file, allow_pickle=False, **calibration.scores)
+    with (out / REFERENCES).open("wb") as file:
+        np.savez(
+            file,
+            allow_pickle=False,
+            object_id=references.object_id,
+            label=references.label,
+            embedding=references.embedding,
+            profile=references.profile,
+            period_day=references.period_day,
+        )
+    # Results of an earlier fit would describe another bundle.
+    (out / EVALUATION).unlink(missing_ok=True)
+    return Fitted(model=model, forests=forests, calibration=calibration)
+
+
+def measure(prepared: Prepared, fitted: Fitted, out: Path, *, say: Callable[[str], None]) -> None:
+    """Measure on the test split and write the results."""
+    n_sets = min(N_BASELINE_SETS, prepared.run.settings.data.train_sets)
+    baseline = fit_forest(
+        [train_set(prepared, number) for number in range(n_sets)], seed=prepared.run.settings.seed
+    )
+    say("grew the baseline's random forest")
+    results = evaluate(prepared, fitted.model, fitted.forests, fitted.calibration, baseline)
+    (out / EVALUATION).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def _forests(
+    model: AlertModel, encoded: list[Encoded], sets: list[ExampleSet], *, n_classes: int, seed: int
+) -> dict[str, ForestSet]:
+    forests = {FUSED: fit_fused(encoded, sets, n_classes, seed=seed)}
+    for position, name in enumerate(model.modalities):
+        having = np.concatenate(
+            [part.embeddings[part.present[:, position], position].numpy() for part in encoded]
+        )
+        forests[name] = fit_single(having, seed=seed + 100 + position)
+    return forests
+
+
+def _embeddings(model: AlertModel, encoded: list[Encoded]) -> dict[str, NDArray[np.float32]]:
+    first = encoded[0]
+    single = {
+        name: first.embeddings[first.present[:, position], position].numpy()
+        for position, name in enumerate(model.modalities)
+    }
+    return single | {FUSED: first.fused()}

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the model is trained for: modalities that agree, and classes from any of them."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch.nn import functional as F
+
+from trainer.config import TrainingSettings
+from trainer.model import AlertModel, fuse
+
+__all__ = ["contrastive_loss", "total_loss"]
+
+
+def contrastive_loss(embeddings: torch.Tensor, present: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Return the symmetric contrastive loss, averaged over the pairs of modalities.
+
+    Parameters
+    ----------
+    embeddings, present
+        Unit embeddings (B, K, D) and where they are real (B, K). An alert counts for a pair if it has both.
+    scale
+        Factor of the cosines, the inverse of the temperature.
+    """
+    losses = []
+    for one, other in combinations(range(embeddings.shape[1]), 2):
+        both = present[:, one] & present[:, other]
+        if int(both.sum()) < 2:
+            continue
+        cosines = scale * embeddings[both, one] @ embeddings[both, other].T
+        target = torch.arange(len(cosines))
+        losses.append((F.cross_entropy(cosines, target) + F.cross_entropy(cosines.T, target)) / 2)
+    return torch.stack(losses).mean() if losses else embeddings.new_zeros(())
+
+
+def total_loss(
+    model: AlertModel,
+    embeddings: torch.Tensor,
+    present: torch.Tensor,
+    label: torch.Tensor,
+    settings: TrainingSettings,
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the loss of a batch and its parts.
+
+    The class loss is taken of the fusion, from which each modality is at times left out, and of every
+    modality alone, so that any subset gives classes.
+    """
+    dropped = torch.rand(present.shape) < settings.modality_dropout
+    kept = present & ~dropped
+    kept = torch.where(kept.any(dim=1, keepdim=True), kept, present)
+    fused = _class_loss(model, embeddings, kept, label, settings)
+    singles = []
+    for modality in range(present.shape[1]):
+        alone = torch.zeros_like(present)
+        alone[:, modality] = present[:, modality]
+        having = present[:, modality]
+        if having.any():
+            singles.append(_class_loss(model, embeddings[having], alone[having], label[having], settings))
+    single = torch.stack(singles).mean()
+    contrast = contrastive_loss(embeddings, present, model.scale())
+    loss = fused + settings.single_weight * single + settings.clip_weight * contrast
+    return loss, {"fused": fused.item(), "single": single.item(), "contrast": contrast.item()}
+
+
+def _class_loss(
+    model: AlertModel,
+    embeddings: torch.Tensor,
+    present: torch.Tensor,
+    label: torch.Tensor,
+    settings: TrainingSettings,
+) -> torch.Tensor:
+    logits = model.head(fuse(embeddings, present))
+    return F.cross_entropy(logits, label, label_smoothing=settings.label_smoothing)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How good probabilities and scores are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+
+__all__ = ["auroc", "calibration_error", "classification"]
+
+N_BINS = 15
+"""Bins of the expected calibration error, the customary number."""
+
+
+def classification(
+    probability: NDArray[np.float64], label: NDArray[np.int64], balanced: NDArray[np.float64]
+) -> dict[str, float]:
+    """Return accuracies, macro-F1 and the calibration error.
+
+    Parameters
+    ----------
+    probability
+        Under the named prior: accuracy, macro-F1 and calibration are measured with these.
+    balanced
+        For classes of equal frequency: balanced accuracy is measured with these.
+    """
+    predicted = probability.argmax(axis=1)
+    return {
+        "accuracy": float((predicted == label).mean()),
+        "balanced_accuracy": float(balanced_accuracy_score(label, balanced.argmax(axis=1))),
+        "macro_f1": float(f1_score(label, predicted, average="macro", zero_division=0)),
+        "ece": calibration_error(probability, label),
+    }
+
+
+def calibration_error(probability: NDArray[np.float64], label: NDArray[np.int64]) -> float:
+    """Return the expected calibration error: confidence against accuracy, in bins of confidence.
+
+    Examples
+    --------
+    >>> calibration_error(np.array([[0.8, 0.2]] * 5), np.array([0, 0, 0, 0, 1]))
+    0.0
+    """
+    confidence, right = probability.max(axis=1), probability.argmax(axis=1) == label
+    bin_ = np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
+    gaps = [
+        abs(confidence[bin_ == k].mean() - right[bin_ == k].mean()) * (bin_ == k).mean() for k in set(bin_)
+    ]
+    return round(float(sum(gaps)), 12)
+
+
+def auroc(ordinary: NDArray[np.float64], odd: NDArray[np.float64]) -> float:
+    """Return the chance that an odd object scores above an ordinary one."""
+    truth = np.concatenate([np.zeros(len(ordinary)), np.ones(len(odd))])
+    return float(roc_auc_score(truth, np.concatenate([ordinary, odd])))

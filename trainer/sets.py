@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sets of imitated alerts as tokens, made once and cached, since the period search is the dear part."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_plugin.features.base import Tokens, build_modality
+from broker_plugin.features.period import Periods, find_periods
+from broker_plugin.records import AlertBatch
+from trainer.augment import OBSERVED_SHARE, imitate
+from trainer.data.stars import StarTable, read_stars
+
+__all__ = ["ExampleSet", "Plan", "balanced_plan", "make_set", "natural_plan", "tokens_of"]
+
+CHUNK = 500
+"""Alerts that a worker makes at once: large enough for the vectorised features, small enough for a bar."""
+
+N_EPOCHS_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 257)
+N_EPOCHS_SHARES = (0.13, 0.15, 0.16, 0.16, 0.16, 0.13, 0.07, 0.04)
+"""How often training alerts get a number of epochs between the edges. In real ZTF alerts half have at most 3
+detections, with forced photometry ten times as many; deep LSST fields have hundreds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which alerts to make: columns over alerts (B,)."""
+
+    star: NDArray[np.int64]
+    n_epochs: NDArray[np.int64]
+    seed: int
+    observed_share: float = OBSERVED_SHARE
+
+    def part(self, rows: slice) -> Plan:
+        """Return some of the alerts; each is made from the seed and its own number alone."""
+        return Plan(
+            star=self.star[rows],
+            n_epochs=self.n_epochs[rows],
+            seed=self.seed,
+            observed_share=self.observed_share,
+        )
+
+    def digest(self) -> int:
+        """Return a checksum, to know a cached set again."""
+        text = f"{self.seed}/{self.observed_share}".encode()
+        return zlib.crc32(self.star.tobytes() + self.n_epochs.tobytes() + text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleSet:
+    """Imitated alerts, ready for the encoders.
+
+    Parameters
+    ----------
+    star, label, n_epochs
+        Which star, its class, and how many epochs the alert has; shape (B,).
+    tokens
+        By modality.
+    """
+
+    star: NDArray[np.int64]
+    label: NDArray[np.int64]
+    n_epochs: NDArray[np.int64]
+    tokens: Mapping[str, Tokens]
+
+    def __len__(self) -> int:
+        return len(self.star)
+
+    def take(self, rows: NDArray[np.intp]) -> ExampleSet:
+        """Return the alerts at `rows`."""
+        return ExampleSet(
+            star=self.star[rows],
+            label=self.label[rows],
+            n_epochs=self.n_epochs[rows],
+            tokens={name: _taken(tokens, rows) for name, tokens in self.tokens.items()},
+        )
+
+
+def balanced_plan(label: NDArray[np.int64], members: NDArray[np.intp], *, n: int, seed: int) -> Plan:
+    """Return `n` alerts of the stars `members`, as many of every class."""
+    rng = np.random.default_rng((seed, 0))
+    classes = np.unique(label[members])
+    shares = np.array_split(np.arange(n), len(classes))
+    star = np.concatenate(
+        [
+            _draw(members[label[members] == each], len(share), rng)
+            for each, share in zip(classes, shares, strict=True)
+        ]
+    )
+    return Plan(star=rng.permutation(star), n_epochs=_draw_n_epochs(n, rng), seed=seed)
+
+
+def natural_plan(
+    members: NDArray[np.intp],
+    *,
+    low: int,
+    high: int,
+    n: int,
+    seed: int,
+    observed_share: float = OBSERVED_SHARE,
+) -> Plan:
+    """Return one alert of each of at most `n` stars in their natural proportions, with low to high epochs."""
+    rng = np.random.default_rng((seed, 1, low))
+    star = rng.permutation(members)[:n]
+    n_epochs = np.floor(np.exp(rng.uniform(np.log(low), np.log(high + 1), len(star)))).astype(np.int64)
+    return Plan(
+        star=star.astype(np.int64),
+        n_epochs=np.clip(n_epochs, low, high),
+        seed=seed,
+        observed_share=observed_share,
+    )
+
+
+def make_set(
+    plan: Plan,
+    specs: Mapping[str, Mapping[str, Any]],
+    stars_path: Path,
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+    advance: Callable[[int], None] = lambda n: None,
+) -> ExampleSet:
+    """Make the alerts of a plan, or read them from the cache; the result does not depend on `workers`.
+
+    Parameters
+    ----------
+    specs
+        Spec of each modality.
+    cache
+        File to keep them in; one made from another plan or other specs is made again.
+    advance
+        Called with the number of alerts made since the last call.
+    """
+    key = f"{plan.digest()}/{json.dumps(specs, sort_keys=True)}"
+    if cache is not None and cache.is_file():
+        found = _read(cache, key, tuple(specs))
+        if found is not None:
+            advance(len(found))
+            return found
+    chunks = [(plan.part(slice(start, start + CHUNK)), start) for start in range(0, len(plan.star), CHUNK)]
+    if workers == 1:
+        stars = read_stars(stars_path)
+        parts = []
+        for chunk, start in chunks:
+            parts.append(_make(stars, chunk, start, specs))
+            advance(len(chunk.star))
+    else:
+        parts = _make_in_processes(chunks, specs, stars_path, workers=workers, advance=advance)
+    whole = _joined(parts)
+    if cache is not None:
+        _write(whole, cache, key)
+    return whole
+
+
+def tokens_of(
+    batch: AlertBatch, specs: Mapping[str, Mapping[str, Any]], periods: Periods | None = None
+) -> dict[str, Tokens]:
+    """Return the tokens of a batch by modality, by the code that the runtime uses."""
+    periods = periods or find_periods(batch)
+    return {name: build_modality(name, spec).tokens(batch, periods) for name, spec in specs.items()}
+
+
+_WORKER_STARS: list[StarTable] = []
+
+
+def _start_worker(stars_path: Path) -> None:
+    _WORKER_STARS.append(read_stars(stars_path))
+
+
+def _make_in_worker(chunk: Plan, start: int, specs: Mapping[str, Mapping[str, Any]]) -> ExampleSet:
+    return _make(_WORKER_STARS[0], chunk, start, specs)
+
+
+def _make_in_processes(
+    chunks: Sequence[tuple[Plan, int]],
+    specs: Mapping[str, Mapping[str, Any]],
+    stars_path: Path,
+    *,
+    workers: int,
+    advance: Callable[[int], None],
+) -> list[ExampleSet]:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(stars_path,)
+    ) as pool:
+        jobs = [pool.submit(_make_in_worker, chunk, start, specs) for chunk, start in chunks]
+        parts = []
+        for job, (chunk, _) in zip(jobs, chunks, strict=True):
+            parts.append(job.result())
+            advance(len(chunk.star))
+    return parts
+
+
+def _make(stars: StarTable, plan: Plan, start: int, specs: Mapping[str, Mapping[str, Any]]) -> ExampleSet:
+    alerts = [
+        imitate(
+            stars,
+            int(star),
+            np.random.default_rng((plan.seed, 2, start + position)),
+            n_epochs=int(n_epochs),
+            alert_id=start + position,
+            observed_share=plan.observed_share,
+        )
+        for position, (star, n_epochs) in enumerate(zip(plan.star, plan.n_epochs, strict=True))
+    ]
+    batch = AlertBatch.from_alerts(alerts)
+    return ExampleSet(
+        star=plan.star,
+        label=stars.label[plan.star],
+        n_epochs=batch.n_epochs,
+        tokens=tokens_of(batch, specs),
+    )
+
+
+def _draw(members: NDArray[np.intp], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return `n` members, each as often as any other, give or take one."""
+    rounds = [rng.permutation(members) for _ in range(-(-n // len(members)))]
+    return np.concatenate(rounds)[:n].astype(np.int64)
+
+
+def _draw_n_epochs(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    bin_ = rng.choice(len(N_EPOCHS_SHARES), n, p=N_EPOCHS_SHARES)
+    edges = np.array(N_EPOCHS_EDGES)
+    return rng.integers(edges[bin_], edges[bin_ + 1])
+
+
+def _joined(parts: Sequence[ExampleSet]) -> ExampleSet:
+    names = parts[0].tokens.keys()
+    return ExampleSet(
+        star=np.concatenate([part.star for part in parts]),
+        label=np.concatenate([part.label for part in parts]),
+        n_epochs=np.concatenate([part.n_epochs for part in parts]),
+        tokens={name: _joined_tokens([part.tokens[name] for part in parts]) for name in names},
+    )
+
+
+def _taken(tokens: Tokens, rows: NDArray[np.intp]) -> Tokens:
+    lengths = tokens.lengths[rows]
+    ends = np.cumsum(lengths)
+    within = np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths)
+    return Tokens(
+        values=tokens.values[np.repeat(tokens.offsets[:-1][rows], lengths) + within],
+        offsets=np.concatenate([[0], ends]).astype(np.int64),
+    )
+
+
+def _joined_tokens(parts: Sequence[Tokens]) -> Tokens:
+    lengths = np.concatenate([part.lengths for part in parts])
+    return Tokens(
+        values=np.concatenate([part.values for part in parts]),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+    )
+
+
+def _write(examples: ExampleSet, path: Path, key: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrays: dict[str, NDArray[Any]] = {
+        "key": np.array(key),
+        "star": examples.star,
+        "label": examples.label,
+        "n_epochs": examples.n_epochs,
+    }
+    for name, tokens in examples.tokens.items():
+        arrays |= {f"{name}/values": tokens.values, f"{name}/offsets": tokens.offsets}
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    unfinished.replace(path)
+
+
+def _read(path: Path, key: str, names: tuple[str, ...]) -> ExampleSet | None:
+    with np.load(path, allow_pickle=False) as archive:
+        if str(archive["key"]) != key:
+            return None
+        return ExampleSet(
+            star=archive["star"],
+            label=archive["label"],
+            n_epochs=archive["n_epochs"],
+            tokens={
+                name: Tokens(values=archive[f"{name}/values"], offsets=archive[f"{name}/offsets"])
+                for name in names
+            },
+        )
