@@ -212,7 +212,7 @@ def _locate(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if not (path / MANIFEST).is_file():
         raise BundleError(
-            f"no bundle {str(name_or_path)!r}: give a directory with a {MANIFEST}, "
+            f"no bundle {str(name_or_path)!r}; give a directory with a {MANIFEST}, "
             f"or one of the installed bundles: {', '.join(installed) or 'none'}"
         )
     return path

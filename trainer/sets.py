@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.features.base import Tokens, build_modality
+from broker_plugin.features.base import FEATURE_SPEC_VERSION, Tokens, build_modality
 from broker_plugin.features.period import Periods, find_periods
 from broker_plugin.records import AlertBatch
 from trainer.augment import OBSERVED_SHARE, imitate
@@ -25,6 +25,9 @@ __all__ = ["ExampleSet", "Plan", "balanced_plan", "make_set", "natural_plan", "t
 
 CHUNK = 500
 """Alerts that a worker makes at once: large enough for the vectorised features, small enough for a bar."""
+
+IMITATION_VERSION = "1"
+"""Version of the imitation of alerts; raise it with any change there, or old caches pass for new ones."""
 
 N_EPOCHS_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 257)
 N_EPOCHS_SHARES = (0.13, 0.15, 0.16, 0.16, 0.16, 0.13, 0.07, 0.04)
@@ -141,7 +144,8 @@ def make_set(
     advance
         Called with the number of alerts made since the last call.
     """
-    key = f"{plan.digest()}/{json.dumps(specs, sort_keys=True)}"
+    versions = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}"
+    key = f"{versions}/{plan.digest()}/{json.dumps(specs, sort_keys=True)}"
     if cache is not None and cache.is_file():
         found = _read(cache, key, tuple(specs))
         if found is not None:

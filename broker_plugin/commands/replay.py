@@ -21,7 +21,7 @@ from broker_plugin.pipeline.dead_letter_file import to_json
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import Judgement
 from broker_plugin.streams.archive import ArchiveSource
-from broker_plugin.streams.verdict_files import VerdictFile, check_format
+from broker_plugin.streams.verdict_files import check_format, complete_file, verdict_file
 
 __all__ = ["replay"]
 
@@ -103,7 +103,7 @@ def replay(
     )
     dead_letter_path = dead_letters or out.with_name(f"{out.name}.dead.jsonl")
     counts = _write_all(ArchiveSource(paths), recipe, letters, out, dead_letter_path, workers, console)
-    console.print(_summary(counts, out, dead_letter_path))
+    console.print(_summary(counts, out, dead_letter_path), soft_wrap=True)
     return 0
 
 
@@ -118,14 +118,14 @@ def _write_all(
 ) -> Counter[str]:
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
-        verdict_file = stack.enter_context(VerdictFile(out))
-        dead_letter_file = stack.enter_context(dead_letter_path.open("w", encoding="utf-8"))
+        verdicts = stack.enter_context(verdict_file(out))
+        dead_letters = stack.enter_context(complete_file(dead_letter_path))
         progress = stack.enter_context(_progress(console))
         task = progress.add_task("reading", total=source.bytes_total, alerts=0)
         for judgements in judge_all(source, recipe, workers=workers):
-            verdict_file.write([verdict for judgement in judgements for verdict in judgement.verdicts])
+            verdicts.write([verdict for judgement in judgements for verdict in judgement.verdicts])
             rejected = [(j.message, j.rejection) for j in judgements if j.rejection is not None]
-            dead_letter_file.writelines(f"{to_json(letters.pack(*pair))}\n" for pair in rejected)
+            dead_letters.writelines(f"{to_json(letters.pack(*pair))}\n".encode() for pair in rejected)
             counts.update(_outcomes(judgements))
             progress.update(task, completed=source.bytes_read, alerts=counts["verdict"])
     return counts

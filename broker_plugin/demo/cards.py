@@ -72,19 +72,17 @@ def card(scored: ScoredObject, playback: Playback, profiles: Profiles) -> str:
     verdict = scored.verdict
     curve = playback.light_curves[verdict.alert_key]
     templates = _templates(verdict, profiles)
-    raw = (
-        light_curve_figure(curve, alert_mjd=verdict.mjd_tai, name=verdict.object_id)
-        if len(curve)
-        else _empty("no epoch had a usable flux")
-    )
+    raw = light_curve_figure(curve, alert_mjd=verdict.mjd_tai, name=verdict.object_id)
+    folded = _folded(verdict, curve, templates)
+    facts = f'<div class="facts">{_classes(verdict)}{_evidence(verdict)}{_further(verdict, playback)}</div>'
+    # Where there is nothing to fold, the facts take its place.
+    right, below = (facts, "") if folded is None else (folded + _analogue_key(templates), facts)
     return (
         f'<article class="card" id="rank-{scored.rank}">'
         f"{_head(scored)}{_truth(verdict, playback)}"
         f'<p class="why">{escape(verdict.explanation)}</p>'
-        f'<div class="plots"><div>{raw}</div><div>{_folded(verdict, curve, templates)}</div></div>'
-        f"{_key(curve, templates)}"
-        f'<div class="facts">{_classes(verdict)}{_p_values(verdict)}{_further(verdict, playback)}</div>'
-        "</article>"
+        f'<div class="plots"><div>{raw}{_band_key(curve)}</div>'
+        f"<div>{right}</div></div>{below}</article>"
     )
 
 
@@ -143,22 +141,16 @@ def _truth(verdict: Verdict, playback: Playback) -> str:
     )
 
 
-def _folded(verdict: Verdict, curve: LightCurve, templates: Sequence[Template]) -> str:
+def _folded(verdict: Verdict, curve: LightCurve, templates: Sequence[Template]) -> str | None:
     if verdict.period_day is None:
-        return _empty("no period: too few epochs to search")
-    period_day = verdict.period_day * (2.0 if verdict.top_class in ECLIPSING else 1.0)
-    drawn = folded_figure(
+        return None
+    return folded_figure(
         curve,
         alert_mjd=verdict.mjd_tai,
-        period_day=period_day,
+        period_day=verdict.period_day * (2.0 if verdict.top_class in ECLIPSING else 1.0),
         templates=templates,
         name=verdict.object_id,
     )
-    return drawn or _empty("difference flux only: nothing to fold against a median")
-
-
-def _empty(why: str) -> str:
-    return f'<div class="empty">{escape(why)}</div>'
 
 
 def _templates(verdict: Verdict, profiles: Profiles) -> list[Template]:
@@ -171,7 +163,7 @@ def _templates(verdict: Verdict, profiles: Profiles) -> list[Template]:
     ]
 
 
-def _key(curve: LightCurve, templates: Sequence[Template]) -> str:
+def _band_key(curve: LightCurve) -> str:
     parts = []
     for _, letter, _ in bands_of(curve):
         mark = marks([(6.0, 6.0)], shape=BAND_MARKS.get(letter, "circle"), css=f"seen band-{letter}")
@@ -179,11 +171,15 @@ def _key(curve: LightCurve, templates: Sequence[Template]) -> str:
             f'<span><svg viewBox="0 0 12 12" aria-hidden="true">{mark}</svg> {escape(letter)}</span>'
         )
     parts.append("<span>filled: detection, hollow: forced photometry</span>")
-    for template, dash in zip(templates, DASHES, strict=False):
-        parts.append(
-            f'<span><span class="dash {dash}"></span>{escape(template.label)} '
-            f"{escape(template.name)}, cosine {template.cosine:.2f}</span>"
-        )
+    return f'<p class="key">{"".join(parts)}</p>'
+
+
+def _analogue_key(templates: Sequence[Template]) -> str:
+    parts = [
+        f'<span><span class="dash {dash}"></span>{escape(template.label)} '
+        f"{escape(template.name)}, cosine {template.cosine:.2f}</span>"
+        for template, dash in zip(templates, DASHES, strict=False)
+    ]
     return f'<p class="key">{"".join(parts)}</p>'
 
 
@@ -203,22 +199,22 @@ def _classes(verdict: Verdict) -> str:
     )
 
 
-def _p_values(verdict: Verdict) -> str:
-    rows = "".join(
-        f"<li>{escape(source)}: {value:.4f} (score {verdict.anomaly_scores[source]:.3f})</li>"
+def _evidence(verdict: Verdict) -> str:
+    rows = [
+        f"p-value of {source}: {value:.4f} (score {verdict.anomaly_scores[source]:.3f})"
         for source, value in verdict.anomaly_p_values.items()
-    )
-    epochs = ", ".join(f"{count} {escape(band)}" for band, count in verdict.n_epochs_by_band.items())
-    period = "none"
-    if verdict.period_day is not None and verdict.period_false_alarm_probability is not None:
-        period = (
-            f"{verdict.period_day:.6g} d (false-alarm probability "
-            f"{verdict.period_false_alarm_probability:.2g})"
-        )
-    return (
-        f"<div><h4>p-values</h4><ul>{rows}<li>calibrated on {escape(verdict.calibration_stratum)}</li></ul>"
-        f"<div>epochs: {epochs or 'none'}</div><div>period: {period}</div></div>"
-    )
+    ]
+    rows.append(f"calibrated on {verdict.calibration_stratum} epochs")
+    counts = (f"{count} {band}" for band, count in verdict.n_epochs_by_band.items())
+    rows.append(f"epochs: {', '.join(counts) or 'none'}")
+    rows.append(f"period: {_period(verdict)}")
+    return f"<div><h4>Evidence</h4><ul>{''.join(f'<li>{escape(row)}</li>' for row in rows)}</ul></div>"
+
+
+def _period(verdict: Verdict) -> str:
+    if verdict.period_day is None or verdict.period_false_alarm_probability is None:
+        return "too few epochs to search"
+    return f"{verdict.period_day:.6g} d, false-alarm probability {verdict.period_false_alarm_probability:.2g}"
 
 
 def _further(verdict: Verdict, playback: Playback) -> str:

@@ -79,7 +79,7 @@ def light_curve_figure(curve: LightCurve, *, alert_mjd: float, name: str) -> str
     flux, error = flux / factor, error / factor
     days = curve.mjd_tai - alert_mjd
     low, high = _range(flux, error)
-    span = max(float(-days.min()), 0.5)
+    span = max(float(-days.min(initial=0.0)), 0.5)
     frame = Frame(x_low=-span * 1.03, x_high=span * 0.03, y_low=low, y_high=high)
     kind = (
         "flux" if curve.apparent.all() else "difference flux" if not curve.apparent.any() else "flux, mixed"

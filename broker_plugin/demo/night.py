@@ -9,69 +9,58 @@ Little more is sent than is read back, since the embedded cluster silently forge
 from __future__ import annotations
 
 import io
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 from typing import Any, cast
 
 import fastavro
 
 from broker_plugin.codec.decoder import Decoder
-from broker_plugin.codec.verdict import Tense, Verdict, from_record
+from broker_plugin.codec.verdict import Verdict, from_record
+from broker_plugin.demo.consumer import DEAD_LETTERS, INPUT, OUTPUT, Consumer
 from broker_plugin.demo.findings import DeadLetter, Playback
 from broker_plugin.demo.playlist import Track
 from broker_plugin.demo.simulator import Night
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BrokerPluginError
-from broker_plugin.pipeline.batcher import Batcher
-from broker_plugin.pipeline.dead_letters import PREFIX, DeadLetters
-from broker_plugin.pipeline.filter import AlertFilter
-from broker_plugin.pipeline.monitor import QuietMonitor
-from broker_plugin.pipeline.outbox import Outbox
-from broker_plugin.pipeline.runner import Runner
-from broker_plugin.records import AlertBatch, LightCurve
+from broker_plugin.pipeline.dead_letters import PREFIX
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
-from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, KafkaTail
+from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaTail
 
 __all__ = ["Progress", "play"]
 
-INPUT, OUTPUT, DEAD_LETTERS = "alerts", "verdicts", "dead-letters"
-GROUP = "astrom3-demo"
 NOTE_HEADER = "demo_note"
+"""Header that says what is wrong with a message; a dead letter keeps the headers of its message."""
 
 WINDOW = 96
-"""Messages sent and not read back yet. Fewer, and the consumer waits; more, and the 5 MB that the embedded
-cluster keeps of a partition could be exceeded by long LSST histories."""
+"""Messages sent and not read back yet. Fewer, and the consumer waits for the survey."""
 
 WINDOW_BYTES = 1_500_000
-"""The same in bytes, a third of what one partition keeps."""
+"""The same in bytes: a third of what the embedded cluster keeps of one partition."""
 
 CHUNK = 16
 """Messages sent at a time: the table moves on between them."""
-
-BATCH_MAX = 48
-BATCH_AGE_S = 0.15
-"""Small batches, so that the table moves; a service would take 256."""
 
 READ_MAX = 256
 READ_WAIT_S = 0.05
 
 CONNECT_S = 15.0
+
 STALL_S = 60.0
-"""With nothing read back for so long, messages are lost; scoring one batch takes seconds at most."""
+"""With nothing read back for so long, messages are lost; scoring a batch takes seconds at most."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far the night is; `verdicts` and `dead_letters` grow in order of arrival."""
+    """How far the night is; what came back is in order of arrival, and `ended` is when the last of it did."""
 
     played: int = 0
     lag: int = 0
     started: float = field(default_factory=time.monotonic)
+    ended: float = field(default_factory=time.monotonic)
     verdicts: list[Verdict] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
 
@@ -87,12 +76,12 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Time since the first message was sent."""
-        return time.monotonic() - self.started
+        """Time from the first message sent to the last one read back."""
+        return self.ended - self.started
 
     @property
     def rate_per_s(self) -> float:
-        """Messages a second so far."""
+        """Messages a second that came out so far."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
 
@@ -122,24 +111,25 @@ def play(
     BrokerPluginError
         If the consumer stopped with an error.
     """
-    recorder = _Recorder(scorer)
+    progress = Progress()
     with EmbeddedKafka() as cluster:
-        address = cluster.address
-        survey = KafkaSink(address)
-        survey.connect([INPUT, OUTPUT, DEAD_LETTERS], deadline_s=CONNECT_S)
-        consumer = _Consumer(address, AlertFilter(decoder, recorder, tense=Tense.TEST))
-        verdicts, dead_letters = (_tail(address, topic) for topic in (OUTPUT, DEAD_LETTERS))
+        survey = _Survey(cluster.address, tracks)
+        consumer = Consumer(cluster.address, decoder, scorer)
+        subscriber = _Subscriber(cluster.address)
         try:
             consumer.start()
-            progress = _exchange(iter(tracks), survey, verdicts, dead_letters, consumer, watch)
+            _play_out(progress, survey, consumer, subscriber, watch)
+            consumer.stop()
+            subscriber.read(progress)  # what came twice would come now
         finally:
             consumer.stop()
-            for end in (verdicts, dead_letters, survey):
-                end.close()
-    consumer.raise_if_failed()
+            survey.close()
+            subscriber.close()
+    if consumer.error is not None:
+        raise BrokerPluginError(f"the consumer stopped: {consumer.error}") from consumer.error
     return Playback(
         verdicts=tuple(progress.verdicts),
-        light_curves=recorder.light_curves,
+        light_curves=consumer.light_curves,
         dead_letters=tuple(progress.dead_letters),
         played=progress.played,
         seconds=progress.seconds,
@@ -147,113 +137,71 @@ def play(
     )
 
 
-def _exchange(
-    tracks: Iterator[Track],
-    survey: KafkaSink,
-    verdicts: KafkaTail,
-    dead_letters: KafkaTail,
-    consumer: _Consumer,
+def _play_out(
+    progress: Progress,
+    survey: _Survey,
+    consumer: Consumer,
+    subscriber: _Subscriber,
     watch: Callable[[Progress], None],
-) -> Progress:
+) -> None:
     """Send and read back until all has come out, or nothing comes any more."""
-    progress = Progress()
-    sent_bytes: list[int] = []
-    last_news = time.monotonic()
-    over = False
-    while not (over and progress.in_flight <= 0):
-        if (
-            not over
-            and progress.in_flight < WINDOW
-            and _recent(sent_bytes, progress.in_flight) < WINDOW_BYTES
-        ):
-            chunk = list(islice(tracks, CHUNK))
-            over = not chunk
-            survey.send([_outgoing(track) for track in chunk])
-            sent_bytes += [len(track.value) for track in chunk]
-            progress.played += len(chunk)
+    progress.started = progress.ended = time.monotonic()
+    while not (survey.over and progress.in_flight <= 0):
+        survey.send(progress)
         before = progress.done
-        progress.verdicts += [_verdict(message) for message in verdicts.poll(READ_MAX, READ_WAIT_S)]
-        progress.dead_letters += [_dead_letter(message) for message in dead_letters.poll(READ_MAX, 0.0)]
+        subscriber.read(progress)
         progress.lag = consumer.lag
         now = time.monotonic()
-        last_news = now if progress.done != before or progress.in_flight == 0 else last_news
+        if progress.done != before or progress.in_flight <= 0:
+            progress.ended = now
         watch(progress)
-        if consumer.failed or now - last_news > STALL_S:
-            break
-    return progress
+        if consumer.error is not None or now - progress.ended > STALL_S:
+            return
 
 
-def _recent(sent_bytes: list[int], in_flight: int) -> int:
-    return sum(sent_bytes[-in_flight:]) if in_flight > 0 else 0
+class _Survey:
+    """Sends the messages, as many as may be under way."""
+
+    def __init__(self, address: KafkaAddress, tracks: Iterable[Track]) -> None:
+        self.over = False
+        self._tracks = iter(tracks)
+        self._sizes: list[int] = []
+        self._sink = KafkaSink(address)
+        self._sink.connect([INPUT, OUTPUT, DEAD_LETTERS], deadline_s=CONNECT_S)
+
+    def send(self, progress: Progress) -> None:
+        """Send the next messages, if there is room."""
+        waiting = max(0, progress.in_flight)
+        waiting_bytes = sum(self._sizes[-waiting:]) if waiting else 0
+        if self.over or waiting >= WINDOW or waiting_bytes >= WINDOW_BYTES:
+            return
+        chunk = list(islice(self._tracks, CHUNK))
+        self._sink.send([_outgoing(track) for track in chunk])
+        self._sizes += [len(track.value) for track in chunk]
+        progress.played += len(chunk)
+        self.over = not chunk
+
+    def close(self) -> None:
+        self._sink.close()
 
 
-class _Recorder:
-    """Passes batches on to the scorer and keeps the light curves that the verdicts are made from."""
+class _Subscriber:
+    """Reads the verdicts and the dead letters, as anybody could."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
-        self.light_curves: dict[str, LightCurve] = {}
+    def __init__(self, address: KafkaAddress) -> None:
+        self._verdicts = KafkaTail(address, OUTPUT, from_beginning=True)
+        self._dead_letters = KafkaTail(address, DEAD_LETTERS, from_beginning=True)
+        for tail in (self._verdicts, self._dead_letters):
+            tail.connect(deadline_s=CONNECT_S)
 
-    def score(
-        self, alerts: AlertBatch, *, tense: Tense = Tense.TEST, received_at: datetime | None = None
-    ) -> list[Verdict]:
-        verdicts = self._scorer.score(alerts, tense=tense, received_at=received_at)
-        for row, verdict in enumerate(verdicts):
-            self.light_curves[verdict.alert_key] = alerts[row].light_curve
-        return verdicts
+    def read(self, progress: Progress) -> None:
+        """Read what has come."""
+        progress.verdicts += [_verdict(message) for message in self._verdicts.poll(READ_MAX, READ_WAIT_S)]
+        progress.dead_letters += [_dead_letter(message) for message in self._dead_letters.poll(READ_MAX, 0.0)]
 
-
-class _Consumer(QuietMonitor):
-    """The service's runner, in a thread."""
-
-    def __init__(self, address: KafkaAddress, alert_filter: AlertFilter) -> None:
-        self.lag = 0
-        self._error: BaseException | None = None
-        self._stop = threading.Event()
-        source = KafkaSource(address, [INPUT], group=GROUP, protocol="consumer")
-        self._runner = Runner(
-            source,
-            KafkaSink(address),
-            alert_filter,
-            Outbox(OUTPUT, DeadLetters(topic=DEAD_LETTERS)),
-            batcher=Batcher(batch_max=BATCH_MAX, batch_age_s=BATCH_AGE_S),
-            stop=self._stop,
-            monitor=self,
-        )
-        self._thread = threading.Thread(target=self._run, name="runner", daemon=True)
-
-    @property
-    def failed(self) -> bool:
-        return self._error is not None
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def lagging(self, messages: int) -> None:
-        self.lag = messages
-
-    def raise_if_failed(self) -> None:
-        if isinstance(self._error, BrokerPluginError):
-            raise self._error
-        if self._error is not None:
-            raise BrokerPluginError("the consumer stopped; the cause is above") from self._error
-
-    def _run(self) -> None:
-        try:
-            self._runner.run()
-        except BaseException as error:  # handed to the thread that waits for this one
-            self._error = error
-
-
-def _tail(address: KafkaAddress, topic: str) -> KafkaTail:
-    tail = KafkaTail(address, topic, from_beginning=True)
-    tail.connect(deadline_s=CONNECT_S)
-    return tail
+    def close(self) -> None:
+        self._verdicts.close()
+        self._dead_letters.close()
 
 
 def _outgoing(track: Track) -> OutgoingMessage:

@@ -7,10 +7,10 @@ A file appears under its name only when it is complete; until then it is `<name>
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,17 +19,44 @@ from fastavro.write import Writer as AvroWriter
 from broker_plugin.codec.verdict import Verdict, schema_text, to_json, to_record, verdict_schema
 from broker_plugin.errors import ConfigurationError
 
-__all__ = ["VerdictFile", "check_format"]
+__all__ = ["VerdictWriter", "check_format", "complete_file", "verdict_file"]
 
 
-class _Format(Protocol):
-    def write(self, verdicts: Sequence[Verdict]) -> None: ...
+class VerdictWriter(Protocol):
+    """Writes verdicts in one format."""
 
-    def finish(self) -> None: ...
+    def write(self, verdicts: Sequence[Verdict]) -> None:
+        """Append verdicts."""
+        ...
+
+    def finish(self) -> None:
+        """Write what the format needs at its end."""
+        ...
 
 
-class VerdictFile:
-    """Writes verdicts to one file, in order; use it as a context manager.
+@contextmanager
+def complete_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under its name when the block ends well, and not otherwise.
+
+    Raises
+    ------
+    ConfigurationError
+        If its directory does not exist.
+    """
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"{path.parent} is not a directory; make it first")
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as handle:
+            yield handle
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def verdict_file(path: Path) -> Iterator[VerdictWriter]:
+    """Open a file for verdicts, which are written in order.
 
     Parameters
     ----------
@@ -41,37 +68,14 @@ class VerdictFile:
     ConfigurationError
         If the suffix is another one or the directory does not exist.
     """
-
-    def __init__(self, path: Path) -> None:
-        make = check_format(path)
-        if not path.parent.is_dir():
-            raise ConfigurationError(f"{path.parent} is not a directory; make it first")
-        self._path = path
-        self._part = path.with_name(f"{path.name}.part")
-        self._handle: IO[bytes] = self._part.open("wb")
-        self._format = make(self._handle)
-
-    def write(self, verdicts: Sequence[Verdict]) -> None:
-        """Append verdicts."""
-        if verdicts:
-            self._format.write(verdicts)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self._handle.close()
-            self._part.unlink()
-            return
-        self._format.finish()
-        self._handle.close()
-        self._part.replace(self._path)
+    make = check_format(path)
+    with complete_file(path) as handle:
+        writer = make(handle)
+        yield writer
+        writer.finish()
 
 
-def check_format(path: Path) -> Callable[[IO[bytes]], _Format]:
+def check_format(path: Path) -> Callable[[BinaryIO], VerdictWriter]:
     """Return what writes the format of a file name.
 
     Raises
@@ -86,7 +90,7 @@ def check_format(path: Path) -> Callable[[IO[bytes]], _Format]:
 
 
 class _JsonLines:
-    def __init__(self, handle: IO[bytes]) -> None:
+    def __init__(self, handle: BinaryIO) -> None:
         self._handle = handle
 
     def write(self, verdicts: Sequence[Verdict]) -> None:
@@ -97,7 +101,7 @@ class _JsonLines:
 
 
 class _Avro:
-    def __init__(self, handle: IO[bytes]) -> None:
+    def __init__(self, handle: BinaryIO) -> None:
         self._writer = AvroWriter(handle, verdict_schema(), codec="deflate")
 
     def write(self, verdicts: Sequence[Verdict]) -> None:
@@ -109,7 +113,7 @@ class _Avro:
 
 
 class _Parquet:
-    def __init__(self, handle: IO[bytes]) -> None:
+    def __init__(self, handle: BinaryIO) -> None:
         self._schema = arrow_schema()
         self._writer = pq.ParquetWriter(handle, self._schema, compression="zstd")
 
@@ -121,7 +125,7 @@ class _Parquet:
         self._writer.close()
 
 
-_FORMATS: dict[str, Callable[[IO[bytes]], _Format]] = {
+_FORMATS: dict[str, Callable[[BinaryIO], VerdictWriter]] = {
     ".jsonl": _JsonLines,
     ".avro": _Avro,
     ".parquet": _Parquet,

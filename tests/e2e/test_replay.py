@@ -22,7 +22,8 @@ from tests.support.artefacts import REPOSITORY
 N_ZTF = 2116
 N_NATIVE = 198
 N_LSST_CONTAINERS = 39 + 1 + 87 + 229 + 137
-N_LSST_RAW = 36
+N_LSST_RAW = 35 + 7
+"""Packets of their own, and the records of a part file of another broker."""
 
 
 def replay(*arguments: object) -> subprocess.CompletedProcess[str]:

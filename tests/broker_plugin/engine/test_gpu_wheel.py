@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,9 @@ np.save(f"{folder}/found.npy", session.run({"tokens": np.load(f"{folder}/tokens.
 
 OTHER_VERSION = 2e-6
 """Two versions of ONNX Runtime may order a sum of up to 64 terms of order 1 differently: 30 eps of fp32."""
+
+OTHER_SPLIT = 0.01
+"""An embedding that differs in its last bit may fall on the other side of a few thresholds of a forest."""
 
 
 def choose_there(interpreter: Path, device: str, **machine: Any) -> dict[str, Any]:
@@ -153,3 +157,24 @@ def test_a_driver_without_a_gpu_is_told_apart(gpu_wheel_python: Path, tmp_path: 
     assert "the NVIDIA driver finds no GPU" in message
     assert "CUDA_VISIBLE_DEVICES" in message
     assert choose_there(gpu_wheel_python, "auto", libraries=none)["warnings"] == []
+
+
+def test_real_alerts_get_the_verdicts_that_the_cpu_wheel_gives(
+    gpu_wheel_python: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    packets = str(data_dir / "alerts" / "ztf" / "native")
+    verdicts: list[list[dict[str, Any]]] = []
+    for name, interpreter in {"cpu": Path(sys.executable), "gpu": gpu_wheel_python}.items():
+        out = tmp_path / f"{name}.jsonl"
+        command = ["-m", "broker_plugin", "replay", packets, "--out", str(out), "--device", "cpu"]
+        done = run_python(command, interpreter=interpreter)
+        assert done.returncode == 0, done.stderr
+        verdicts.append([json.loads(line) for line in out.read_text("utf-8").splitlines()])
+    ours, theirs = verdicts
+    assert len(ours) == len(theirs) == 198
+    for here, there in zip(ours, theirs, strict=True):
+        assert here["verdict_id"] == there["verdict_id"]
+        assert here["inputs_digest"] == there["inputs_digest"]
+        assert here["provider"] == there["provider"] == "CPUExecutionProvider"
+        assert there["class_probabilities"] == pytest.approx(here["class_probabilities"], abs=OTHER_VERSION)
+        assert there["anomaly_score"] == pytest.approx(here["anomaly_score"], abs=OTHER_SPLIT)

@@ -6,6 +6,7 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
+from broker_plugin.bundle import open_bundle
 from broker_plugin.engine.providers import CUDA_OPTIONS, Device, ProviderChoice, choose, cpu_choice
 from broker_plugin.engine.runtime import (
     CPU_PROVIDER,
@@ -16,6 +17,7 @@ from broker_plugin.engine.runtime import (
 )
 from broker_plugin.engine.session import open_session
 from broker_plugin.errors import BundleError, ProviderError
+from broker_plugin.features.base import build_modality
 from tests.broker_plugin.engine.graphs import attention_graph, attention_inputs, forest_graph
 
 AZURE = "AzureExecutionProvider"
@@ -137,6 +139,25 @@ def test_cuda_agrees_with_the_cpu(rng: np.random.Generator, batch: int, length: 
     expected = open_session(graph, cpu_choice()).run(inputs)["embedding"]
     # Without TF32 both are fp32 and differ by the order of their sums; TF32 would be off by 1e-3.
     np.testing.assert_allclose(session.run(inputs)["embedding"], expected, rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.gpu
+def test_every_graph_of_the_default_bundle_runs_on_cuda_as_on_the_cpu(rng: np.random.Generator) -> None:
+    bundle = open_bundle("default")
+    choice = choose("cuda")
+    for model in bundle.manifest.modalities:
+        width = build_modality(model.name, model.spec).width
+        on_cuda = open_session(bundle.graph(model.file), choice)
+        on_cpu = open_session(bundle.graph(model.file), cpu_choice())
+        for length, batch in model.shapes:
+            mask = np.arange(length) < rng.integers(1, length + 1, batch)[:, None]
+            tokens = rng.standard_normal((batch, length, width)).astype(np.float32) * mask[:, :, None]
+            inputs = {"tokens": tokens, "mask": mask}
+            expected = on_cpu.run(inputs)["embedding"]
+            found = on_cuda.run(inputs)["embedding"]
+            # Unit vectors through a few layers of fp32; the agreement that torch and ONNX are held to.
+            assert (expected * found).sum(axis=1).min() >= 0.9999
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.gpu
