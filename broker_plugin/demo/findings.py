@@ -19,6 +19,8 @@ from broker_plugin.demo.simulator import Night, SimulatedObject
 from broker_plugin.records import LightCurve
 
 __all__ = [
+    "FOUND_FACTOR",
+    "HISTOGRAM_BINS",
     "Confusion",
     "DeadLetter",
     "PlantedOutcome",

@@ -9,7 +9,6 @@ from html import escape
 
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.demo.cards import Profiles, card, context_name
-from broker_plugin.demo.figures import histogram_figure, sky_figure
 from broker_plugin.demo.findings import (
     FOUND_FACTOR,
     Confusion,
@@ -22,6 +21,7 @@ from broker_plugin.demo.findings import (
     p_value_histogram,
     planted_outcomes,
 )
+from broker_plugin.demo.night_figures import histogram_figure, sky_figure
 from broker_plugin.demo.targets import TARGETS_NAME
 from broker_plugin.engine.explanation import one_in
 

@@ -15,7 +15,8 @@ import numpy as np
 from broker_plugin.demo.light import ab_flux_njy, ab_magnitude, black_body
 from broker_plugin.demo.observing import LSST, ZTF, Observations, Survey, observe, plan_visits
 from broker_plugin.demo.oddities import PLANTED_LSST, PLANTED_ZTF
-from broker_plugin.demo.sources import ORDINARY, Draw, Sky, Source
+from broker_plugin.demo.population import ORDINARY
+from broker_plugin.demo.sources import Draw, Sky, Source
 
 __all__ = ["Night", "SimulatedAlert", "SimulatedObject", "exposure_id", "simulate_night"]
 

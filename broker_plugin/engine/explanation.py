@@ -66,8 +66,13 @@ def _basis(n_epochs_by_band: Mapping[str, int], span_day: float, modalities: Seq
 
 
 def _strangeness(p_values: Mapping[str, float], n: int) -> str:
-    fused = f"{one_in(p_values['fused'], n)} is as strange"
+    fused = p_values["fused"]
+    overall = f"nothing strange (p = {fused:.2g})"
+    if fused <= NOTABLE_P_VALUE:
+        overall = f"{one_in(fused, n)} ordinary alerts is this strange"
     strange = [name for name, value in p_values.items() if name != "fused" and value <= NOTABLE_P_VALUE]
     return (
-        f"{fused}, {' and '.join(strange)} stand{'s' if len(strange) == 1 else ''} out" if strange else fused
+        f"{overall}, {' and '.join(strange)} stand{'s' if len(strange) == 1 else ''} out"
+        if strange
+        else overall
     )

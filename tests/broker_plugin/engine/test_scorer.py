@@ -99,7 +99,10 @@ def test_the_class_is_named_only_for_stellar_sources(scorer: Scorer, alerts: lis
 
 def test_an_alert_without_epochs_gets_a_verdict_that_says_so(scorer: Scorer, alerts: list[Alert]) -> None:
     bare = dataclasses.replace(
-        alerts[0], light_curve=LightCurve.empty(), metadata={"gal_lat_deg": 30.0}, flags=(QualityFlag.NO_LIGHT_CURVE,)
+        alerts[0],
+        light_curve=LightCurve.empty(),
+        metadata={"gal_lat_deg": 30.0},
+        flags=(QualityFlag.NO_LIGHT_CURVE,),
     )
     (verdict,) = scorer.score([bare])
     assert verdict.n_epochs == 0
@@ -131,7 +134,7 @@ def test_a_batch_and_its_alerts_score_alike(scorer: Scorer, alerts: list[Alert])
     assert without_clock(scorer.score(batch)) == without_clock(scorer.score(alerts))
 
 
-def test_the_embedding_is_a_unit_vector_and_only_there_when_asked_for(scorer: Scorer, alerts: list[Alert]) -> None:
+def test_the_embedding_is_a_unit_vector_given_on_request(scorer: Scorer, alerts: list[Alert]) -> None:
     assert scorer.score(alerts[:1])[0].embedding is None
     (verdict,) = Scorer.open("default", device="cpu", embeddings=True).score(alerts[:1])
     assert verdict.embedding is not None
