@@ -15,7 +15,7 @@ from cyclopts import App
 from broker_plugin import __version__
 from broker_plugin.errors import ConfigurationError, TransientError
 
-__all__ = ["app", "main"]
+__all__ = ["main", "make_app"]
 
 EXIT_CONFIGURATION = 2
 """The settings cannot work: a supervisor should not restart the process."""
@@ -23,19 +23,43 @@ EXIT_CONFIGURATION = 2
 EXIT_TRANSIENT = 75
 """Something outside is unavailable (EX_TEMPFAIL of sysexits.h): a supervisor may try again."""
 
-app = App(
-    name="broker-plugin",
-    version=__version__,
-    help="Say of every alert of ZTF and Rubin LSST what kind of object it is and how strange it is.",
-)
-for _command in ("demo", "run", "replay", "subscribe", "inspect", "doctor"):
-    app.command(f"broker_plugin.commands.{_command}:{_command}", name=_command)
+COMMANDS = {
+    "demo": "Play a night of alerts through an embedded Kafka and write a report; no server needed.",
+    "run": "Read alerts from Kafka and write verdicts to Kafka until stopped.",
+    "replay": "Score alert packets from files and write their verdicts to a file.",
+    "subscribe": "Follow the verdicts on an output topic.",
+    "inspect": "Show what is in an alert packet or a bundle.",
+    "doctor": "Check this machine and the servers, and say what is wrong and what to do.",
+}
+"""The subcommands, as the overview has them; a function's docstring is its full help."""
+
+
+def make_app(chosen: str = "") -> App:
+    """Return the command line.
+
+    Parameters
+    ----------
+    chosen
+        The subcommand that will be called: its help is its docstring, the others' a line without importing.
+    """
+    app = App(
+        name="broker-plugin",
+        version=__version__,
+        help="Say of every alert of ZTF and Rubin LSST what kind of object it is and how strange it is.",
+    )
+    for name, summary in COMMANDS.items():
+        app.command(
+            f"broker_plugin.commands.{name}:{name}", name=name, help=None if name == chosen else summary
+        )
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    app = make_app(given[0] if given else "")
     try:
-        status = app(arguments, result_action="return_value")
+        status = app(given, result_action="return_value")
     except ConfigurationError as error:
         sys.stderr.write(f"broker-plugin: {error}\n")
         sys.exit(EXIT_CONFIGURATION)

@@ -36,12 +36,12 @@ def replay(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
     dead_letters: Path | None = None,
-    schemas: tuple[Path, ...] = (),
+    schemas: Annotated[list[Path] | None, Parameter(negative="")] = None,
     input_registry: str = "",
     store: str = "none",
     engine: Literal["local", "spark"] = "local",
-    access: tuple[str, ...] = ("public",),
-    dead_letters_access: tuple[str, ...] = ("public",),
+    access: str = "public",
+    dead_letters_access: str = "public",
     tense: Tense = Tense.ARCHIVAL,
 ) -> int:
     """Score alert packets from files and write their verdicts to a file.
@@ -76,7 +76,7 @@ def replay(
     engine
         What runs the work: only local in this version.
     access
-        What the readers of the verdicts may see: public, partnership, caltech, private; may be repeated.
+        What the readers of the verdicts may see: public, partnership, caltech, private, with commas between.
     dead_letters_access
         The same for the readers of the dead letters.
     tense
@@ -94,12 +94,12 @@ def replay(
         bundle=bundle,
         device=device,
         tense=tense,
-        access=parse_access(access),
+        access=parse_access(access.split(",")),
         input_registry=input_registry,
-        schemas=schemas,
+        schemas=tuple(schemas or ()),
     )
     letters = DeadLetters(
-        topic="", declared=parse_access(dead_letters_access), max_bytes=DEAD_LETTER_MAX_BYTES
+        topic="", declared=parse_access(dead_letters_access.split(",")), max_bytes=DEAD_LETTER_MAX_BYTES
     )
     dead_letter_path = dead_letters or out.with_name(f"{out.name}.dead.jsonl")
     counts = _write_all(ArchiveSource(paths), recipe, letters, out, dead_letter_path, workers, console)

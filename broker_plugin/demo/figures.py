@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.demo.light import ab_flux_njy, ab_magnitude
 from broker_plugin.demo.svg import Frame, bars, figure, line, marks, number, text
 from broker_plugin.records import LightCurve, Origin
 from broker_plugin.taxonomy import PASSBANDS
@@ -32,7 +33,6 @@ BAND_MARKS = {"u": "circle", "g": "up", "r": "down", "i": "square", "z": "diamon
 WIDTH, HEIGHT = 470.0, 226.0
 
 UNITS_NJY = ((1e6, "mJy"), (1e3, "µJy"), (1.0, "nJy"))
-AB_ZERO_POINT = 31.4
 
 FAR_ERROR_FACTOR = 6.0
 """Error bars longer than this many typical ones do not stretch the axis; they are cut at its edge."""
@@ -234,11 +234,11 @@ def _magnitude_axis(frame: Frame, factor: float) -> str:
 def _magnitude_ticks(frame: Frame, factor: float) -> Iterator[tuple[float, float]]:
     """Yield round magnitudes with their fluxes, far enough from one another to be read."""
     highest = max(frame.y_high, 1e-9) * factor
-    brightest = AB_ZERO_POINT - 2.5 * np.log10(highest)
+    brightest = float(ab_magnitude(highest))
     last = frame.top
     for step in (0.1, 0.2, 0.5, 1.0):
         magnitudes = np.round(np.arange(np.ceil(brightest / step), np.ceil(brightest / step) + 12) * step, 6)
-        fluxes = 10.0 ** (-0.4 * (magnitudes - AB_ZERO_POINT)) / factor
+        fluxes = ab_flux_njy(magnitudes) / factor
         inside = [(float(m), float(f)) for m, f in zip(magnitudes, fluxes, strict=True) if f > frame.y_low]
         if len(inside) < 2 or abs(frame.y(inside[0][1]) - frame.y(inside[1][1])) > 22:
             break

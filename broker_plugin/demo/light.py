@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.surveys.photometry import AB_ZERO_NJY
+
 __all__ = [
-    "AB_ZERO_POINT",
     "SHAPES",
     "Change",
     "FloatArray",
@@ -37,9 +38,6 @@ FloatArray = NDArray[np.float64]
 Law = Callable[[FloatArray, FloatArray], FloatArray]
 Change = Callable[[FloatArray, FloatArray], FloatArray]
 """Like a law, but of magnitudes that are added to a source's."""
-
-AB_ZERO_POINT = 31.4
-"""AB magnitude of a source of 1 nJy."""
 
 R_NM = 622.3
 """Wavelength at which brightness is given: the middle of the r band."""
@@ -100,10 +98,10 @@ def ab_flux_njy(magnitude: FloatArray | float) -> FloatArray:
 
     Examples
     --------
-    >>> float(ab_flux_njy(31.4))
+    >>> round(float(ab_flux_njy(31.4)), 3)
     1.0
     """
-    return np.asarray(10.0 ** (-0.4 * (np.asarray(magnitude, np.float64) - AB_ZERO_POINT)))
+    return np.asarray(AB_ZERO_NJY * 10.0 ** (-0.4 * np.asarray(magnitude, np.float64)))
 
 
 def ab_magnitude(flux_njy: FloatArray | float) -> FloatArray:
@@ -111,10 +109,10 @@ def ab_magnitude(flux_njy: FloatArray | float) -> FloatArray:
 
     Examples
     --------
-    >>> float(ab_magnitude(100.0))
+    >>> round(float(ab_magnitude(100.0)), 3)
     26.4
     """
-    return np.asarray(AB_ZERO_POINT - 2.5 * np.log10(np.asarray(flux_njy, np.float64)))
+    return np.asarray(-2.5 * np.log10(np.asarray(flux_njy, np.float64) / AB_ZERO_NJY))
 
 
 def black_body(wave_nm: FloatArray, temperature_k: FloatArray | float) -> FloatArray:

@@ -191,7 +191,8 @@ def wait_for_topics(
     stop = stop or threading.Event()
     warned = False
     while not stop.is_set():
-        missing = _missing_topics(client, topics, bootstrap)
+        patience_s = min(METADATA_S, max(LOOK_S, deadline - time.monotonic()))
+        missing = _missing_topics(client, topics, bootstrap, patience_s)
         if missing is not None and not missing:
             return
         if not warned:
@@ -207,14 +208,16 @@ def wait_for_topics(
         stop.wait(LOOK_S)
 
 
-def _missing_topics(client: Consumer | Producer, topics: Sequence[str], bootstrap: str) -> list[str] | None:
+def _missing_topics(
+    client: Consumer | Producer, topics: Sequence[str], bootstrap: str, patience_s: float
+) -> list[str] | None:
     missing = []
     for topic in topics or ("",):
         try:
             if not topic or topic.startswith("^"):
-                client.list_topics(timeout=METADATA_S)
+                client.list_topics(timeout=patience_s)
                 continue
-            found = client.list_topics(topic, timeout=METADATA_S).topics[topic].error
+            found = client.list_topics(topic, timeout=patience_s).topics[topic].error
         except KafkaException as error:
             found = error.args[0]
             if found.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):

@@ -32,6 +32,10 @@ FLUX_MAX_NJY = 1e15
 """Brighter than magnitude -6, beyond which no survey camera gives a flux; also keeps float32 finite."""
 
 
+FLUX_ERR_MIN_NJY = 1e-6
+"""A smaller error is no error of a measurement; float32 would round the smallest ones to 0."""
+
+
 def flux_of_mag(
     mag: NDArray[np.float64], mag_err: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -64,5 +68,5 @@ def known_pair(
 
     A flux without a positive error cannot be weighed, so it counts as missing.
     """
-    known = (np.abs(flux) <= FLUX_MAX_NJY) & (flux_err > 0) & (flux_err <= FLUX_MAX_NJY)
+    known = (np.abs(flux) <= FLUX_MAX_NJY) & (flux_err >= FLUX_ERR_MIN_NJY) & (flux_err <= FLUX_MAX_NJY)
     return np.where(known, flux, np.nan), np.where(known, flux_err, np.nan)

@@ -31,6 +31,28 @@ WAVES_LOG = (0.75, 1.5, 3.0, 6.0)
 N_HARMONICS = 8
 """Harmonics of twice the found period that are summed over the epochs: four of the period itself."""
 
+SUMMARISED = tuple(
+    CHANNELS.index(name)
+    for name in (
+        "shape",
+        "fraction",
+        "significance",
+        "log_relative_error",
+        "log_age",
+        "log_wavelength",
+        "forced",
+        "apparent",
+    )
+)
+"""Channels whose mean, spread and extremes over the epochs are given to the last layers as well: attention
+learns them slowly, and for a handful of epochs they are most of what there is."""
+
+CONSTANT = CHANNELS.index("log_scatter")
+"""From here on the channels are the same for all epochs."""
+
+EXTREME = 30.0
+"""Beyond the largest value of a summarised channel, which arcsinh and logarithms keep below 15."""
+
 MASKED = -1e9
 """Score of a padded epoch. Its weight, exp of this, is exactly 0 in float32."""
 
@@ -60,7 +82,7 @@ class PhotometryEncoder(nn.Module):
         self.pool = nn.Linear(dim, settings.heads)
         self.value = nn.Linear(dim, dim)
         self.project = nn.Sequential(
-            nn.Linear(2 * dim + _N_MOMENTS, 2 * dim),
+            nn.Linear(2 * dim + _N_MOMENTS + 4 * len(SUMMARISED) + width - CONSTANT, 2 * dim),
             nn.ReLU(),
             nn.Dropout(settings.dropout),
             nn.Linear(2 * dim, settings.embedding_dim),
@@ -79,7 +101,15 @@ class PhotometryEncoder(nn.Module):
         states = self.norm(states)
         count = weight.sum(dim=1).clamp(min=1.0)  # (B, 1)
         mean = (states * weight).sum(dim=1) / count
-        pooled = torch.cat([self._attended(states, weight), mean, _moments(tokens, weight, count)], dim=1)
+        pooled = torch.cat(
+            [
+                self._attended(states, weight),
+                mean,
+                _summary(tokens, weight, count),
+                _moments(tokens, weight, count),
+            ],
+            dim=1,
+        )
         return unit(self.project(pooled))
 
     def _waves(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -140,6 +170,19 @@ def _wave(cycles: torch.Tensor) -> torch.Tensor:
     """Return a smooth wave of period and amplitude 1: parabolas in place of a sine."""
     offset = cycles - torch.floor(cycles) - 0.5
     return offset * (8.0 - 16.0 * offset.abs())
+
+
+def _summary(tokens: torch.Tensor, weight: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Return mean, spread and extremes of the summarised channels, and the constant channels."""
+    values = torch.cat([tokens[:, :, channel : channel + 1] for channel in SUMMARISED], dim=2)
+    mean = (values * weight).sum(dim=1) / count
+    offset = (values - mean.unsqueeze(1)) * weight
+    spread = ((offset * offset).sum(dim=1) / count + 1e-4).sqrt()
+    hidden = (1.0 - weight) * (2.0 * EXTREME)
+    largest = (values * weight - hidden).amax(dim=1).clamp(min=-EXTREME)
+    least = (values * weight + hidden).amin(dim=1).clamp(max=EXTREME)
+    constant = (tokens[:, :, CONSTANT:] * weight).sum(dim=1) / count
+    return torch.cat([mean, spread, largest, least, constant], dim=1)
 
 
 _N_MOMENTS = N_HARMONICS + 6

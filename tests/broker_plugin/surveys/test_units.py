@@ -68,10 +68,10 @@ def test_counts_at_the_zero_point_have_its_magnitude() -> None:
 
 
 def test_a_flux_is_known_with_a_positive_error_only() -> None:
-    flux = np.array([1.0, -1.0, 1.0, 1.0, np.nan, 1e300])
-    error = np.array([1.0, 2.0, 0.0, np.nan, 1.0, 1.0])
+    flux = np.array([1.0, -1.0, 1.0, 1.0, np.nan, 1e300, 1.0])
+    error = np.array([1.0, 2.0, 0.0, np.nan, 1.0, 1.0, 1e-50])  # the last is 0 in float32
     known, known_err = known_pair(flux, error)
-    np.testing.assert_array_equal(np.isnan(known), [False, False, True, True, True, True])
+    np.testing.assert_array_equal(np.isnan(known), [False, False, True, True, True, True, True])
     np.testing.assert_array_equal(np.isnan(known), np.isnan(known_err))
 
 

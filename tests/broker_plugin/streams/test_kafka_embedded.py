@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kafka source, sink and tail on the cluster inside this process."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.streams.base import Message, OutgoingMessage
+from broker_plugin.streams.embedded import EmbeddedKafka
+from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, KafkaTail
+
+Topic = Callable[[], str]
+
+PARTITIONS = 4
+"""What the embedded cluster gives a topic."""
+
+PATIENCE_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[KafkaAddress]:
+    with EmbeddedKafka() as cluster:
+        yield cluster.address
+
+
+@pytest.fixture
+def new_topic() -> Topic:
+    return lambda: f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="module")
+def sink(address: KafkaAddress) -> Iterator[KafkaSink]:
+    sink = KafkaSink(address)
+    yield sink
+    sink.close()
+
+
+def numbered(topic: str, numbers: Sequence[int]) -> list[OutgoingMessage]:
+    return [
+        OutgoingMessage(
+            topic=topic,
+            value=b"value %d" % n,
+            key=b"key %d" % n,
+            headers=(("n", b"%d" % n), ("n", b""), ("binary", b"\x00\xff")),
+        )
+        for n in numbers
+    ]
+
+
+def source_of(address: KafkaAddress, topic: str, group: str, protocol: str = "consumer") -> KafkaSource:
+    # The new protocol joins at once; the embedded cluster lets a classic member wait three seconds.
+    assert protocol in ("classic", "consumer")
+    return KafkaSource(address, [topic], group=group, protocol=protocol)  # type: ignore[arg-type]
+
+
+def gather(source: KafkaSource | KafkaTail, number: int, *, batch_max: int = 100) -> list[Message]:
+    """Poll until there are so many messages."""
+    found: list[Message] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found) < number:
+        assert time.monotonic() < deadline, f"{len(found)} of {number} messages"
+        found += source.poll(batch_max, 0.2)
+    return found
+
+
+def values(messages: Sequence[Message]) -> set[bytes]:
+    return {message.value for message in messages}
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_messages_arrive_as_they_were_sent(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic, protocol: str
+) -> None:
+    topic = new_topic()
+    sent = numbered(topic, range(50))
+    sink.send([*sent, OutgoingMessage(topic=topic, value=b"")])
+    source = source_of(address, topic, topic, protocol)
+    found = gather(source, 51)
+    assert sorted((m.topic, m.value, m.key, m.headers) for m in found if m.value) == sorted(
+        (m.topic, m.value, m.key, m.headers) for m in sent
+    )
+    assert [(m.key, m.headers) for m in found if not m.value] == [(None, ())]
+    assert len({(m.partition, m.offset) for m in found}) == 51
+    assert all(m.timestamp_ms is not None for m in found)
+    source.close()
+
+
+def test_poll_returns_no_more_than_it_is_asked_for(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(30)))
+    source = source_of(address, topic, topic)
+    sizes: list[int] = []
+    while sum(sizes) < 30:
+        sizes.append(len(source.poll(7, 0.2)))
+    assert max(sizes) == 7
+    source.close()
+
+
+def test_poll_returns_when_it_has_bytes_enough(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send([OutgoingMessage(topic=topic, value=bytes(10_000), key=b"k") for _ in range(20)])
+    source = KafkaSource(address, [topic], group=topic, protocol="consumer", batch_max_bytes=25_000)
+    sizes: list[int] = []
+    while sum(sizes) < 20:
+        sizes.append(len(source.poll(100, 0.2)))
+    assert max(sizes) == 3
+    source.close()
+
+
+def test_a_restart_goes_on_exactly_behind_what_was_committed(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(40)))
+    first = source_of(address, topic, "group")
+    polled = gather(first, 40)
+    done = [message for message in polled if message.offset < 3]
+    first.commit(done)
+    first.close()
+    second = source_of(address, topic, "group")
+    rest = gather(second, 40 - len(done))
+    assert values(rest) == values(polled) - values(done)
+    assert second.poll(10, 0.3) == []
+    second.close()
+
+
+def test_nothing_is_committed_that_was_not_asked_for(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(10)))
+    for _ in range(2):
+        source = source_of(address, topic, "silent")
+        assert len(gather(source, 10)) == 10
+        source.close()
+
+
+def test_the_lag_counts_what_was_not_polled(address: KafkaAddress, sink: KafkaSink, new_topic: Topic) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(60)))
+    source = source_of(address, topic, topic)
+    assert not source.joined()
+    polled = gather(source, 1, batch_max=1)
+    assert source.joined()
+    deadline = time.monotonic() + PATIENCE_S
+    while source.lag() != 59:  # partitions are fetched one after the other
+        assert time.monotonic() < deadline, source.lag()
+        time.sleep(0.05)
+    gather(source, 60 - len(polled))
+    assert source.lag() == 0
+    source.close()
+
+
+def test_a_member_that_is_kept_alive_takes_nothing_and_loses_nothing(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(200)))
+    source = source_of(address, topic, topic)
+    found = gather(source, 10, batch_max=10)
+    for _ in range(3):
+        for _ in range(20):
+            source.keep_alive()
+            time.sleep(0.01)
+        found += gather(source, 20, batch_max=20)
+    found += gather(source, 200 - len(found))
+    assert len(found) == len({(m.partition, m.offset) for m in found}) == 200
+    in_order = all(
+        [m.offset for m in found if m.partition == p] == sorted(m.offset for m in found if m.partition == p)
+        for p in range(PARTITIONS)
+    )
+    assert in_order
+    assert len(source.owned(found)) == 200
+    source.close()
+
+
+def test_messages_of_a_revoked_partition_are_no_longer_ours(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(100)))
+    first, second = (source_of(address, topic, "shared") for _ in range(2))
+    polled = gather(first, 100)
+    taken_over: list[Message] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(first.owned(polled)) == 100 or not taken_over:
+        assert time.monotonic() < deadline, "no rebalance"
+        first.keep_alive()
+        taken_over += second.poll(100, 0.1)
+    ours = first.owned(polled)
+    lost = values(polled) - values(ours)
+    assert 0 < len(ours) < 100
+    first.commit(polled)  # of the lost ones nothing may be committed
+    taken_over += gather(second, len(lost) - len(taken_over))
+    assert values(taken_over) == lost
+    second.close()
+    first.close()
+    third = source_of(address, topic, "shared")
+    assert values(gather(third, len(lost))) == lost
+    third.close()
+
+
+def test_a_pattern_takes_in_all_matching_topics(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    stem = new_topic()
+    for night in ("20260101", "20260102"):
+        sink.send(numbered(f"{stem}_{night}", range(5)))
+    sink.send(numbered(f"other_{stem}", range(5)))
+    source = source_of(address, f"^{stem}_.*", stem, "classic")
+    source.connect(deadline_s=PATIENCE_S)
+    assert {message.topic for message in gather(source, 10)} == {f"{stem}_20260101", f"{stem}_20260102"}
+    source.close()
+
+
+def test_a_tail_begins_at_the_beginning_or_now(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(10)))
+    whole, now = (KafkaTail(address, topic, from_beginning=begin) for begin in (True, False))
+    for tail in (whole, now):
+        tail.connect(deadline_s=PATIENCE_S)
+    assert len(gather(whole, 10)) == 10
+    assert now.poll(100, 1.0) == []  # by now it has found where the end is
+    sink.send(numbered(topic, range(10, 15)))
+    assert values(gather(now, 5)) == values(gather(whole, 5)) == {b"value %d" % n for n in range(10, 15)}
+    for tail in (whole, now):
+        tail.close()
+
+
+def test_a_sink_without_brokers_is_transient() -> None:
+    sink = KafkaSink(KafkaAddress(bootstrap="127.0.0.1:9"), ack_timeout_s=0.5)
+    begun = time.monotonic()
+    with pytest.raises(TransientError, match="TIMED_OUT"):
+        sink.send([OutgoingMessage(topic="t", value=b"v")])
+    # The library looks for messages that timed out once a second.
+    assert time.monotonic() - begun < 3.0
+
+
+def test_a_full_queue_is_waited_for(address: KafkaAddress, new_topic: Topic) -> None:
+    small = KafkaAddress(
+        bootstrap=address.bootstrap, properties={"queue.buffering.max.messages": "10", "linger.ms": "1"}
+    )
+    sink, topic = KafkaSink(small), new_topic()
+    sink.send(numbered(topic, range(300)))
+    tail = KafkaTail(address, topic, from_beginning=True)
+    tail.connect(deadline_s=PATIENCE_S)
+    assert len(gather(tail, 300)) == 300
+    tail.close()
+    sink.close()
+
+
+def test_no_broker_at_the_start_is_transient() -> None:
+    source = KafkaSource(KafkaAddress(bootstrap="127.0.0.1:9"), ["t"], group="g")
+    with pytest.raises(TransientError, match="no Kafka broker answers at"):
+        source.connect(deadline_s=0.0)
+    source.close()
+
+
+@pytest.mark.parametrize("name", ["acks", "group.id", "enable.auto.commit", "transactional.id"])
+def test_no_table_may_loosen_the_guarantee(name: str) -> None:
+    address = KafkaAddress(bootstrap="127.0.0.1:9", properties={name: "1"})
+    with pytest.raises(ConfigurationError, match=name):
+        KafkaSource(address, ["t"], group="g")
+    with pytest.raises(ConfigurationError, match=name):
+        KafkaSink(address)
+
+
+def test_secrets_are_in_no_message_and_no_representation(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    properties = {"sasl.password": "hunter2", "sasl.mechanisms": "hunter2", "no.such.property": "hunter2"}
+    address = KafkaAddress(bootstrap="127.0.0.1:9", properties=properties)
+    with pytest.raises(ConfigurationError) as refusal:
+        KafkaSink(address)
+    assert "hunter2" not in f"{refusal.value!r} {refusal.value.__cause__!r} {address!r} {caplog.text}"
