@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -31,9 +29,6 @@ def export(
     out: Annotated[Path, Parameter(help="Folder of the bundle; an older one is replaced.")],
 ) -> None:
     """Export a training run as a bundle of ONNX graphs, check every graph, and move it into place."""
-    # torch announces its own deprecations while it exports; they are nothing that a user could mend.
-    warnings.simplefilter("ignore")
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     bundle = open_bundle(write_bundle(checkpoint, out))
     size = sum(len(content) for content in bundle.contents.values())
     _console.print(f"{out}: bundle {bundle.manifest.name} {bundle.digest[:12]}, {size / 1e6:.1f} MB")

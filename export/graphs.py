@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,17 +99,21 @@ def export_module(
     RuntimeError
         If an axis that should be dynamic was fixed.
     """
-    program = torch.onnx.export(
-        module.eval(),
-        kwargs=dict(example),
-        input_names=list(example),
-        output_names=list(outputs),
-        dynamic_shapes={name: dict(axes) for name, axes in dynamic.items()},
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # torch announces its own deprecations while it exports; they are nothing that a user could mend.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            module.eval(),
+            kwargs=dict(example),
+            input_names=list(example),
+            output_names=list(outputs),
+            dynamic_shapes={name: dict(axes) for name, axes in dynamic.items()},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program; is this torch older than 2.6?")
     graph = program.model_proto

@@ -29,8 +29,7 @@ def _outburst(age_day: FloatArray, rng: np.random.Generator) -> FloatArray:
     since = -age_day.min() * rng.uniform(0.1, 0.9) + age_day
     rise, fall = rng.uniform(0.3, 2.0), rng.uniform(3.0, 20.0)
     peak = np.exp(rng.uniform(np.log(2.0), np.log(50.0)))
-    light: FloatArray = peak * np.where(since < 0, np.exp(since / rise), np.exp(-since / fall))
-    return light
+    return np.asarray(peak * np.exp(-np.abs(since) / np.where(since < 0, rise, fall)))
 
 
 def _microlensing(age_day: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -142,7 +142,9 @@ class SchemaStore:
     ) -> None:
         self._registry = registry
         self._directories = [SchemaDirectory(path) for path in directories]
-        self._installed = installed
+        package = installed_lsst_schemas() if installed else None
+        if package is not None:
+            self._directories.append(SchemaDirectory(package))
         self._memory: dict[int, WriterSchema] = {}
         self._cache = None if registry is None else _folder_of(registry.url, cache_dir or cache_folder())
 
@@ -208,8 +210,7 @@ class SchemaStore:
             found = directory.writer_schema(schema_id)
             if found is not None:
                 return found
-        package = installed_lsst_schemas() if self._installed else None
-        return None if package is None else SchemaDirectory(package).writer_schema(schema_id)
+        return None
 
     def _advice(self, schema_id: int) -> str:
         if self._registry is not None:

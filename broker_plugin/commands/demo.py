@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,6 +30,8 @@ from broker_plugin.demo.table import NightTable
 from broker_plugin.demo.targets import TARGETS_NAME
 from broker_plugin.engine.providers import Device
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.service.signals import stop_on_signal
 from broker_plugin.surveys.registry import adapters
 
 __all__ = ["demo"]
@@ -39,19 +42,20 @@ EXIT_LOST = 1
 
 def demo(
     *,
-    alerts: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    alerts: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
     out: Path = Path("demo-report"),
     n_alerts: int = 400,
     seed: int = 1,
     bundle: str = "default",
     device: Device = Device.AUTO,
     schemas: Path | None = None,
-    open_browser: bool = False,
+    open_browser: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Play a night of alerts through the consumer and write a report; no server is needed.
 
     A Kafka cluster inside this process stands between a simulated survey, the consumer that `run` is, and a
-    subscriber who reads the verdicts back. The exit status is 1 if what went in did not come out.
+    subscriber who reads the verdicts back. The exit status is 1 if what went in did not come out. Ctrl-C ends
+    the night early, with a report of what was played.
 
     Parameters
     ----------
@@ -73,6 +77,7 @@ def demo(
         Open the report when it is written.
     """
     _quieten()
+    _make_folder(out)
     console = Console()
     night = None if alerts else simulate_night(seed, n_alerts=n_alerts)
     tracks = archive_tracks(alerts or []) if night is None else night_tracks(night)
@@ -91,11 +96,16 @@ def _play(
     console: Console, tracks: Iterable[Track], scorer: Scorer, *, night: Night | None, schemas: Path | None
 ) -> Playback:
     title = "Real alerts" if night is None else f"Simulated night {night.seed}"
-    with tempfile.TemporaryDirectory() as scratch, NightTable(console, title=title) as table:
+    stop = threading.Event()
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        stop_on_signal(stop),
+        NightTable(console, title=title) as table,
+    ):
         write_schemas(Path(scratch))
         directories = [Path(scratch)] if schemas is None else [schemas, Path(scratch)]
         decoder = Decoder(schemas=SchemaStore(directories=directories), adapters=adapters())
-        playback = play(tracks, scorer, decoder, watch=table.watch, night=night)
+        playback = play(tracks, scorer, decoder, watch=table.watch, night=night, stop=stop)
     table.finish()
     return playback
 
@@ -122,6 +132,14 @@ def _closing(playback: Playback, page: Path) -> Text:
         )
     text.append(f"Report: {page.resolve().as_uri()}\nTargets: {page.with_name(TARGETS_NAME)}")
     return text
+
+
+def _make_folder(out: Path) -> None:
+    """Make the report's folder before the night is played, not to find out afterwards that it cannot be."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"cannot make {out}: {error.strerror}; choose another --out") from error
 
 
 def _quieten() -> None:

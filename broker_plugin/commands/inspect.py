@@ -203,26 +203,18 @@ def _show_alert(console: Console, summary: Mapping[str, Any]) -> None:
 
 
 def _show_bundle(console: Console, summary: Mapping[str, Any]) -> None:
-    console.print(
-        f"[bold]{summary['name']}[/] {summary['version']}: {summary['description']}", highlight=False
-    )
+    name, description = escape(summary["name"]), escape(summary["description"])
+    console.print(f"[bold]{name}[/] {escape(summary['version'])}: {description}", highlight=False)
+    console.print(f"  digest {summary['digest']}", highlight=False)
     table = Table(box=None, show_header=False)
-    for name in (
-        "digest",
-        "format_version",
-        "feature_spec_version",
-        "precision",
-        "embedding_dim",
-        "class_prior",
-    ):
-        table.add_row(name, str(summary[name]))
+    for key in ("format_version", "feature_spec_version", "precision", "embedding_dim", "class_prior"):
+        table.add_row(key, escape(str(summary[key])))
     table.add_row("modalities", ", ".join(summary["modalities"]))
-    table.add_row("taxonomy", summary["taxonomy"])
-    classes = ", ".join(f"{name} {share:.1%}" for name, share in summary["classes"].items())
-    table.add_row("classes", classes)
-    table.add_row("files", ", ".join(f"{name} ({size:,} B)" for name, size in summary["files"].items()))
+    table.add_row("taxonomy", escape(summary["taxonomy"]))
+    table.add_row("classes", ", ".join(f"{key} {share:.1%}" for key, share in summary["classes"].items()))
+    table.add_row("files", ", ".join(f"{key} ({size:,} B)" for key, size in summary["files"].items()))
     console.print(table)
     strata = Table("stratum", "calibration objects", "temperature", box=None)
-    for name, stratum in summary["strata"].items():
-        strata.add_row(name, str(stratum["n"]), f"{stratum['temperature']:.3f}")
+    for key, stratum in summary["strata"].items():
+        strata.add_row(key, str(stratum["n"]), f"{stratum['temperature']:.3f}")
     console.print(strata)

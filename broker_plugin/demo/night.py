@@ -9,6 +9,7 @@ Little more is sent than is read back, since the embedded cluster silently forge
 from __future__ import annotations
 
 import io
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ def play(
     *,
     watch: Callable[[Progress], None] = lambda progress: None,
     night: Night | None = None,
+    stop: threading.Event | None = None,
 ) -> Playback:
     """Play messages through the embedded cluster and return what came out.
 
@@ -105,6 +107,8 @@ def play(
         Is called several times a second.
     night
         The simulated night that the messages are of, if they are.
+    stop
+        Set it to send no more; what was sent is still read back.
 
     Raises
     ------
@@ -113,7 +117,7 @@ def play(
     """
     progress = Progress()
     with EmbeddedKafka() as cluster:
-        survey = _Survey(cluster.address, tracks)
+        survey = _Survey(cluster.address, tracks, stop or threading.Event())
         consumer = Consumer(cluster.address, decoder, scorer)
         subscriber = _Subscriber(cluster.address)
         try:
@@ -162,8 +166,9 @@ def _play_out(
 class _Survey:
     """Sends the messages, as many as may be under way."""
 
-    def __init__(self, address: KafkaAddress, tracks: Iterable[Track]) -> None:
+    def __init__(self, address: KafkaAddress, tracks: Iterable[Track], stop: threading.Event) -> None:
         self.over = False
+        self._stop = stop
         self._tracks = iter(tracks)
         self._sizes: list[int] = []
         self._sink = KafkaSink(address)
@@ -171,6 +176,7 @@ class _Survey:
 
     def send(self, progress: Progress) -> None:
         """Send the next messages, if there is room."""
+        self.over = self.over or self._stop.is_set()
         waiting = max(0, progress.in_flight)
         waiting_bytes = sum(self._sizes[-waiting:]) if waiting else 0
         if self.over or waiting >= WINDOW or waiting_bytes >= WINDOW_BYTES:

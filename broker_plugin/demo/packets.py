@@ -27,6 +27,9 @@ from broker_plugin.demo.ztf_packets import ztf_packet
 
 __all__ = ["broken_messages", "encode", "night_messages", "write_schemas"]
 
+SYNC_BYTES = 16
+"""Length of the marker behind each block of an Avro container file."""
+
 
 def night_messages(night: Night) -> Iterator[tuple[SimulatedAlert, bytes]]:
     """Yield every alert of a night with its message, in order of time."""
@@ -38,7 +41,9 @@ def encode(alert: SimulatedAlert) -> bytes:
     """Return an alert as the bytes of one Kafka message."""
     buffer = io.BytesIO()
     if alert.object.survey is ZTF:
-        fastavro.writer(buffer, _parsed_ztf(), [ztf_packet(alert)])
+        # The marker between blocks is random by default; equal nights are to be equal to the last byte.
+        marker = alert.alert_id.to_bytes(SYNC_BYTES, "big")
+        fastavro.writer(buffer, _parsed_ztf(), [ztf_packet(alert)], sync_marker=marker)
         return buffer.getvalue()
     buffer.write(struct.pack(">bI", 0, LSST_SCHEMA_ID))
     fastavro.schemaless_writer(buffer, _parsed_lsst(), lsst_packet(alert))
@@ -56,7 +61,7 @@ def broken_messages(seed: int, sound: bytes) -> list[tuple[str, bytes]]:
     rng = np.random.default_rng([seed, 3])
     other = io.BytesIO()
     schema = {"type": "record", "name": "note", "fields": [{"name": "text", "type": "string"}]}
-    fastavro.writer(other, schema, [{"text": "clouds"}])
+    fastavro.writer(other, schema, [{"text": "clouds"}], sync_marker=bytes(SYNC_BYTES))
     return [
         ("random bytes", rng.bytes(700)),
         ("a packet cut in half", sound[: len(sound) // 2]),

@@ -38,15 +38,16 @@ class Track:
 
 def night_tracks(night: Night) -> Iterator[Track]:
     """Yield the messages of a simulated night in order of time, the broken ones spread among them."""
-    sound = list(night_messages(night))
-    broken = broken_messages(night.seed, sound[0][1])
-    every = max(1, len(sound) // len(broken))
-    for row, (_, value) in enumerate(sound):
+    broken: list[tuple[str, bytes]] = []
+    every = 1
+    for row, (_, value) in enumerate(night_messages(night)):
+        if row == 0:
+            broken = broken_messages(night.seed, value)
+            every = max(1, len(night.alerts) // len(broken))
         yield Track(value=value)
-        if row % every == every // 2 and broken:
+        if broken and row % every == every // 2:
             note, junk = broken.pop()
             yield Track(value=junk, note=note)
-    yield from (Track(value=junk, note=note) for note, junk in broken)
 
 
 def archive_tracks(paths: Sequence[Path]) -> Iterator[Track]:

@@ -45,7 +45,11 @@ def render_report(playback: Playback, profiles: Profiles) -> str:
     sections = [
         ("planted", "Planted oddities", planted_section(playback, ranked)),
         ("strangest", "The strangest", strangest_section(playback, ranked, profiles)),
-        ("night", "The whole night", night_section(playback, ranked)),
+        (
+            "night",
+            "The whole night" if playback.night is not None else "All of them",
+            night_section(playback, ranked),
+        ),
         ("objects", "Every object", objects_section(ranked)),
     ]
     shown = [(name, title, body) for name, title, body in sections if body]

@@ -29,7 +29,7 @@ class Frame:
     x_high: float
     y_low: float
     y_high: float
-    left: float = 52.0
+    left: float = 58.0
     right: float = 426.0
     top: float = 12.0
     bottom: float = 190.0
@@ -60,7 +60,7 @@ class Frame:
         parts.append(text(centre, self.bottom + 30, x_label, anchor="middle", css="label"))
         middle = (self.top + self.bottom) / 2
         parts.append(
-            f'<text class="label" text-anchor="middle" transform="translate(12 {middle:.1f}) rotate(-90)">'
+            f'<text class="label" text-anchor="middle" transform="translate(10 {middle:.1f}) rotate(-90)">'
             f"{escape(y_label)}</text>"
         )
         return "".join(parts)

@@ -39,7 +39,7 @@ STRANGE_P_VALUE = 0.01
 """From here on the odds are coloured: a few of the night's ordinary alerts get that far."""
 
 WIDE_COLUMNS = {
-    "object": 25,
+    "object": 28,
     "survey": 6,
     "context": 13,
     "top class (p)": 13,
@@ -48,7 +48,7 @@ WIDE_COLUMNS = {
     "modalities": 10,
 }
 NARROW_NAMES = ("object", "context", "class (p)", "odds")
-NARROW_WIDTHS = (26, 14, 12)
+NARROW_WIDTHS = (29, 14, 12)
 
 SHORT_NAMES = {"photometry": "phot", "metadata": "meta", "spectra": "spec"}
 
@@ -210,5 +210,9 @@ def _modalities(verdict: Verdict) -> str:
 
 
 def _why(verdict: Verdict) -> str:
-    """Return the explanation without its first part, the epochs, which have a column of their own."""
-    return verdict.explanation.partition("; ")[2] or verdict.explanation
+    """Return the explanation without the epochs and the odds, which have places of their own."""
+    basis, *reasons = verdict.explanation.split("; ")
+    odds = one_in(verdict.anomaly_p_value, verdict.calibration_n)
+    if reasons and reasons[0].startswith(odds):
+        reasons[0] = reasons[0].partition(", ")[2]
+    return "; ".join(reason for reason in reasons if reason) or basis

@@ -127,10 +127,11 @@ def number(record: Mapping[str, Any], field: Field) -> float | None:
     >>> number({"drb": 0.5}, drb), number({"drb": None}, drb), number({"drb": "0.5"}, drb)
     (0.5, None, None)
     """
-    value = record.get(field.path)
-    if type(value) is not float and type(value) is not int:
+    value = _plain(record.get(field.path))
+    if value is None or value in field.sentinels:
         return None
-    return _in_bounds(value, field)
+    value *= field.scale
+    return value if math.isfinite(value) and field.low <= value <= field.high else None
 
 
 def integer(record: Mapping[str, Any], field: Field) -> int | None:
@@ -228,16 +229,6 @@ def _plain(value: object) -> float | None:
         return float(value)
     except OverflowError:  # an integer of more than 308 digits
         return None
-
-
-def _in_bounds(value: float, field: Field) -> float | None:
-    if value in field.sentinels:
-        return None
-    plain = _plain(value)
-    if plain is None:
-        return None
-    scaled = plain * field.scale
-    return scaled if math.isfinite(scaled) and field.low <= scaled <= field.high else None
 
 
 def _rejection(record: Mapping[str, Any], field: Field) -> RejectedAlert:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Alerts of the Zwicky Transient Facility, schema 3.0 to 4.02, with and without forced photometry.
 
-What the fields mean is in the tables below; the rules that a table cannot hold are these.
+What the fields mean is in the tables of `ztf_fields`; the rules that a table cannot hold are these.
 
 Flux
     `magpsf` is the magnitude of the absolute difference and `isdiffpos` its sign. Where the source on the

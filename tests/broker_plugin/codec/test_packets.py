@@ -297,6 +297,21 @@ def test_bombs_do_not_go_off(value: bytes) -> None:
     assert peak < 100_000_000
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["a header entry of 2**60", "a header of 2**60 entries", "2**60 records in a block", "a string of 2**60"],
+)
+def test_bombs_do_not_go_off_on_disk_either(tmp_path: Path, name: str) -> None:
+    # A file may hold more than a message, and reading asks the system for what a length says.
+    path = tmp_path / "bomb.avro"
+    path.write_bytes(BOMBS[name])
+    packets, rejection = read_all(lambda: read_container_file(path))
+    assert len(packets) <= 2
+    assert rejection is not None
+    path.write_bytes(crafted(RECORD, b"").replace(zigzag(1) + zigzag(0), zigzag(1) + zigzag(2**60)))
+    assert read_all(lambda: read_container_file(path))[1] is not None
+
+
 def test_a_byte_costs_at_most_the_memory_that_its_limit_is_built_on() -> None:
     # One small record a byte is the most that bytes can become. Measured in a process of its own, since
     # memory that this one once had does not come back.
@@ -336,7 +351,7 @@ def test_a_corrupt_block_costs_nothing_before_it(tmp_path: Path, codec: str) -> 
     ends = [len(container(RECORDS[:n], codec, interval=1)) for n in range(1, len(RECORDS) + 1)]
     path = tmp_path / "damaged.avro"
     rejections = 0
-    for position in range(len(container([], codec)), len(value), 3):
+    for position in range(len(container([], codec)), len(value), 7):
         path.write_bytes(value[:position] + bytes([value[position] ^ 0xFF]) + value[position + 1 :])
         whole = sum(end <= position for end in ends)
         packets, rejection = read_all(lambda: read_container_file(path))
@@ -345,7 +360,7 @@ def test_a_corrupt_block_costs_nothing_before_it(tmp_path: Path, codec: str) -> 
             rejections += 1
             assert rejection.reason is RejectReason.UNDECODABLE
             assert f"record {len(packets)}:" in rejection.detail
-    assert rejections > 100  # the others flipped a bit of a number, which only its reader could know
+    assert rejections > 40  # the others flipped a bit of a number, which only its reader could know
 
 
 def test_a_file_that_ends_early_yields_what_is_whole(tmp_path: Path) -> None:

@@ -91,6 +91,15 @@ def test_a_file_named_by_an_id_beats_what_is_in_others(tmp_path: Path) -> None:
     assert offline(tmp_path).writer_schema(900).name == "chosen"
 
 
+def test_a_directory_is_read_once(tmp_path: Path) -> None:
+    for number in (12, 13):
+        (tmp_path / f"{number}.avsc").write_text(schema(f"s{number}"))
+    store = offline(tmp_path)
+    assert store.writer_schema(12).name == "s12"
+    shutil.rmtree(tmp_path)
+    assert store.writer_schema(13).name == "s13"
+
+
 def test_a_layout_with_a_part_missing_is_unknown_and_not_a_loop(tmp_path: Path, rubin: Path) -> None:
     shutil.copy(rubin / "9" / "0" / "lsst.v9_0.alert.avsc", tmp_path)
     with structlog.testing.capture_logs() as logs, pytest.raises(RejectedAlert) as rejected:

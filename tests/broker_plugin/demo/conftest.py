@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,5 +66,5 @@ def profiles(scorer: Scorer) -> Profiles:
 
 
 @pytest.fixture
-def report_folder(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "report"
+def report_folder(tmp_path: Path) -> Path:
+    return tmp_path / "report"

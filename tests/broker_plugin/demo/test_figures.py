@@ -2,7 +2,7 @@
 """Laws of the charts: axes, profiles that are fitted, and drawings that any reader can parse."""
 
 import re
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ PHASES = (np.arange(24) + 0.5) / 24
 PROFILE = 10 ** (-0.4 * SHAPES["RRAB"](PHASES))
 
 
-def parse(svg: str) -> ElementTree.Element:
-    return ElementTree.fromstring(svg)  # noqa: S314 - our own drawing
+def parse(svg: str) -> ET.Element:
+    return ET.fromstring(svg)  # noqa: S314 - our own drawing
 
 
 def curve(n: int, *, detected: int, flux: float = 1000.0, apparent: bool = True) -> LightCurve:

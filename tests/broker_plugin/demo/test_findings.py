@@ -67,7 +67,9 @@ def test_found_means_among_the_strangest_stars(playback: Playback, small_night: 
         with_p_value(v, 0.001 if v.object_id in front else 0.9 if v.object_id in planted else 0.5)
         for v in playback.verdicts
     ]
-    outcomes = planted_outcomes(small_night, rank_objects(verdicts))
+    stars = [v for v in verdicts if v.class_applies]
+    crowd = [with_p_value(stars[0], 0.5, object_id=f"ztf:crowd{n}") for n in range(found_limit(len(planted)))]
+    outcomes = planted_outcomes(small_night, rank_objects([*verdicts, *crowd]))
     assert {outcome.thing.object_id for outcome in outcomes} == set(planted)
     assert {outcome.thing.object_id for outcome in outcomes if outcome.found} == front
 
@@ -98,9 +100,7 @@ def test_the_limit_is_fixed_before_looking() -> None:
     assert found_limit(16) == FOUND_FACTOR * 16 == 32
 
 
-def test_the_confusion_counts_each_ordinary_labelled_star_once(
-    playback: Playback, small_night: Night
-) -> None:
+def test_the_confusion_counts_each_ordinary_star_once(playback: Playback, small_night: Night) -> None:
     perfect = [
         replace(v, top_class=small_night.objects[v.object_id].source.label or v.top_class)
         for v in playback.verdicts
@@ -131,7 +131,7 @@ def test_the_histogram_loses_no_verdict(p_values: list[float]) -> None:
 
 
 def test_uniform_p_values_fill_the_bins_equally() -> None:
-    """Conformal p-values are multiples of 1 / (n + 1): with n + 1 a multiple of the bins, all bins are equal."""
+    """Conformal p-values are multiples of 1 / (n + 1); here n + 1 is a multiple of the bins."""
     n = 10 * HISTOGRAM_BINS
     counts = p_value_histogram((np.arange(n) + 1) / n)
     assert set(counts.tolist()) == {10}

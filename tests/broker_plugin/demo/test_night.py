@@ -2,6 +2,7 @@
 """A night goes through the embedded Kafka and the runner of the service, and nothing is lost on the way."""
 
 import io
+import threading
 from collections import Counter
 
 import fastavro
@@ -97,7 +98,21 @@ def test_a_consumer_that_stops_is_an_error(small_night: Night, decoder: Decoder)
             raise MemoryError
 
     with pytest.raises(BrokerPluginError, match="consumer stopped"):
-        play([Track(value=encode(small_night.alerts[0]))], OutOfMemory(), decoder)  # type: ignore[arg-type]
+        play([Track(value=encode(small_night.alerts[0]))], OutOfMemory(), decoder)
+
+
+def test_a_night_can_be_stopped_and_still_adds_up(
+    small_night: Night, scorer: Scorer, decoder: Decoder
+) -> None:
+    stop = threading.Event()
+
+    def stop_soon(progress: Progress) -> None:
+        if progress.played >= 32:
+            stop.set()
+
+    playback = play(night_tracks(small_night), scorer, decoder, watch=stop_soon, stop=stop)
+    assert 32 <= playback.played < len(small_night.alerts)
+    assert playback.adds_up
 
 
 def test_nothing_played_is_nothing_lost(scorer: Scorer, decoder: Decoder) -> None:

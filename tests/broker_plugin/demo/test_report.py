@@ -44,7 +44,8 @@ class Page(HTMLParser):
             self.crossed.append(tag)
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if "style" not in self.open:
+            self.words.append(data)
 
     def named(self, name: str) -> Iterator[dict[str, str | None]]:
         return (attributes for tag, attributes in self.tags if tag == name)

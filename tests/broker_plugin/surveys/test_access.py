@@ -42,7 +42,7 @@ def marked(row: dict[str, Any], mark: Any) -> dict[str, Any]:
     return bare if mark == "absent" else bare | {"programid": mark}
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_hidden_rows_of_real_packets_leave_no_trace(
     data: st.DataObject, long_packets: list[dict[str, Any]]

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Killed, stopped, restarted, cut off from its broker: `broker-plugin run` loses nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import StartRun
+from tests.e2e.service import (
+    Topics,
+    all_places,
+    as_records,
+    events,
+    source_places,
+    stop_in_order,
+    wait_for_event,
+    wait_for_outputs,
+    ztf_packets,
+)
+from tests.support.cluster import KafkaCluster
+from tests.support.kafka import KafkaBroker
+from tests.support.process import ServerProcess
+
+pytestmark = pytest.mark.service
+
+SMALL_BATCHES = ["--batch-max", "16", "--batch-age-s", "0.05"]
+"""A batch is done in tens of milliseconds, so that a kill hits the stream in its middle."""
+
+EXACTLY_ONCE = ["--delivery", "exactly-once"]
+
+SHORT_SESSIONS = {
+    "group.consumer.session.timeout.ms": "5000",
+    "group.consumer.min.session.timeout.ms": "5000",
+    "group.consumer.heartbeat.interval.ms": "1000",
+    "group.consumer.min.heartbeat.interval.ms": "1000",
+}
+"""A KIP-848 broker gives a killed member's partitions away when its session has run out, by default 45 s."""
+
+N_PACKETS = 1000
+
+FINISH_S = 90.0
+
+
+@pytest.fixture
+def packets(data_dir: Path) -> tuple[bytes, ...]:
+    """The smallest packets: these tests are about numbers."""
+    return tuple(sorted(ztf_packets(data_dir), key=len))[:N_PACKETS]
+
+
+def wait_until_committed(topics: Topics, process: ServerProcess) -> None:
+    """Wait until all input is done, while seeing that no offset runs ahead of its output."""
+
+    def done() -> bool:
+        committed = topics.committed()
+        assert committed <= topics.outputs()
+        return committed == N_PACKETS
+
+    process.wait_ready(done, timeout_s=FINISH_S)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_kill_and_restart_lose_nothing_and_repeat_under_the_same_identity(
+    private_kafka: Callable[..., KafkaBroker],
+    topic: Callable[[str], str],
+    packets: tuple[bytes, ...],
+    run: StartRun,
+    protocol: str,
+) -> None:
+    broker = private_kafka(SHORT_SESSIONS)
+    topics = Topics(broker, topic)
+    broker.produce(topics.input, as_records(packets))
+    flags = [*topics.flags, *SMALL_BATCHES, "--group-protocol", protocol]
+    for target in (150, 500):
+        process = run(flags)
+        wait_for_outputs(topics, target, process)
+        process.kill()
+        assert topics.committed() < N_PACKETS, "killed too late to prove anything"
+    process = run(flags)
+    wait_until_committed(topics, process)
+    assert stop_in_order(process) == 0
+    records = topics.verdicts(N_PACKETS)
+    assert set(source_places(records)) == all_places(topics)
+    assert topics.letters(0) == []
+    identities: dict[tuple[bytes, bytes], set[bytes]] = {}
+    for record in records:
+        headers = dict(record.headers)
+        place = (headers["source_partition"], headers["source_offset"])
+        identities.setdefault(place, set()).add(headers["verdict_id"])
+    assert {len(ids) for ids in identities.values()} == {1}
+
+
+def test_exactly_once_survives_kills(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], packets: tuple[bytes, ...], run: StartRun
+) -> None:
+    topics = Topics(kafka_broker, topic)
+    with_junk = [*packets[: N_PACKETS - 3], b"junk", b"", packets[0][:-40]]
+    kafka_broker.produce(topics.input, as_records(with_junk))
+    flags = [*topics.flags, *SMALL_BATCHES, *EXACTLY_ONCE]
+    for target in (150, 500, 800):
+        process = run(flags)
+        wait_for_outputs(topics, target, process)
+        process.kill()
+    killed = time.monotonic()
+    process = run(flags)
+    process.wait_ready(lambda: topics.committed() == N_PACKETS, timeout_s=FINISH_S)
+    # The stable transactional id ends the killed process's transaction; waiting for its timeout takes longer.
+    assert time.monotonic() - killed < FINISH_S
+    assert stop_in_order(process) == 0
+    records = [*topics.verdicts(N_PACKETS - 3), *topics.letters(3)]
+    places = source_places(records)
+    assert set(places) == all_places(topics)
+    assert set(places.values()) == {1}
+
+
+def test_a_stop_is_orderly_and_the_next_start_goes_on_behind_it(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], packets: tuple[bytes, ...], run: StartRun
+) -> None:
+    topics = Topics(kafka_broker, topic)
+    kafka_broker.produce(topics.input, as_records(packets))
+    flags = [*topics.flags, *SMALL_BATCHES]
+    process = run(flags)
+    wait_for_outputs(topics, 200, process)
+    begun = time.monotonic()
+    assert stop_in_order(process) == 0
+    assert time.monotonic() - begun < 10.0  # one batch and the farewell to the group
+    assert "stopped" in {event["event"] for event in events(process)}
+    assert topics.committed() == topics.outputs() < N_PACKETS
+    process = run(flags, name="again")
+    wait_until_committed(topics, process)
+    assert stop_in_order(process) == 0
+    places = source_places(topics.verdicts(N_PACKETS))
+    assert set(places) == all_places(topics)
+    assert set(places.values()) == {1}
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_a_broker_that_goes_away_and_comes_back_is_waited_for(
+    private_kafka: Callable[..., KafkaBroker],
+    topic: Callable[[str], str],
+    packets: tuple[bytes, ...],
+    run: StartRun,
+    delivery: str,
+) -> None:
+    broker = private_kafka()
+    topics = Topics(broker, topic)
+    broker.produce(topics.input, as_records(packets))
+    flags = [*topics.flags, *SMALL_BATCHES, "--delivery", delivery, "--ack-timeout-s", "3"]
+    process = run(flags)
+    wait_for_outputs(topics, 200, process)
+    broker.kill()
+    time.sleep(5.0)  # longer than the wait for acknowledgements: the batch fails at least once
+    assert process.alive, process.tail()
+    broker.restart()
+    process.wait_ready(lambda: topics.committed() == N_PACKETS, timeout_s=FINISH_S)
+    assert stop_in_order(process) == 0
+    places = source_places(topics.verdicts(N_PACKETS))
+    assert set(places) == all_places(topics)
+    assert topics.letters(0) == []
+    assert any(event["event"] == "stage_failed" for event in events(process))
+    if delivery == "exactly-once":
+        assert set(places.values()) == {1}
+
+
+def test_two_processes_share_the_stream_and_one_takes_over(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], packets: tuple[bytes, ...], run: StartRun
+) -> None:
+    topics = Topics(kafka_broker, topic, partitions=4)
+    flags = [*topics.flags, *SMALL_BATCHES, "--group-protocol", "consumer"]
+    first, second = run(flags, name="first"), run(flags, name="second")
+    for process in (first, second):
+        wait_for_event(process, "partitions_assigned")
+    half = as_records(packets)[: N_PACKETS // 2]
+    kafka_broker.produce(topics.input, half)
+    first.wait_ready(lambda: topics.committed() == len(half), timeout_s=FINISH_S)
+    instances = {e["instance"] for p in (first, second) for e in events(p) if e["event"] == "started"}
+    assert len(instances) == 2
+    assert {e["event"] for e in events(second)} >= {"batch_delivered"}
+    assert stop_in_order(first) == 0
+    kafka_broker.produce(topics.input, as_records(packets)[N_PACKETS // 2 :])
+    second.wait_ready(lambda: topics.committed() == N_PACKETS, timeout_s=FINISH_S)
+    assert stop_in_order(second) == 0
+    places = source_places(topics.verdicts(N_PACKETS))
+    assert set(places) == all_places(topics)
+    assert set(places.values()) == {1}
+
+
+def test_a_second_process_of_one_name_is_refused(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], run: StartRun
+) -> None:
+    topics = Topics(kafka_broker, topic)
+    flags = [*topics.flags, "--instance", "one"]
+    first = run(flags, name="first")
+    wait_for_event(first, "started")
+    second = run(flags, name="second")
+    second.wait_ready(lambda: not second.alive, timeout_s=30.0)
+    assert "give each its own name" in second.tail()
+    assert first.alive
+    assert stop_in_order(first) == 0

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A finished tiny run and its bundle, made without any real data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from export.writer import write_bundle
+from tests.trainer.synthetic import tiny_settings, write_catalogue
+from trainer.checkpoint import load_model
+from trainer.fitting import fit, measure
+from trainer.model import AlertModel
+from trainer.preparation import Prepared, prepare, train_set, validation_set
+from trainer.training import train
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A run, its model and its bundle."""
+
+    prepared: Prepared
+    model: AlertModel
+    run: Path
+    bundle: Path
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Everything from a catalogue to a bundle: two passes of a tiny model, one stratum of 400 alerts each."""
+    root = tmp_path_factory.mktemp("export")
+    write_catalogue(root / "data", stars_per_class=100)
+    settings = tiny_settings(training={"passes": 2})
+    prepared = prepare(settings, root / "data", root / "run", say=lambda line: None)
+    train(prepared.run, root / "run", lambda number: train_set(prepared, number), validation_set(prepared))
+    fitted = fit(prepared, root / "run", say=lambda line: None)
+    measure(prepared, fitted, root / "run", say=lambda line: None)
+    bundle = write_bundle(root / "run", root / "bundle")
+    model = load_model(prepared.run, root / "run")
+    return Exported(prepared=prepared, model=model, run=root / "run", bundle=bundle)

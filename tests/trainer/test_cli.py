@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line says what it needs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from broker_plugin.errors import ConfigurationError
+from tests.support.artefacts import REPOSITORY
+from trainer.config import read_settings
+
+
+def run_trainer(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "trainer", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+def test_the_help_names_every_command() -> None:
+    shown = run_trainer("--help").stdout
+    for command in ("train", "pretrain", "fit-anomaly", "evaluate"):
+        assert command in shown
+
+
+def test_absent_data_stops_with_what_to_do(tmp_path: Path) -> None:
+    done = run_trainer("train", "--data", str(tmp_path), "--out", str(tmp_path / "run"))
+    assert done.returncode == 2
+    assert "--data" in done.stderr
+    assert "ASTROM3_DATA" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["default", "quick"])
+def test_the_settings_that_come_with_the_trainer_are_valid(name: str) -> None:
+    assert read_settings(REPOSITORY / f"trainer/configs/{name}.toml").name == name
+
+
+def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    text = (REPOSITORY / "trainer/configs/quick.toml").read_text()
+    path = tmp_path / "wrong.toml"
+    path.write_text(text.replace("passes =", "passses ="))
+    with pytest.raises(ConfigurationError, match="passses"):
+        read_settings(path)
+    with pytest.raises(ConfigurationError, match="--config"):
+        read_settings(tmp_path / "absent.toml")

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sets of imitated alerts: the same from any number of processes and from the cache."""
+
+from pathlib import Path
+
+import numpy as np
+
+from trainer.data.splits import Split
+from trainer.preparation import Prepared, set_of_bin
+from trainer.sets import ExampleSet, balanced_plan, make_set, natural_plan
+
+
+def assert_equal(one: ExampleSet, other: ExampleSet) -> None:
+    assert np.array_equal(one.star, other.star)
+    assert np.array_equal(one.n_epochs, other.n_epochs)
+    for name, tokens in one.tokens.items():
+        assert np.array_equal(tokens.values, other.tokens[name].values)
+        assert np.array_equal(tokens.offsets, other.tokens[name].offsets)
+
+
+def test_a_set_does_not_depend_on_the_number_of_processes(prepared: Prepared) -> None:
+    plan = balanced_plan(prepared.stars.label, prepared.members(Split.TRAIN), n=700, seed=1)
+    alone = make_set(plan, prepared.run.specs, prepared.stars_path)
+    assert_equal(alone, make_set(plan, prepared.run.specs, prepared.stars_path, workers=2))
+
+
+def test_the_cache_gives_the_same_set_and_knows_another_plan(prepared: Prepared, tmp_path: Path) -> None:
+    members = prepared.members(Split.TRAIN)
+    plan = balanced_plan(prepared.stars.label, members, n=60, seed=1)
+    other = balanced_plan(prepared.stars.label, members, n=60, seed=2)
+    cache = tmp_path / "set.npz"
+    made = make_set(plan, prepared.run.specs, prepared.stars_path, cache=cache)
+    written = cache.stat().st_mtime_ns
+    assert_equal(made, make_set(plan, prepared.run.specs, prepared.stars_path, cache=cache))
+    assert cache.stat().st_mtime_ns == written
+    changed = make_set(other, prepared.run.specs, prepared.stars_path, cache=cache)
+    assert not np.array_equal(changed.star, made.star)
+    assert cache.stat().st_mtime_ns != written
+
+
+def test_a_balanced_plan_has_equal_shares_and_stays_in_its_split(prepared: Prepared) -> None:
+    plan = balanced_plan(prepared.stars.label, prepared.members(Split.TRAIN), n=90, seed=1)
+    assert np.bincount(prepared.stars.label[plan.star]).tolist() == [10] * 9
+    assert (prepared.split[plan.star] == Split.TRAIN).all()
+
+
+def test_a_natural_plan_takes_each_star_once(prepared: Prepared) -> None:
+    members = prepared.members(Split.TEST)
+    plan = natural_plan(members, low=4, high=7, n=10_000, seed=1)
+    assert sorted(plan.star.tolist()) == sorted(members.tolist())
+    assert set(plan.n_epochs.tolist()) == {4, 5, 6, 7}
+
+
+def test_a_set_of_a_bin_holds_what_the_bin_says(prepared: Prepared) -> None:
+    many = set_of_bin(prepared, Split.TEST, 2, n=100, seed=1)
+    assert many.n_epochs.min() >= 8
+    assert (prepared.split[many.star] == Split.TEST).all()
+
+
+def test_rows_of_a_set_keep_their_tokens(prepared: Prepared, rng: np.random.Generator) -> None:
+    examples = set_of_bin(prepared, Split.TEST, 2, n=100, seed=1)
+    rows = rng.permutation(len(examples))[:10]
+    taken = examples.take(rows)
+    for name, tokens in examples.tokens.items():
+        for position, row in enumerate(rows):
+            part = taken.tokens[name]
+            mine = part.values[part.offsets[position] : part.offsets[position + 1]]
+            assert np.array_equal(mine, tokens.values[tokens.offsets[row] : tokens.offsets[row + 1]])
