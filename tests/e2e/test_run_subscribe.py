@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`broker-plugin subscribe` shows what was asked for, line by line, and ends when its reader does."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from broker_plugin.codec.registry import SchemaRegistry
+from broker_plugin.codec.verdict import Verdict, encode_container, to_json
+from broker_plugin.engine.scorer import Scorer
+from broker_plugin.pipeline.assembly import FilterRecipe
+from broker_plugin.pipeline.outbox import Encode, framed
+from broker_plugin.streams.base import Message, OutgoingMessage
+from broker_plugin.streams.embedded import EmbeddedKafka
+from broker_plugin.streams.kafka import KafkaAddress, KafkaSink
+from tests.e2e.service import broker_plugin_command, environment, ztf_packets
+
+N_VERDICTS = 60
+
+ENDS_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[KafkaAddress]:
+    with EmbeddedKafka() as cluster:
+        yield cluster.address
+
+
+@pytest.fixture(scope="module")
+def verdicts(data_dir: Path) -> list[Verdict]:
+    """Verdicts of real alerts, as they come off the topic: times in whole milliseconds."""
+    messages = [
+        Message(topic="alerts", partition=0, offset=n, value=value)
+        for n, value in enumerate(ztf_packets(data_dir)[:N_VERDICTS])
+    ]
+    alert_filter = FilterRecipe(device="cpu").filter(Scorer.open("default", device="cpu"))
+    return [v for j in alert_filter.judge(messages, received_at=datetime.now(UTC)) for v in j.verdicts]
+
+
+@pytest.fixture
+def topic() -> str:
+    return f"verdicts-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def publish(address: KafkaAddress, topic: str) -> Iterator[Callable[..., None]]:
+    sink = KafkaSink(address)
+
+    def send(verdicts: Sequence[Verdict], encode: Encode = encode_container) -> None:
+        sink.send([OutgoingMessage(topic=topic, value=encode(v), key=v.object_id.encode()) for v in verdicts])
+
+    yield send
+    sink.close()
+
+
+@pytest.fixture
+def subscribe(
+    address: KafkaAddress, topic: str, tmp_path: Path
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*flags: str) -> subprocess.Popen[str]:
+        started.append(
+            subprocess.Popen(
+                broker_plugin_command(
+                    "subscribe",
+                    "--bootstrap",
+                    address.bootstrap,
+                    "--topic",
+                    topic,
+                    "--from-beginning",
+                    *flags,
+                ),
+                env=environment(tmp_path),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
+    output, complaints = process.communicate(timeout=ENDS_S)
+    assert process.returncode == 0, complaints
+    assert "Traceback" not in complaints
+    return output, complaints
+
+
+def lines(verdicts: Sequence[Verdict]) -> list[str]:
+    return sorted(to_json(verdict) for verdict in verdicts)
+
+
+Publish = Callable[..., None]
+Subscribe = Callable[..., subprocess.Popen[str]]
+
+
+def test_json_lines_are_the_verdicts(publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]) -> None:
+    publish(verdicts)
+    output, _ = finished(subscribe("--format", "json", "--limit", str(N_VERDICTS)))
+    assert sorted(output.splitlines()) == lines(verdicts)
+
+
+def test_only_what_was_asked_for_is_shown(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]
+) -> None:
+    publish(verdicts)
+    median = sorted(v.anomaly_p_value for v in verdicts)[N_VERDICTS // 2]
+    strange = [v for v in verdicts if v.anomaly_p_value <= median]
+    process = subscribe("--format", "json", "--max-p-value", repr(median), "--limit", str(len(strange)))
+    assert sorted(finished(process)[0].splitlines()) == lines(strange)
+
+
+def test_the_strangest_are_those_of_the_smallest_p_values(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]
+) -> None:
+    publish(verdicts)
+    output, _ = finished(subscribe("--strangest", "7", "--format", "json", "--limit", str(N_VERDICTS)))
+    ranked = sorted(verdicts, key=lambda v: (v.anomaly_p_value, -v.anomaly_score))[:7]
+    found = [json.loads(line) for line in output.splitlines()]
+    assert [(v["anomaly_p_value"], v["anomaly_score"]) for v in found] == [
+        (v.anomaly_p_value, v.anomaly_score) for v in ranked
+    ]
+
+
+@pytest.mark.parametrize("flags", [[], ["--strangest", str(N_VERDICTS)]])
+def test_a_table_names_every_object(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict], flags: list[str]
+) -> None:
+    publish(verdicts)
+    output, _ = finished(subscribe("--limit", str(N_VERDICTS), *flags))
+    assert [v.object_id for v in verdicts if v.object_id not in output] == []
+    assert "\x1b" not in output  # no colours where nobody sees them
+
+
+def test_a_line_comes_at_once_and_sigterm_ends_it(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]
+) -> None:
+    publish(verdicts[:1])
+    process = subscribe("--format", "json")
+    assert process.stdout is not None
+    assert process.stdout.readline() == to_json(verdicts[0]) + "\n"
+    publish(verdicts[1:2])
+    assert process.stdout.readline() == to_json(verdicts[1]) + "\n"
+    process.send_signal(signal.SIGTERM)
+    assert finished(process) == ("", "")
+
+
+def test_ctrl_c_ends_a_ranking_with_what_it_has(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]
+) -> None:
+    publish(verdicts[:20])
+    process = subscribe("--strangest", "3")
+    assert process.stdout is not None
+    assert process.stdout.readline()  # the ranking is there
+    process.send_signal(signal.SIGINT)
+    finished(process)
+
+
+def test_a_closed_pipe_ends_it_quietly(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]
+) -> None:
+    publish(verdicts)
+    process = subscribe("--format", "json")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    publish(verdicts * 3)
+    assert process.wait(ENDS_S) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+
+
+def test_what_is_no_verdict_is_skipped_and_an_unknown_class_named(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict], address: KafkaAddress, topic: str
+) -> None:
+    sink = KafkaSink(address)
+    sink.send(
+        [OutgoingMessage(topic=topic, value=value) for value in (b"junk", b"", b"\x00\x00\x00\x00\x01a")]
+    )
+    publish(verdicts)
+    sink.close()
+    process = subscribe(
+        "--class",
+        "pulsating",
+        "--class",
+        "nonsense",
+        "--min-probability",
+        "0",
+        "--limit",
+        "1",
+        "--format",
+        "json",
+    )
+    output, complaints = finished(process)
+    assert len(output.splitlines()) == 1
+    assert "a message was skipped" in complaints
+    assert "no class 'nonsense'" in complaints
+    assert "no class 'pulsating'" not in complaints
+
+
+def test_a_group_goes_on_where_it_left_off(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]
+) -> None:
+    publish(verdicts[:10])
+    first, _ = finished(subscribe("--group", "readers", "--format", "json", "--limit", "10"))
+    publish(verdicts[10:15])
+    second, _ = finished(subscribe("--group", "readers", "--format", "json", "--limit", "5"))
+    assert sorted((first + second).splitlines()) == lines(verdicts[:15])
+
+
+@pytest.mark.service
+def test_framed_verdicts_are_read_with_the_registry(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict], registry_url: str, topic: str
+) -> None:
+    schema_id = SchemaRegistry(registry_url).register_verdict_schema(f"{topic}-value")
+    publish(verdicts[:10], framed(schema_id))
+    output, _ = finished(subscribe("--registry", registry_url, "--format", "json", "--limit", "10"))
+    assert sorted(output.splitlines()) == lines(verdicts[:10])
