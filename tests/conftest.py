@@ -26,6 +26,7 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from tests.support.artefacts import REPOSITORY
 from tests.support.gpu_wheel import gpu_wheel_interpreter
@@ -34,6 +35,10 @@ from tests.support.process import Server, ServerUnavailableError
 from tests.support.redis import RedisServer, redis_answers
 from tests.support.registry import RegistryServer, registry_answers
 from tests.support.tiers import TierRecorder, unavailable
+
+# Examples take as long as the machine lets them: a deadline would test its other users.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 S = TypeVar("S", bound=Server)
 

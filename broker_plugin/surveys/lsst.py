@@ -48,8 +48,8 @@ from broker_plugin.surveys.fields import (
 )
 from broker_plugin.surveys.photometry import FLUX_MAX_NJY, known_pair, mag_of_flux
 from broker_plugin.surveys.sky import galactic_deg, separation_arcsec
-from broker_plugin.surveys.times import MJD_MAX, MJD_MIN
 from broker_plugin.taxonomy import passband_code
+from broker_plugin.times import MJD_MAX, MJD_MIN
 
 __all__ = ["FORCED", "SOURCE", "SOURCES", "LsstAdapter"]
 

@@ -45,9 +45,9 @@ from broker_plugin.surveys.fields import (
 )
 from broker_plugin.surveys.photometry import flux_of_counts, flux_of_mag, known_pair
 from broker_plugin.surveys.sky import galactic_deg, separation_arcsec
-from broker_plugin.surveys.times import possible_mjd, tai_mjd_of_utc_jd
 from broker_plugin.surveys.ztf_fields import CANDIDATE, DETECTIONS, FORCED, IDENTITY
 from broker_plugin.taxonomy import passband_code
+from broker_plugin.times import possible_mjd, tai_mjd_of_utc_jd
 
 __all__ = ["ZtfAdapter"]
 

@@ -95,4 +95,5 @@ def test_arrays_that_would_need_a_pickle_are_refused(copy: Path) -> None:
 
 def test_every_number_of_epochs_has_a_stratum() -> None:
     edges = [0, 1, 2, 4]
-    assert [stratum_name(("p",), n, edges) for n in (0, 1, 3, 4, 999)] == ["p/0-0", "p/1-1", "p/2-3", "p/4+", "p/4+"]
+    names = [stratum_name(("p",), n, edges) for n in (0, 1, 3, 4, 999)]
+    assert names == ["p/0-0", "p/1-1", "p/2-3", "p/4+", "p/4+"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from broker_plugin.surveys.photometry import flux_of_counts, flux_of_mag, known_pair, mag_of_flux
 from broker_plugin.surveys.sky import galactic_deg, separation_arcsec
-from broker_plugin.surveys.times import MJD_MAX, MJD_MIN, tai_mjd_of_utc_jd
+from broker_plugin.times import MJD_MAX, MJD_MIN, tai_mjd_of_utc_jd
 
 LEAP_SECONDS = [
     # MJD of a day and TAI - UTC on it, from the IERS table of leap seconds
