@@ -26,6 +26,7 @@ from broker_plugin.service.application import sink_address
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.signals import stop_on_signal
 from broker_plugin.settings import Settings, load_settings
+from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail
 
 __all__ = ["subscribe"]
@@ -122,28 +123,34 @@ def _follow(
     limit: int | None,
     stop: threading.Event,
 ) -> None:
+    left = float("inf") if limit is None else limit
     warned: set[str] = set()
-    count = 0
     pauses = Backoff().pauses()
-    while not stop.is_set():
+    while left > 0 and not stop.is_set():
         try:
             messages = source.poll(POLL_MAX, POLL_S)
-            verdicts = [verdict for message in messages if (verdict := _read(reader, message.value, warned))]
+            read = [(message, _read(reader, message.value, warned)) for message in messages]
         except TransientError as error:
             _warn(f"{error}; trying again", warned)
             stop.wait(next(pauses))
             continue
-        for verdict in verdicts:
-            for name in selection.unknown(verdict):
-                known = ", ".join(verdict.class_probabilities)
-                _warn(f"no class {name!r} in the taxonomy {verdict.taxonomy}; there are {known}", warned)
-            if selection.accepts(verdict):
+        seen: list[Message] = []
+        for message, verdict in read:
+            if left <= 0:
+                break
+            seen.append(message)
+            if verdict is not None and _wanted(verdict, selection, warned):
                 listing.add(verdict, datetime.now().astimezone())
-                count += 1
-                if count == limit:
-                    return
+                left -= 1
         listing.show()
-        source.commit(messages)
+        source.commit(seen)
+
+
+def _wanted(verdict: Verdict, selection: Selection, warned: set[str]) -> bool:
+    for name in selection.unknown(verdict):
+        known = ", ".join(verdict.class_probabilities)
+        _warn(f"no class {name!r} in the taxonomy {verdict.taxonomy}; there are {known}", warned)
+    return selection.accepts(verdict)
 
 
 def _read(reader: VerdictReader, value: bytes, warned: set[str]) -> Verdict | None:

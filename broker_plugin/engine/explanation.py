@@ -12,6 +12,10 @@ __all__ = ["explain", "one_in"]
 NOTABLE_P_VALUE = 0.05
 """Below this a source of strangeness is named: one ordinary alert in twenty gets that far."""
 
+CREDIBLE_FALSE_ALARM = 1e-3
+"""Largest false-alarm probability of a period that is spoken of. The formula takes noise for white, so a limit
+of a few percent would let through the periods that slow variables have by chance."""
+
 
 def one_in(p_value: float, n: int) -> str:
     """Say a p-value as a frequency, no finer than its calibration of `n` objects allows.
@@ -34,6 +38,7 @@ def explain(
     p_values: Mapping[str, float],
     calibration_n: int,
     period_day: float | None,
+    period_false_alarm_probability: float | None,
     analogues: Sequence[Analogue],
     class_applies: bool,
     source_context: str,
@@ -46,7 +51,7 @@ def explain(
         Conformal p-values by source: `fused` and each modality that was present.
     """
     parts = [_basis(n_epochs_by_band, span_day, modalities), _strangeness(p_values, calibration_n)]
-    if period_day is not None:
+    if period_day is not None and (period_false_alarm_probability or 0.0) <= CREDIBLE_FALSE_ALARM:
         parts.append(f"period {period_day:.5g} d")
     if class_applies and analogues:
         nearest = analogues[0]

@@ -205,6 +205,7 @@ def _explanation(batch: AlertBatch, row: int, parts: Mapping[str, Any]) -> str:
         p_values=parts["anomaly_p_values"],
         calibration_n=parts["calibration_n"],
         period_day=parts["period_day"],
+        period_false_alarm_probability=parts["period_false_alarm_probability"],
         analogues=parts["analogues"],
         class_applies=parts["class_applies"],
         source_context=parts["source_context"],

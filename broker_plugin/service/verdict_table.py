@@ -13,11 +13,11 @@ from broker_plugin.engine.explanation import one_in
 
 __all__ = ["ranking_table", "row_table"]
 
-COLUMNS = {"observed (UTC)": 20, "object": 26, "context": 12, "class (p)": 13, "odds": 14, "epochs": 6}
+COLUMNS = {"observed (UTC)": 16, "object": 24, "context": 11, "class (p)": 11, "odds": 13, "epochs": 6}
 """Widths in characters; the explanation takes what is left."""
 
-WITHOUT_EXPLANATION = 110
-"""Terminals narrower than this have no room for a line of text beside the columns."""
+WITH_CONTEXT, WITH_EXPLANATION = 90, 115
+"""Widths of a terminal from which there is room for these."""
 
 
 def ranking_table(verdicts: Iterable[Verdict], *, width: int) -> Table:
@@ -39,8 +39,9 @@ def row_table(verdict: Verdict, *, width: int, header: bool) -> Table:
 def _table(width: int, *, header: bool) -> Table:
     table = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
     for name, columns in COLUMNS.items():
-        table.add_column(name, width=columns, no_wrap=True, overflow="ellipsis")
-    if width >= WITHOUT_EXPLANATION:
+        if name != "context" or width >= WITH_CONTEXT:
+            table.add_column(name, width=columns, no_wrap=True, overflow="ellipsis")
+    if width >= WITH_EXPLANATION:
         table.add_column("why", overflow="fold")
     return table
 
@@ -48,13 +49,12 @@ def _table(width: int, *, header: bool) -> Table:
 def _cells(verdict: Verdict, width: int) -> list[Text]:
     named = f"{verdict.top_class} {verdict.top_class_probability or 0.0:.2f}" if verdict.top_class else "-"
     cells = [
-        verdict.observed_utc[:19].replace("T", " "),
+        verdict.observed_utc[:16].replace("T", " "),
         verdict.object_id,
-        verdict.source_context.replace("_", " "),
+        *([verdict.source_context.replace("_", " ")] if width >= WITH_CONTEXT else []),
         named,
         one_in(verdict.anomaly_p_value, verdict.calibration_n),
         str(verdict.n_epochs),
+        *([verdict.explanation] if width >= WITH_EXPLANATION else []),
     ]
-    if width >= WITHOUT_EXPLANATION:
-        cells.append(verdict.explanation)
     return [Text("".join(c if c.isprintable() else "?" for c in cell)) for cell in cells]

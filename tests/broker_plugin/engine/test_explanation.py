@@ -16,6 +16,7 @@ ORDINARY: Mapping[str, Any] = {
     "p_values": {"fused": 0.4, "photometry": 0.3, "metadata": 0.9},
     "calibration_n": 600,
     "period_day": None,
+    "period_false_alarm_probability": None,
     "analogues": (Analogue(object_id="1", label="RRAB", cosine=0.934),),
     "class_applies": True,
     "source_context": "stellar",
@@ -34,7 +35,8 @@ ORDINARY: Mapping[str, Any] = {
             {"p_values": {"fused": 0.2, "photometry": 0.02, "metadata": 0.01}},
             "photometry and metadata stand out;",
         ),
-        ({"period_day": 0.5234567}, "period 0.52346 d;"),
+        ({"period_day": 0.5234567, "period_false_alarm_probability": 1e-9}, "; period 0.52346 d;"),
+        ({"period_day": 0.5234567, "period_false_alarm_probability": 0.2}, "(p = 0.4); most like"),
         (
             {"class_applies": False, "source_context": "solar_system"},
             "the classes do not apply (solar system source)",

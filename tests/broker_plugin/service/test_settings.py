@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""File < environment < flags, and a message that helps where they do not fit."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from pathlib import Path
+
+import pytest
+
+from broker_plugin.commands.run import RunFlags, run
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.records import Access
+from broker_plugin.service.application import sink_address, source_address
+from broker_plugin.service.consistency import check_service, dead_letter_access, output_access
+from broker_plugin.settings import PREFIX, Settings, load_settings
+
+CONTRACT = (
+    *("survey", "bootstrap", "input", "output", "dead-letters", "group", "delivery", "bundle", "device"),
+    *("metrics-port", "output-bootstrap", "registry", "input-registry", "schemas", "store", "instance"),
+    "group-protocol",
+)
+"""Flags that others script against."""
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"{PREFIX}{name.upper()}", raising=False)
+
+
+def config(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text)
+    return path
+
+
+def test_later_layers_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = config(tmp_path, 'group = "file"\noutput = "file"\ninput = "file"\nbatch_max = 7')
+    monkeypatch.setenv("ASTROM3_OUTPUT", "environment")
+    monkeypatch.setenv("ASTROM3_INPUT", "environment")
+    settings = load_settings({"input": "flag"}, config=path)
+    assert (settings.group, settings.output, settings.input) == ("file", "environment", "flag")
+    assert settings.batch_max == 7
+    assert settings.device == "auto"
+
+
+def test_tables_are_merged_over_the_layers_and_names_have_dots_or_underscores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = config(
+        tmp_path,
+        """
+        bootstrap = "a:1"
+        [kafka.source]
+        sasl.username = "me"
+        "security.protocol" = "SASL_SSL"
+        enable_ssl_certificate_verification = false
+        [kafka.sink]
+        linger_ms = 5
+        """,
+    )
+    monkeypatch.setenv("ASTROM3_KAFKA__SOURCE__SASL_PASSWORD", "hunter2")
+    settings = load_settings(config=path)
+    assert source_address(settings).properties == {
+        "sasl.username": "me",
+        "security.protocol": "SASL_SSL",
+        "enable.ssl.certificate.verification": "false",
+        "sasl.password": "hunter2",
+    }
+    assert sink_address(settings).properties == {"linger.ms": "5"}
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()} {source_address(settings)}"
+
+
+def test_credentials_without_tuning(tmp_path: Path) -> None:
+    path = config(tmp_path, '[kafka.sink]\n"linger.ms" = 5\n"sasl.username" = "me"\n"ssl.ca.location" = "/x"')
+    address = sink_address(load_settings(config=path)).credentials_only()
+    assert set(address.properties) == {"sasl.username", "ssl.ca.location"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('boostrap = "x"', "did you mean 'bootstrap'"),
+        ('nonsense_of_mine = "x"', "known are survey"),
+        ("[kafka.sources]\na = 1", r"\[kafka.source\] and \[kafka.sink\]"),
+        ('delivery = "maybe"', r"--delivery or ASTROM3_DELIVERY"),
+        ("batch_max = 0", "greater than or equal to 1"),
+        ('metrics_port = "secret-value"', "--metrics-port"),
+        ("group =", "is not TOML"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_with_the_reason(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said) as refusal:
+        load_settings(config=config(tmp_path, text))
+    assert "secret-value" not in str(refusal.value)
+
+
+def test_a_misspelt_variable_is_refused_and_those_of_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in ("ASTROM3_DATA", "ASTROM3_TEST_BOOTSTRAP", "ASTROM3_TEST_REGISTRY", "ASTROM3_REQUIRE_TIERS"):
+        monkeypatch.setenv(other, "x")
+    monkeypatch.setenv("ASTROM3_BROKER_SERVICE_HOST", "as Kubernetes sets")
+    load_settings()
+    monkeypatch.setenv("ASTROM3_DEAD_LETTER", "x")
+    with pytest.raises(ConfigurationError, match="did you mean ASTROM3_DEAD_LETTERS"):
+        load_settings()
+
+
+def test_every_setting_is_described_and_has_a_flag_but_the_tables() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.title, name
+        assert field.description, name
+        assert field.description.endswith("."), name
+    assert set(RunFlags.model_fields) == set(Settings.model_fields) - {"kafka"}
+    assert {name.replace("-", "_") for name in CONTRACT} <= set(RunFlags.model_fields)
+    # A parameter may be given by its name only: the order of the flags is nobody's contract.
+    parameters = inspect.signature(run).parameters.values()
+    assert {parameter.kind for parameter in parameters} == {inspect.Parameter.KEYWORD_ONLY}
+    assert typing.get_type_hints(run)["return"] is type(None)
+
+
+def test_patterns_may_hold_commas_and_lists_are_split() -> None:
+    assert load_settings({"input": "a, b"}).topics == ("a", "b")
+    assert load_settings({"input": "^ztf_[0-9]{8,8}_.*"}).topics == ("^ztf_[0-9]{8,8}_.*",)
+
+
+def test_rights() -> None:
+    settings = load_settings()
+    assert output_access(settings) == {Access.PUBLIC}
+    assert dead_letter_access(settings) == ({Access.PUBLIC}, True)
+    wider = load_settings({"access": "public, Partnership", "dead_letters_access": "public,caltech"})
+    assert output_access(wider) == {Access.PUBLIC, Access.PARTNERSHIP}
+    assert dead_letter_access(wider) == ({Access.PUBLIC, Access.CALTECH}, False)
+
+
+def test_exactly_once_on_one_cluster_spelt_twice_is_allowed() -> None:
+    flags = {
+        "survey": "ztf",
+        "bootstrap": "A:1, b:2",
+        "output_bootstrap": "b:2,a:1",
+        "input": "i",
+        "output": "o",
+        "dead_letters": "d",
+        "group": "g",
+        "delivery": "exactly-once",
+    }
+    check_service(load_settings(flags))
+    with pytest.raises(ConfigurationError, match="cannot span two"):
+        check_service(load_settings(flags | {"output_bootstrap": "c:3"}))

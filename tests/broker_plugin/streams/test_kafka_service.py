@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What only a real broker shows: transactions, limits, other holders of our name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.pipeline.exactly_once import ExactlyOnce
+from broker_plugin.pipeline.outbox import Parcel
+from broker_plugin.streams.base import Message, OutgoingMessage
+from broker_plugin.streams.kafka import (
+    KafkaAddress,
+    KafkaSink,
+    KafkaSource,
+    TransactionalKafkaSink,
+    UncertainCommit,
+)
+from broker_plugin.streams.limits import Oversize, wire_size
+from tests.support.cluster import KafkaCluster
+from tests.support.kafka import KafkaBroker
+
+pytestmark = pytest.mark.service
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def address(kafka_broker: KafkaCluster) -> KafkaAddress:
+    return KafkaAddress(bootstrap=kafka_broker.bootstrap)
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+def transactional(address: KafkaAddress, name: str) -> TransactionalKafkaSink:
+    return TransactionalKafkaSink(address, transactional_id=name, ack_timeout_s=5.0)
+
+
+def out(topic: str, *values: bytes) -> list[OutgoingMessage]:
+    return [OutgoingMessage(topic=topic, value=value) for value in values]
+
+
+def gather(source: KafkaSource, number: int) -> list[Message]:
+    found: list[Message] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found) < number:
+        assert time.monotonic() < deadline, f"{len(found)} of {number} messages"
+        found += source.poll(number, 0.2)
+    return found
+
+
+def values(cluster: KafkaCluster, topic: str, **how: str) -> list[bytes]:
+    return [record.value or b"" for record in cluster.consume_all(topic, **how)]  # type: ignore[arg-type]
+
+
+def test_a_message_that_the_topic_takes_by_our_measure_it_takes(
+    kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], rng: np.random.Generator
+) -> None:
+    limit = 20_000
+    name = kafka_broker.create_topic(topic("limited"), max_message_bytes=limit)
+    sink = KafkaSink(address)
+    headers = tuple((f"name {n}", rng.bytes(n)) for n in range(50))
+    message = OutgoingMessage(topic=name, key=b"key", value=b"", headers=headers)
+    fitting = OutgoingMessage(
+        topic=name, key=b"key", value=rng.bytes(limit - wire_size(message)), headers=headers
+    )
+    assert wire_size(fitting) == limit
+    sink.send([fitting])
+    assert len(kafka_broker.consume_all(name)) == 1
+    sink.close()
+
+
+def test_only_what_is_too_large_itself_is_refused(
+    kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], rng: np.random.Generator
+) -> None:
+    name = kafka_broker.create_topic(topic("limited"), max_message_bytes=20_000)
+    sink = KafkaSink(address)
+    small = [rng.bytes(5_000) for _ in range(20)]  # together five times the limit
+    large = rng.bytes(30_000)
+    huge = rng.bytes(2_000_000)  # refused by the client already
+    with pytest.raises(Oversize) as refusal:
+        sink.send(out(name, *small, large, huge))
+    assert [message.value for message in refusal.value.messages] == [large, huge] or [
+        message.value for message in refusal.value.messages
+    ] == [huge, large]
+    assert sorted(values(kafka_broker, name)) == sorted(small)
+    sink.close()
+
+
+def test_an_unknown_topic_is_a_matter_of_configuration(address: KafkaAddress) -> None:
+    source = KafkaSource(address, ["no-such-topic"], group="g")
+    with pytest.raises(ConfigurationError, match="has no topic no-such-topic"):
+        source.connect(deadline_s=0.5)
+    source.close()
+
+
+def test_messages_and_offsets_are_committed_together_or_not_at_all(
+    kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], rng: np.random.Generator
+) -> None:
+    given, taken = kafka_broker.create_topic(topic("in")), kafka_broker.create_topic(topic("out"))
+    limited = kafka_broker.create_topic(topic("limited"), max_message_bytes=20_000)
+    kafka_broker.produce(given, [(None, b"%d" % n, []) for n in range(20)])
+    source = KafkaSource(address, [given], group=given, protocol="consumer")
+    sink = transactional(address, given)
+    first, second = gather(source, 10), gather(source, 10)
+
+    def send(batch: Sequence[Message], *extra: OutgoingMessage) -> None:
+        sink.send_with_offsets(
+            [*out(taken, *(message.value for message in batch)), *extra],
+            offsets=source.offsets_behind(batch),
+            group_metadata=source.group_metadata(),
+        )
+
+    send(first)
+    assert kafka_broker.group_committed(given, given) == {0: 10}
+    with pytest.raises(Oversize):
+        send(second, OutgoingMessage(topic=limited, value=rng.bytes(50_000)))
+    assert kafka_broker.group_committed(given, given) == {0: 10}
+    assert values(kafka_broker, taken) == [b"%d" % n for n in range(10)]
+    for _ in range(5):  # an aborted transaction may cost the next one an attempt
+        try:
+            send(second)
+            break
+        except TransientError:
+            continue
+    assert kafka_broker.group_committed(given, given) == {0: 20}
+    assert values(kafka_broker, taken) == [b"%d" % n for n in range(20)]
+    source.close()
+
+
+def test_a_successor_fences_the_holder_of_its_name(
+    kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], quiet: None
+) -> None:
+    name = kafka_broker.create_topic(topic("out"))
+    old, new = transactional(address, name), transactional(address, name)
+    old.send(out(name, b"old"))
+    new.send(out(name, b"new"))
+    with pytest.raises(ConfigurationError, match="give each its own"):
+        old.send(out(name, b"too late"))
+    new.send(out(name, b"newer"))
+    assert values(kafka_broker, name) == [b"old", b"new", b"newer"]
+
+
+def test_a_classic_member_of_a_taken_name_ends_its_predecessor(
+    kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], quiet: None
+) -> None:
+    name = kafka_broker.create_topic(topic("in"))
+    kafka_broker.produce(name, [(None, b"1", [])])
+    first, second = (KafkaSource(address, [name], group=name, instance="me") for _ in range(2))
+    gather(first, 1)
+    gather(second, 1)
+    with pytest.raises(ConfigurationError, match="--instance"):
+        gather(first, 1)
+    second.close()
+    first.close()
+
+
+def test_an_unanswered_commit_is_settled_by_the_groups_offsets(
+    private_kafka: Callable[..., KafkaBroker], topic: Callable[[str], str], quiet: None
+) -> None:
+    broker = private_kafka()
+    given, taken = broker.create_topic(topic("in")), broker.create_topic(topic("out"))
+    broker.produce(given, [(None, b"%d" % n, []) for n in range(20)])
+    address = KafkaAddress(bootstrap=broker.bootstrap)
+    source = KafkaSource(address, [given], group=given, protocol="consumer")
+
+    class Unanswered(TransactionalKafkaSink):
+        """Loses the answer to a commit, once before and once after it took place."""
+
+        def __init__(self) -> None:
+            super().__init__(address, transactional_id=given, ack_timeout_s=5.0)
+            self.losses = ["before", "after"]
+
+        def _commit(self) -> None:
+            loss = self.losses.pop(0) if self.losses else ""
+            if loss != "before":
+                super()._commit()
+            if loss:
+                self._reopen()
+                raise UncertainCommit(loss)
+
+    sink = Unanswered()
+    delivery = ExactlyOnce(source, sink)
+
+    def attempt(stage: str, step: Callable[[], object]) -> object:
+        for _ in range(10):
+            try:
+                return step()
+            except TransientError:
+                source.keep_alive()
+        raise AssertionError(f"{stage} failed ten times")
+
+    for _ in range(2):
+        batch = gather(source, 10)
+        parcels = [Parcel(message=m, contents=tuple(out(taken, m.value))) for m in batch]
+        assert len(delivery.deliver(parcels, attempt)) == 10  # type: ignore[arg-type]
+    assert sink.losses == []
+    assert values(broker, taken) == [b"%d" % n for n in range(20)]
+    assert broker.group_committed(given, given) == {0: 20}
+    source.close()
