@@ -13,8 +13,8 @@ NOTABLE_P_VALUE = 0.05
 """Below this a source of strangeness is named: one ordinary alert in twenty gets that far."""
 
 CREDIBLE_FALSE_ALARM = 1e-3
-"""Largest false-alarm probability of a period that is spoken of. The formula takes noise for white, so a limit
-of a few percent would let through the periods that slow variables have by chance."""
+"""Largest false-alarm probability of a period that is spoken of. The formula takes noise for white, so a
+limit of a few percent would let through the periods that slow variables have by chance."""
 
 
 def one_in(p_value: float, n: int) -> str:
