@@ -16,6 +16,7 @@ Anything else that is raised stops the process with its offsets uncommitted.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 
 from broker_plugin.records import Access
 
@@ -68,6 +69,10 @@ class RejectedAlert(BrokerPluginError):
         self.reason = reason
         self.detail = detail
         self.access = access
+
+    def __reduce__(self) -> tuple[partial[RejectedAlert], tuple[()]]:
+        """Let a worker process hand the rejection to its parent."""
+        return partial(RejectedAlert, self.reason, self.detail, access=self.access), ()
 
 
 class ConfigurationError(BrokerPluginError):

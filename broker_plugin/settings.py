@@ -193,10 +193,10 @@ class Settings(BaseSettings):
         default=0.5, ge=0, title="Batch age", description="Longest wait of a message for its batch, s."
     )
     ack_timeout_s: float = Field(
-        default=15.0, gt=0, title="Acknowledgement", description="Longest wait for the output's brokers, s."
+        default=10.0, gt=0, title="Acknowledgement", description="Longest wait for the output's brokers, s."
     )
     stop_deadline_s: float = Field(
-        default=20.0, ge=0, title="Stop deadline", description="Time to finish a batch after SIGTERM, s."
+        default=15.0, ge=0, title="Stop deadline", description="Time to finish a batch after SIGTERM, s."
     )
     start_deadline_s: float = Field(
         default=60.0,

@@ -137,6 +137,8 @@ class _Vetting:
         if not isinstance(node, Mapping):
             raise SchemaError("the schema has a type that is no name, union or definition")
         kind = node.get("type")
+        if not isinstance(kind, str):
+            return self.visit(kind, namespace, depth + 1, in_union=in_union)
         if kind in RECORDS or kind in ("enum", "fixed"):
             return self._definition(node, namespace, depth)
         if kind == "array":

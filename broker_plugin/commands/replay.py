@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.pipeline.assembly import FilterRecipe, parse_access
+from broker_plugin.pipeline.assembly import FilterRecipe, parse_access, parse_dead_letter_access
 from broker_plugin.pipeline.backfill import judge_all
 from broker_plugin.pipeline.dead_letter_file import to_json
 from broker_plugin.pipeline.dead_letters import DeadLetters
@@ -41,7 +41,7 @@ def replay(
     store: str = "none",
     engine: Literal["local", "spark"] = "local",
     access: str = "public",
-    dead_letters_access: str = "public",
+    dead_letters_access: str = "public,undecodable",
     tense: Tense = Tense.ARCHIVAL,
 ) -> int:
     """Score alert packets from files and write their verdicts to a file.
@@ -78,7 +78,8 @@ def replay(
     access
         What the readers of the verdicts may see: public, partnership, caltech, private, with commas between.
     dead_letters_access
-        The same for the readers of the dead letters.
+        The same for the readers of the dead letters; undecodable stands for bytes that nobody could decode,
+        which may hold anything.
     tense
         What the verdicts say of their time. Only current may trigger an observation.
     """
@@ -94,12 +95,13 @@ def replay(
         bundle=bundle,
         device=device,
         tense=tense,
-        access=parse_access(access.split(",")),
+        access=parse_access(access),
         input_registry=input_registry,
         schemas=tuple(schemas or ()),
     )
+    declared, undecodable = parse_dead_letter_access(dead_letters_access)
     letters = DeadLetters(
-        topic="", declared=parse_access(dead_letters_access.split(",")), max_bytes=DEAD_LETTER_MAX_BYTES
+        topic="", declared=declared, undecodable=undecodable, max_bytes=DEAD_LETTER_MAX_BYTES
     )
     dead_letter_path = dead_letters or out.with_name(f"{out.name}.dead.jsonl")
     counts = _write_all(ArchiveSource(paths), recipe, letters, out, dead_letter_path, workers, console)

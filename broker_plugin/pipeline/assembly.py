@@ -17,7 +17,10 @@ from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.records import Access
 from broker_plugin.surveys.registry import SURVEYS, adapters
 
-__all__ = ["FilterRecipe", "parse_access"]
+__all__ = ["FilterRecipe", "parse_access", "parse_dead_letter_access"]
+
+UNDECODABLE = "undecodable"
+"""The right to hold bytes that nobody could decode, named among the access classes of the dead letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +56,8 @@ class FilterRecipe:
         return AlertFilter(decoder, scorer, tense=self.tense)
 
 
-def parse_access(names: Iterable[str]) -> frozenset[Access]:
-    """Return the access classes of their names.
+def parse_access(names: str) -> frozenset[Access]:
+    """Return the access classes of their names, with commas between.
 
     Raises
     ------
@@ -63,11 +66,31 @@ def parse_access(names: Iterable[str]) -> frozenset[Access]:
 
     Examples
     --------
-    >>> parse_access(["public"])
+    >>> parse_access("public")
     frozenset({<Access.PUBLIC: 1>})
     """
+    return _access_classes(_words(names))
+
+
+def parse_dead_letter_access(names: str) -> tuple[frozenset[Access], bool]:
+    """Return what readers of the dead letters may see, and whether that includes undecodable bytes.
+
+    Examples
+    --------
+    >>> parse_dead_letter_access("public,undecodable")
+    (frozenset({<Access.PUBLIC: 1>}), True)
+    """
+    words = _words(names)
+    return _access_classes([word for word in words if word != UNDECODABLE]), UNDECODABLE in words
+
+
+def _words(names: str) -> list[str]:
+    return [name.strip().lower() for name in names.split(",")]
+
+
+def _access_classes(words: Iterable[str]) -> frozenset[Access]:
     try:
-        return frozenset(Access[name.strip().upper()] for name in names)
+        return frozenset(Access[word.upper()] for word in words)
     except KeyError as error:
         known = ", ".join(access.name.lower() for access in Access)
         raise ConfigurationError(f"no access class {error.args[0].lower()!r}; choose from {known}") from error

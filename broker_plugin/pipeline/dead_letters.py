@@ -63,13 +63,8 @@ class DeadLetters:
             key=message.key,
             headers=message.headers
             + _place(message, rejection)
-            + _text(
-                detail=rejection.detail,
-                sha256=hashlib.sha256(message.value).hexdigest(),
-                size=str(len(message.value)),
-                truncated="false",
-                redacted="false",
-            ),
+            + _text(detail=rejection.detail, redacted="false")
+            + _evidence(message),
         )
         return letter if wire_size(letter) <= self.max_bytes else self._shortened(letter)
 
@@ -120,6 +115,14 @@ def _place(message: Message, rejection: RejectedAlert) -> Headers:
         offset=str(message.offset),
         plugin_version=__version__,
     )
+
+
+def _evidence(message: Message) -> Headers:
+    """Return what identifies the bytes, unless an archive has kept them to itself."""
+    if message.packet is not None or message.defect is not None:
+        return _text(truncated="true")
+    value = message.value
+    return _text(sha256=hashlib.sha256(value).hexdigest(), size=str(len(value)), truncated="false")
 
 
 def _text(**headers: str) -> Headers:

@@ -15,14 +15,35 @@ from typing import Protocol
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.pipeline.stages import StageTimes
-from broker_plugin.records import Access, Alert, AlertBatch, Provenance
+from broker_plugin.records import Access, Alert, AlertBatch, LightCurve, Origin, Provenance
 from broker_plugin.streams.base import Message
 from broker_plugin.surveys.base import Packet
 
 __all__ = ["AlertDecoder", "AlertFilter", "AlertScorer", "Judgement"]
 
-DATA_ERRORS = (RejectedAlert, ArithmeticError, LookupError, ValueError)
-"""What an impossible number in an alert makes numpy raise. Anything else is no alert's fault."""
+DATA_ERRORS = (RejectedAlert, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
+"""What an impossible value in an alert makes Python or numpy raise. Anything else is no alert's fault."""
+
+PLAIN_ALERT = Alert(
+    survey="ztf",
+    alert_id=1,
+    object_id="ztf:plain",
+    ra_deg=0.0,
+    dec_deg=0.0,
+    mjd_tai=60_000.0,
+    light_curve=LightCurve.from_columns(
+        mjd_tai=[60_000.0],
+        flux_njy=[1e5],
+        flux_err_njy=[1e3],
+        band=[0],
+        origin=[Origin.DETECTION],
+        apparent=[True],
+        detector=[0],
+        access=[Access.PUBLIC],
+    ),
+    metadata={"gal_lat_deg": -60.0},
+)
+"""An alert that every sound scorer can score."""
 
 
 class AlertDecoder(Protocol):
@@ -122,14 +143,16 @@ class AlertFilter:
             alerts = self._decoder.decode(message.value, provenance)
         except RejectedAlert as rejection:
             return rejection
+        except DATA_ERRORS as error:
+            # Adapters raise nothing else by their contract; a gap in that is one dead letter, not an outage.
+            return RejectedAlert(RejectReason.INVALID_VALUE, f"decoding raised {type(error).__name__}")
         return alerts or RejectedAlert(RejectReason.EMPTY, "the message holds no alert", access=frozenset())
 
     def _score(self, alerts: list[Alert], received_at: datetime) -> list[Verdict | RejectedAlert]:
         outcomes = self._bisect(alerts, received_at)
-        causes = [outcome.__cause__ for outcome in outcomes if isinstance(outcome, RejectedAlert)]
-        if len(causes) == len(outcomes) > 1 and causes[0] is not None:
-            # Where nothing can be scored the fault is ours, and dead-lettering the stream would hide it.
-            raise causes[0]
+        if outcomes and all(isinstance(outcome, RejectedAlert) for outcome in outcomes):
+            # Either these alerts are at fault or the scorer is, which dead-lettering the stream would hide.
+            self._scorer.score(AlertBatch.from_alerts([PLAIN_ALERT]))
         return outcomes
 
     def _bisect(self, alerts: list[Alert], received_at: datetime) -> list[Verdict | RejectedAlert]:
@@ -158,8 +181,6 @@ def _rejected(error: Exception) -> RejectedAlert:
     if isinstance(error, RejectedAlert):
         return error
     # The packet's own rights are forgotten by now, and the error's text may quote a value.
-    rejection = RejectedAlert(
+    return RejectedAlert(
         RejectReason.INVALID_VALUE, f"scoring raised {type(error).__name__}", access=frozenset(Access)
     )
-    rejection.__cause__ = error
-    return rejection

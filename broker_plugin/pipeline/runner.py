@@ -71,7 +71,7 @@ class Runner:
         delivery: Delivery | None = None,
         batcher: Batcher | None = None,
         stop: threading.Event | None = None,
-        stop_deadline_s: float = 20.0,
+        stop_deadline_s: float = 15.0,
         backoff: Backoff | None = None,
         monitor: Monitor | None = None,
         on_batch: Callable[[BatchOutcome], None] | None = None,

@@ -17,7 +17,7 @@ from broker_plugin import __version__
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.verdict import encode_container
 from broker_plugin.errors import TransientError
-from broker_plugin.pipeline.assembly import FilterRecipe
+from broker_plugin.pipeline.assembly import FilterRecipe, parse_access, parse_dead_letter_access
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.dead_letters import DeadLetters
@@ -26,7 +26,7 @@ from broker_plugin.pipeline.exactly_once import ExactlyOnce
 from broker_plugin.pipeline.monitor import BatchOutcome
 from broker_plugin.pipeline.outbox import Encode, Outbox, framed
 from broker_plugin.pipeline.runner import Runner
-from broker_plugin.service.consistency import check_service, dead_letter_access, output_access
+from broker_plugin.service.consistency import check_service
 from broker_plugin.service.health import Health, HealthServer
 from broker_plugin.service.metrics import Metrics
 from broker_plugin.settings import Settings
@@ -159,14 +159,14 @@ def _recipe(settings: Settings) -> FilterRecipe:
         device=settings.device,
         tense=settings.tense,
         surveys=(str(settings.survey),),
-        access=output_access(settings),
+        access=parse_access(settings.access),
         input_registry=settings.input_registry,
         schemas=(settings.schemas,) if settings.schemas else (),
     )
 
 
 def _dead_letters(settings: Settings) -> DeadLetters:
-    declared, undecodable = dead_letter_access(settings)
+    declared, undecodable = parse_dead_letter_access(settings.dead_letters_access)
     return DeadLetters(
         topic=settings.dead_letters,
         declared=declared,

@@ -7,17 +7,13 @@ import re
 from collections.abc import Iterable
 
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.pipeline.assembly import parse_access
-from broker_plugin.records import Access
+from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access
 from broker_plugin.settings import Settings, flag
 
-__all__ = ["check_service", "dead_letter_access", "output_access"]
+__all__ = ["check_service"]
 
 REQUIRED = ("survey", "bootstrap", "input", "output", "dead_letters", "group")
 """What the service cannot guess."""
-
-UNDECODABLE = "undecodable"
-"""The right to hold bytes that nobody could decode, named among the access classes of the dead letters."""
 
 
 def check_service(settings: Settings) -> None:
@@ -31,26 +27,14 @@ def check_service(settings: Settings) -> None:
     settings.require(*REQUIRED)
     _check_topics(settings)
     _check_store(settings.store)
-    output_access(settings)
-    dead_letter_access(settings)
+    parse_access(settings.access)
+    parse_dead_letter_access(settings.dead_letters_access)
     if settings.delivery == "exactly-once" and not _one_cluster(settings):
         raise ConfigurationError(
             "exactly-once needs input and output on one cluster, since a Kafka transaction cannot span two; "
             "leave out --output-bootstrap, or use --delivery at-least-once: its duplicates have the same "
             "verdict_id"
         )
-
-
-def output_access(settings: Settings) -> frozenset[Access]:
-    """Return what readers of the output may see."""
-    return parse_access(settings.access.split(","))
-
-
-def dead_letter_access(settings: Settings) -> tuple[frozenset[Access], bool]:
-    """Return what readers of the dead letters may see, and whether that includes undecodable bytes."""
-    names = [name.strip().lower() for name in settings.dead_letters_access.split(",")]
-    decoded = [name for name in names if name != UNDECODABLE]
-    return parse_access(decoded), UNDECODABLE in names
 
 
 def _check_topics(settings: Settings) -> None:

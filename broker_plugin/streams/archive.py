@@ -121,8 +121,7 @@ def _read_file(path: Path, handle: BinaryIO) -> Iterator[Message]:
 def _read_packets(name: str, handle: BinaryIO) -> Iterator[Message]:
     """Yield one message a record of a container file, or what is no container as one message."""
     if not is_container(handle):
-        content = handle.read(MESSAGE_MAX_BYTES + 1)
-        yield _too_large(name) if len(content) > MESSAGE_MAX_BYTES else _whole(name, content)
+        yield _whole_or_too_large(name, handle)
         return
     record = 0
     try:
@@ -131,7 +130,10 @@ def _read_packets(name: str, handle: BinaryIO) -> Iterator[Message]:
             yield _record(name, record, packet, reader.schema)
             record += 1
     except RejectedAlert as defect:
-        yield _defective(name, record, defect)
+        if record == 0:
+            yield _whole_or_too_large(name, handle)
+        else:
+            yield _defective(name, record, defect)
     else:
         if record == 0:
             yield _defective(name, 0, RejectedAlert(RejectReason.EMPTY, "the container file holds no record"))
@@ -207,7 +209,11 @@ def _record(name: str, record: int, packet: Packet, schema: str) -> Message:
     return Message(topic=name, partition=0, offset=record, value=b"", packet=packet, schema=schema)
 
 
-def _whole(name: str, content: bytes) -> Message:
+def _whole_or_too_large(name: str, handle: BinaryIO) -> Message:
+    handle.seek(0)
+    content = handle.read(MESSAGE_MAX_BYTES + 1)
+    if len(content) > MESSAGE_MAX_BYTES:
+        return _too_large(name)
     return Message(topic=name, partition=0, offset=0, value=content)
 
 

@@ -52,7 +52,7 @@ class KafkaSink:
         self,
         address: KafkaAddress,
         *,
-        ack_timeout_s: float = 15.0,
+        ack_timeout_s: float = 10.0,
         message_max_bytes: int = 1_000_000,
         properties: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:

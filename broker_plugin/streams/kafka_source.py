@@ -9,19 +9,21 @@ member's partition.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka import Message as KafkaMessage
 
-from broker_plugin.errors import BrokerPluginError, ConfigurationError
-from broker_plugin.streams.base import Headers, Message
+from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
+from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
+from broker_plugin.streams.kafka_message import message_of, names, offsets_of, places_of
+from broker_plugin.streams.ownership import Ownership, Place, next_offsets
 
-__all__ = ["KafkaSource", "message_of"]
+__all__ = ["KafkaSource"]
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +37,14 @@ FETCH_MAX_BYTES = 64 * 2**20
 QUEUED_MAX_KBYTES = 64 * 2**10
 """Messages fetched ahead, in the library's memory: as much as one batch may hold."""
 
-Place = tuple[str, int]
-"""Topic and partition."""
+ANSWER_S = 10.0
+"""Longest wait for the answer to a commit: a coordinator that is up takes milliseconds."""
+
+LOOK_S = 0.002
+"""Time between two looks for that answer; it adds to every batch's time."""
+
+CLOSE_S = 5.0
+"""Longest wait for the farewell to the group. With its coordinator away it would take the session's time."""
 
 
 class KafkaSource:
@@ -74,6 +82,7 @@ class KafkaSource:
         batch_max_bytes: int = 64_000_000,
     ) -> None:
         properties: dict[str, Any] = {
+            "on_commit": self._note_answer,
             "group.id": group,
             "group.protocol": protocol,
             "enable.auto.commit": False,
@@ -92,8 +101,9 @@ class KafkaSource:
         self._topics = list(topics)
         self._batch_max_bytes = batch_max_bytes
         self._consumer = make_client(Consumer, address, properties)
-        self._outstanding: dict[Place, dict[int, Message]] = {}  # by id(): equal messages may come twice
+        self._ownership = Ownership()
         self._ahead: deque[Message] = deque()
+        self._answer: tuple[KafkaError | None, list[TopicPartition]] | None = None
         self._error: BrokerPluginError | None = None
         self._paused = False
         self._joined = False
@@ -129,11 +139,11 @@ class KafkaSource:
         if self._error is not None and not messages:
             error, self._error = self._error, None
             raise error
-        return [message for message in messages if self._is_owned(message)]
+        return self._ownership.of(messages)
 
     def owned(self, messages: Sequence[Message]) -> list[Message]:
         """Return those messages whose partitions were not taken away since they were polled."""
-        return [message for message in messages if self._is_owned(message)]
+        return self._ownership.of(messages)
 
     def commit(self, messages: Sequence[Message]) -> None:
         """Commit the offsets behind those messages that are still ours, and wait for the answer.
@@ -144,28 +154,24 @@ class KafkaSource:
             If the group's coordinator did not take them.
         """
         owned = self.owned(messages)
-        offsets = self.offsets_behind(owned)
-        if offsets:
+        wanted = self.offsets_behind(owned)
+        if wanted:
+            # Not the library's synchronous commit: that waits out the session, deaf to signals.
+            self._answer = None
             try:
-                answers = self._consumer.commit(offsets=offsets, asynchronous=False) or ()
+                self._consumer.commit(offsets=wanted, asynchronous=True)
             except KafkaException as error:
                 raise sort_error(error.args[0], "committing offsets") from error
-            for answer in answers:
-                if answer.error is not None:
-                    raise sort_error(answer.error, f"committing {answer.topic}[{answer.partition}]")
+            self._await_answer(offsets_of(wanted))
         self.settle(owned)
 
     def settle(self, messages: Iterable[Message]) -> None:
         """Forget messages that are done."""
-        for message in messages:
-            self._outstanding.get((message.topic, message.partition), {}).pop(id(message), None)
+        self._ownership.settle(messages)
 
     def offsets_behind(self, messages: Iterable[Message]) -> list[TopicPartition]:
         """Return, for each partition of these messages, the offset from which to go on."""
-        behind: dict[Place, int] = {}
-        for message in messages:
-            place = (message.topic, message.partition)
-            behind[place] = max(behind.get(place, 0), message.offset + 1)
+        behind = next_offsets(messages)
         return [TopicPartition(topic, partition, offset) for (topic, partition), offset in behind.items()]
 
     def settle_committed(self, messages: Sequence[Message], *, timeout_s: float) -> None:
@@ -181,7 +187,7 @@ class KafkaSource:
             committed = self._consumer.committed(places, timeout=timeout_s) if places else []
         except KafkaException as error:
             raise sort_error(error.args[0], "reading committed offsets") from error
-        reached = {(place.topic, place.partition): place.offset for place in committed}
+        reached = offsets_of(committed)
         self.settle(m for m in messages if m.offset < reached.get((m.topic, m.partition), -1))
 
     def group_metadata(self) -> object:
@@ -219,7 +225,27 @@ class KafkaSource:
 
     def close(self) -> None:
         """Leave without committing anything more."""
-        self._consumer.close()
+        farewell = threading.Thread(target=self._consumer.close, name="farewell", daemon=True)
+        farewell.start()
+        farewell.join(CLOSE_S)
+        if farewell.is_alive():
+            log.warning("left_without_farewell", bootstrap=self._address.bootstrap)
+
+    def _await_answer(self, wanted: dict[Place, int]) -> None:
+        deadline = time.monotonic() + ANSWER_S
+        while self._answer is None or offsets_of(self._answer[1]) != wanted:
+            if time.monotonic() > deadline:
+                raise TransientError(f"no answer to a commit of offsets in {ANSWER_S:g} s; is Kafka up?")
+            message = self._next_of_consumer(LOOK_S)  # which is where answers come in
+            if message is not None:
+                self._ahead.append(message)
+        error, places = self._answer
+        for defect in (error, *(place.error for place in places)):
+            if defect is not None:
+                raise sort_error(defect, "committing offsets")
+
+    def _note_answer(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
+        self._answer = (error, places)
 
     def _subscribe(self) -> None:
         # At the first poll: before, a member that is still warming up would hold partitions idle.
@@ -237,7 +263,7 @@ class KafkaSource:
     def _next(self, timeout_s: float) -> Message | None:
         while self._ahead:
             message = self._ahead.popleft()
-            if self._is_owned(message):
+            if message in self._ownership:
                 return message
         return self._next_of_consumer(timeout_s)
 
@@ -254,46 +280,23 @@ class KafkaSource:
             self._error = _sorted(defect)
             return None
         message = message_of(received)
-        self._outstanding.setdefault((message.topic, message.partition), {})[id(message)] = message
+        self._ownership.note(message)
         return message
-
-    def _is_owned(self, message: Message) -> bool:
-        return id(message) in self._outstanding.get((message.topic, message.partition), {})
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
         if self._paused:
             consumer.pause(partitions)
         self._joined = True
-        log.info("partitions_assigned", partitions=_names(partitions))
+        log.info("partitions_assigned", partitions=names(partitions))
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        dropped = self._forget(partitions)
-        log.info("partitions_revoked", partitions=_names(partitions), dropped_messages=dropped)
+        dropped = self._ownership.forget(places_of(partitions))
+        log.info("partitions_revoked", partitions=names(partitions), dropped_messages=dropped)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        dropped = self._forget(partitions)
-        log.warning("partitions_lost", partitions=_names(partitions), dropped_messages=dropped)
-
-    def _forget(self, partitions: Iterable[TopicPartition]) -> int:
-        return sum(len(self._outstanding.pop((place.topic, place.partition), {})) for place in partitions)
-
-
-def message_of(received: KafkaMessage) -> Message:
-    """Return a message of the library as one of ours."""
-    topic, partition, offset = received.topic(), received.partition(), received.offset()
-    if topic is None or partition is None or offset is None:
-        raise ConfigurationError("a message without a place; the Kafka library does not fit this program")
-    kind, timestamp_ms = received.timestamp()
-    return Message(
-        topic=topic,
-        partition=partition,
-        offset=offset,
-        value=received.value() or b"",
-        key=received.key(),
-        headers=_headers(received),
-        timestamp_ms=timestamp_ms if kind else None,
-    )
+        dropped = self._ownership.forget(places_of(partitions))
+        log.warning("partitions_lost", partitions=names(partitions), dropped_messages=dropped)
 
 
 def _sorted(error: KafkaError) -> BrokerPluginError:
@@ -304,12 +307,3 @@ def _sorted(error: KafkaError) -> BrokerPluginError:
             "give each process of the group its own --instance"
         )
     return sort_error(error, "polling")
-
-
-def _headers(received: KafkaMessage) -> Headers:
-    pairs: Any = received.headers() or ()
-    return tuple((name, value or b"") for name, value in pairs)
-
-
-def _names(partitions: Iterable[TopicPartition]) -> list[str]:
-    return [f"{place.topic}[{place.partition}]" for place in partitions]

@@ -54,7 +54,7 @@ class TransactionalKafkaSink(KafkaSink):
         address: KafkaAddress,
         *,
         transactional_id: str,
-        ack_timeout_s: float = 15.0,
+        ack_timeout_s: float = 10.0,
         message_max_bytes: int = 1_000_000,
     ) -> None:
         super().__init__(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from broker_plugin.errors import TransientError
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.limits import Oversize, wire_size
+from broker_plugin.streams.ownership import Ownership, Place, next_offsets
 
 __all__ = ["MemorySink", "MemorySource"]
 
@@ -35,37 +36,35 @@ class MemorySource:
     def __init__(self, messages: Iterable[Message]) -> None:
         self._messages = list(messages)
         self._waiting = list(self._messages)
-        self._outstanding: list[Message] = []
-        self.committed: dict[tuple[str, int], int] = {}
+        self._ownership = Ownership()
+        self.committed: dict[Place, int] = {}
 
     def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
         """Return up to `batch_max` messages at once."""
         polled, self._waiting = self._waiting[:batch_max], self._waiting[batch_max:]
-        self._outstanding.extend(polled)
+        for message in polled:
+            self._ownership.note(message)
         return polled
 
     def commit(self, messages: Sequence[Message]) -> None:
         """Note the offsets behind those messages that are still ours."""
-        for message in self.owned(messages):
-            place = (message.topic, message.partition)
-            self.committed[place] = max(self.committed.get(place, 0), message.offset + 1)
-        done = {id(message) for message in messages}
-        self._outstanding = [message for message in self._outstanding if id(message) not in done]
+        owned = self.owned(messages)
+        for place, offset in next_offsets(owned).items():
+            self.committed[place] = max(self.committed.get(place, 0), offset)
+        self._ownership.settle(owned)
 
     def owned(self, messages: Sequence[Message]) -> list[Message]:
         """Return those messages whose partitions were not taken away since they were polled."""
-        ours = {id(message) for message in self._outstanding}
-        return [message for message in messages if id(message) in ours]
+        return self._ownership.of(messages)
 
     def take_away(self, topic: str, partition: int) -> None:
         """Lose a partition to another member of the group."""
-        place = (topic, partition)
-        self._outstanding = [m for m in self._outstanding if (m.topic, m.partition) != place]
-        self._waiting = [m for m in self._waiting if (m.topic, m.partition) != place]
+        self._ownership.forget([(topic, partition)])
+        self._waiting = [m for m in self._waiting if (m.topic, m.partition) != (topic, partition)]
 
     def restart(self) -> None:
         """Go on behind the committed offsets, as a new process would."""
-        self._outstanding.clear()
+        self._ownership = Ownership()
         self._waiting = [
             message
             for message in self._messages

@@ -58,7 +58,7 @@ def flux_of_counts(counts: NDArray[np.float64], zero_point_mag: NDArray[np.float
 
 def mag_of_flux(flux_njy: float) -> float | None:
     """Return the AB magnitude of a flux, None where it is not positive."""
-    return -2.5 * math.log10(flux_njy / AB_ZERO_NJY) if flux_njy > 0 else None
+    return -2.5 * (math.log10(flux_njy) - math.log10(AB_ZERO_NJY)) if flux_njy > 0 else None
 
 
 def known_pair(

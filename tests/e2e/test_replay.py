@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import subprocess
@@ -107,7 +108,10 @@ def test_workers_change_nothing(data_dir: Path, tmp_path: Path, everything: list
     assert without_clock(verdicts_of(out)) == without_clock(everything[:N_ZTF])
 
 
-def test_a_nightly_archive_with_bad_members_loses_only_those(data_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_nightly_archive_with_bad_members_loses_only_those(
+    data_dir: Path, tmp_path: Path, workers: int
+) -> None:
     night = tmp_path / "ztf_public_20260301.tar.gz"
     packets = sorted((data_dir / "alerts/ztf/native").glob("*.avro"))[:5]
     junk = tmp_path / "junk.avro"
@@ -118,13 +122,29 @@ def test_a_nightly_archive_with_bad_members_loses_only_those(data_dir: Path, tmp
         for path in (*packets[:2], junk, cut, *packets[2:]):
             archive.add(path, path.name)
     out = tmp_path / "verdicts.jsonl"
-    result = replay(night, "--out", out)
+    result = replay(night, "--out", out, "--workers", workers)
     assert result.returncode == 0, result.stderr
     assert len(verdicts_of(out)) == 5
     dead = verdicts_of(tmp_path / "verdicts.jsonl.dead.jsonl")
     assert [letter["reason"] for letter in dead] == ["undecodable", "undecodable"]
     assert dead[0]["topic"].endswith("junk.avro")
+    assert base64.b64decode(dead[0]["value_base64"]) == b"no alert"
+    assert base64.b64decode(dead[1]["value_base64"]) == cut.read_bytes()
     assert "2 dead letters" in result.stderr
+
+
+def test_bytes_that_nobody_could_decode_are_kept_from_public_dead_letters(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.avro"
+    broken.write_bytes(b"?" + next((data_dir / "alerts/ztf/native").glob("*.avro")).read_bytes())
+    out = tmp_path / "verdicts.jsonl"
+    result = replay(broken, "--out", out, "--dead-letters-access", "public")
+    assert result.returncode == 0, result.stderr
+    (letter,) = verdicts_of(tmp_path / "verdicts.jsonl.dead.jsonl")
+    assert letter["redacted"]
+    assert letter["value_base64"] == ""
+    assert "sha256" not in letter
 
 
 @pytest.mark.parametrize(

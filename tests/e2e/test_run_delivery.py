@@ -44,6 +44,9 @@ N_PACKETS = 1000
 
 FINISH_S = 90.0
 
+TRY_AGAIN = 75
+"""Exit status by which a supervisor knows that nothing is wrong with the settings."""
+
 
 @pytest.fixture
 def packets(data_dir: Path) -> tuple[bytes, ...]:
@@ -161,6 +164,33 @@ def test_a_broker_that_goes_away_and_comes_back_is_waited_for(
     assert set(places) == all_places(topics)
     assert topics.letters(0) == []
     assert any(event["event"] == "stage_failed" for event in events(process))
+    if delivery == "exactly-once":
+        assert set(places.values()) == {1}
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_a_stop_while_the_broker_is_away_is_bounded_and_loses_nothing(
+    private_kafka: Callable[..., KafkaBroker],
+    topic: Callable[[str], str],
+    packets: tuple[bytes, ...],
+    run: StartRun,
+    delivery: str,
+) -> None:
+    broker = private_kafka()
+    topics = Topics(broker, topic)
+    broker.produce(topics.input, as_records(packets))
+    flags = [*topics.flags, *SMALL_BATCHES, "--delivery", delivery]
+    process = run([*flags, "--ack-timeout-s", "2", "--stop-deadline-s", "3"])
+    wait_for_outputs(topics, 200, process)
+    broker.kill()
+    assert stop_in_order(process) == TRY_AGAIN  # within its patience of 30 s
+    assert "uncommitted" in process.tail()
+    broker.restart()
+    process = run(flags, name="again")
+    wait_until_committed(topics, process)
+    assert stop_in_order(process) == 0
+    places = source_places(topics.verdicts(N_PACKETS))
+    assert set(places) == all_places(topics)
     if delivery == "exactly-once":
         assert set(places.values()) == {1}
 

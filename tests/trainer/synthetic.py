@@ -84,6 +84,7 @@ def tiny_settings(**changes: dict[str, object]) -> Settings:
             "label_smoothing": 0.0,
             "threads": 1,
         },
+        "anomaly": {"min_epochs": 8, "class_forests": True},
         "calibration": {"alerts_per_stratum": 600, "epoch_edges": [0, 1, 8]},
         "evaluation": {"alerts_per_bin": 60, "seeds": [1]},
     }

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import Any
 
 import fastavro
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker_plugin.codec.verdict import verdict_schema
 from broker_plugin.codec.writer_schema import SchemaError, parse_json, vet
@@ -109,3 +112,25 @@ def test_what_is_not_json_is_refused(text: str | bytes) -> None:
 
 def test_our_own_verdict_schema_passes() -> None:
     assert vet(verdict_schema()).name == "astrom3.verdict.v1.Verdict"
+
+
+WORDS = st.sampled_from(
+    ["record", "enum", "fixed", "array", "map", "int", "null", "string", "a", "", 3, None]
+)
+KEYS = st.sampled_from(
+    ["type", "name", "fields", "items", "values", "symbols", "size", "namespace", "default"]
+)
+NODES = st.recursive(
+    WORDS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
+)
+
+
+@given(NODES)
+def test_any_json_is_vetted_or_refused(node: Any) -> None:
+    with contextlib.suppress(SchemaError):
+        vet(node)
+
+
+def test_a_type_may_be_spelt_as_a_definition_of_a_union() -> None:
+    schema = vet(record("a", {"type": ["null", {"type": {"type": "int"}}]}))
+    assert schema.name == "a"

@@ -20,7 +20,7 @@ from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import RejectedAlert, RejectReason, TransientError
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
 from broker_plugin.pipeline.stages import StageTimes
-from broker_plugin.records import Access, Alert, Provenance
+from broker_plugin.records import Access, Alert, AlertBatch, Provenance
 from broker_plugin.streams.base import Message
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.registry import adapters
@@ -108,11 +108,42 @@ def test_what_spoils_scoring_may_be_shown_to_nobody_and_quotes_nothing(
 
 
 def test_a_scorer_that_fails_on_everything_stops_the_process(
+    decoder: Decoder, messages: list[Message]
+) -> None:
+    class BrokenScorer:
+        def score(self, alerts: AlertBatch, **_: object) -> list[Verdict]:
+            raise ValueError(f"cannot score {len(alerts)}")
+
+    for some in (messages[:1], messages[:2], messages):
+        with pytest.raises(ValueError, match="cannot score 1"):
+            AlertFilter(decoder, BrokenScorer()).judge(on_one_partition(some))
+
+
+def test_a_batch_of_poisoned_alerts_alone_stops_nothing(
     decoder: Decoder, scorer: Scorer, messages: list[Message]
 ) -> None:
-    broken = AlertFilter(PoisonedDecoder(decoder, set(range(40))), scorer)
-    with pytest.raises(ValueError, match=r"no such column|not in tuple"):
-        broken.judge(on_one_partition(messages))
+    poisoned = AlertFilter(PoisonedDecoder(decoder, {0, 1}), scorer).judge(on_one_partition(messages[:2]))
+    assert [judgement.rejection is None for judgement in poisoned] == [False, False]
+
+
+def test_a_gap_in_a_decoder_costs_one_message(
+    scorer: Scorer, decoder: Decoder, messages: list[Message]
+) -> None:
+    class LeakyDecoder:
+        def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
+            if provenance.offset == 1:
+                raise ValueError("secret 42")
+            return decoder.decode(value, provenance)
+
+        def adapt(self, packet: Packet, provenance: Provenance) -> Alert:
+            return decoder.adapt(packet, provenance)
+
+    judgements = AlertFilter(LeakyDecoder(), scorer).judge(on_one_partition(messages[:3]))
+    assert [judgement.rejection is None for judgement in judgements] == [True, False, True]
+    rejection = judgements[1].rejection
+    assert rejection is not None
+    assert rejection.access is None
+    assert "42" not in str(rejection)
 
 
 def test_a_silent_registry_is_transient_and_judges_nothing(scorer: Scorer, messages: list[Message]) -> None:

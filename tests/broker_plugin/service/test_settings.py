@@ -13,7 +13,8 @@ from broker_plugin.commands.run import RunFlags, run
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Access
 from broker_plugin.service.application import sink_address, source_address
-from broker_plugin.service.consistency import check_service, dead_letter_access, output_access
+from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access
+from broker_plugin.service.consistency import check_service
 from broker_plugin.settings import PREFIX, Settings, load_settings
 
 CONTRACT = (
@@ -127,11 +128,11 @@ def test_patterns_may_hold_commas_and_lists_are_split() -> None:
 
 def test_rights() -> None:
     settings = load_settings()
-    assert output_access(settings) == {Access.PUBLIC}
-    assert dead_letter_access(settings) == ({Access.PUBLIC}, True)
+    assert parse_access(settings.access) == {Access.PUBLIC}
+    assert parse_dead_letter_access(settings.dead_letters_access) == ({Access.PUBLIC}, True)
     wider = load_settings({"access": "public, Partnership", "dead_letters_access": "public,caltech"})
-    assert output_access(wider) == {Access.PUBLIC, Access.PARTNERSHIP}
-    assert dead_letter_access(wider) == ({Access.PUBLIC, Access.CALTECH}, False)
+    assert parse_access(wider.access) == {Access.PUBLIC, Access.PARTNERSHIP}
+    assert parse_dead_letter_access(wider.dead_letters_access) == ({Access.PUBLIC, Access.CALTECH}, False)
 
 
 def test_exactly_once_on_one_cluster_spelt_twice_is_allowed() -> None:
