@@ -28,6 +28,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from broker_plugin.codec.schemas import installed_lsst_schemas
 from tests.support.artefacts import REPOSITORY
 from tests.support.gpu_wheel import gpu_wheel_interpreter
 from tests.support.kafka import LARGE_MESSAGES, KafkaBroker, KafkaCluster
@@ -78,6 +79,15 @@ def data_dir() -> Path:
     if not (folder / "alerts").is_dir():
         unavailable(f"no real data at {folder}; set ASTROM3_DATA to the folder that holds alerts/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def rubin_schemas() -> Path:
+    """Folder of Rubin's own alert schemas, from the package that `make test` installs."""
+    path = installed_lsst_schemas()
+    if path is None:
+        unavailable("no Rubin schemas; pip install lsst-alert-packet")
+    return path
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from broker_plugin.errors import RejectedAlert, RejectReason
 
 __all__ = [
     "CONTAINER_MAGIC",
+    "FRAME",
     "FRAME_MAGIC",
     "MESSAGE_MAX_BYTES",
     "ContainerReader",
@@ -40,6 +41,7 @@ FRAME_MAGIC = 0
 """First byte of a message framed with a schema id."""
 
 FRAME = struct.Struct(">bI")
+"""That byte and the schema id, big-endian."""
 
 MESSAGE_MAX_BYTES = 10_000_000
 """Largest message that is decoded, before and after decompression: six times the largest file of several

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import struct
 import weakref
 from functools import cache
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
+from broker_plugin.codec.packets import FRAME, FRAME_MAGIC
 from broker_plugin.codec.verdict import schema_text as verdict_schema_text
 from broker_plugin.errors import ConfigurationError, TransientError
 
@@ -36,8 +36,6 @@ REFUSALS = frozenset({400, 405, 409, 422})
 NOT_FOUND_CODES = range(40400, 40500)
 """Error codes of a registry that knows no such schema. A 404 without one is no registry's: a proxy answers
 so while the registry behind it is away."""
-
-FRAME = struct.Struct(">bI")
 
 
 class SchemaRegistry:
@@ -147,7 +145,7 @@ def frame(schema_id: int, datum: bytes) -> bytes:
     >>> frame(1, b"abc")
     b'\x00\x00\x00\x00\x01abc'
     """
-    return FRAME.pack(0, schema_id) + datum
+    return FRAME.pack(FRAME_MAGIC, schema_id) + datum
 
 
 def _client(url: str, user_info: str | None, request_s: float) -> SchemaRegistryClient:

@@ -74,7 +74,7 @@ def _strangeness(p_values: Mapping[str, float], n: int) -> str:
     fused = p_values["fused"]
     overall = f"nothing strange (p = {fused:.2g})"
     if fused <= NOTABLE_P_VALUE:
-        overall = f"{one_in(fused, n)} ordinary alerts is this strange"
+        overall = f"{one_in(fused, n)} known variables is this strange"
     strange = [name for name, value in p_values.items() if name != "fused" and value <= NOTABLE_P_VALUE]
     return (
         f"{overall}, {' and '.join(strange)} stand{'s' if len(strange) == 1 else ''} out"

@@ -183,6 +183,7 @@ def test_a_stop_while_the_broker_is_away_is_bounded_and_loses_nothing(
     process = run([*flags, "--ack-timeout-s", "2", "--stop-deadline-s", "3"])
     wait_for_outputs(topics, 200, process)
     broker.kill()
+    wait_for_event(process, "stage_failed")
     assert stop_in_order(process) == TRY_AGAIN  # within its patience of 30 s
     assert "uncommitted" in process.tail()
     broker.restart()

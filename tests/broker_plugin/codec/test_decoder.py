@@ -17,7 +17,7 @@ import pytest
 
 from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.packets import read_container_file
-from broker_plugin.codec.schemas import SchemaStore, installed_lsst_schemas
+from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.records import Access, Provenance
 from broker_plugin.surveys.registry import adapters
@@ -27,10 +27,7 @@ IDS = (701, 702, 703, 704, 800, 900, 1000, 1100, 1101)
 FROM = Provenance(topic="alerts", partition=3, offset=14)
 ODD_NUMBERS = [0.0, -1.0, 1.0, 1e30, -1e30, -999.0, 123.456, math.nan, math.inf]
 
-pytestmark = pytest.mark.skipif(
-    installed_lsst_schemas() is None,
-    reason="lsst-alert-packet is not installed; pip install lsst-alert-packet",
-)
+pytestmark = pytest.mark.usefixtures("rubin_schemas")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from broker_plugin.codec.registry import SchemaRegistry
-from broker_plugin.codec.schemas import SchemaDirectory, SchemaStore, cache_folder, installed_lsst_schemas
+from broker_plugin.codec.schemas import SchemaDirectory, SchemaStore, cache_folder
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason, TransientError
 from tests.broker_plugin.codec.registry_server import Answers, answering
 from tests.support.process import free_ports
@@ -28,11 +28,8 @@ def schema(name: str, namespace: str = "") -> str:
 
 
 @pytest.fixture
-def rubin() -> Path:
-    path = installed_lsst_schemas()
-    if path is None:
-        pytest.skip("lsst-alert-packet is not installed; pip install lsst-alert-packet")
-    return path
+def rubin(rubin_schemas: Path) -> Path:
+    return rubin_schemas
 
 
 @pytest.fixture

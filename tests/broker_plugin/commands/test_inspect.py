@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from broker_plugin.bundle import installed_bundles
-from broker_plugin.codec.schemas import installed_lsst_schemas
 from broker_plugin.commands.inspect import inspect
 from broker_plugin.errors import ConfigurationError
 
@@ -44,10 +43,7 @@ def test_a_file_of_many_is_shown_up_to_its_limit(shown: Shown, data_dir: Path) -
     assert {alert["schema"] for alert in shown(path, limit=500)} == {"lsst.v9_0"}
 
 
-@pytest.mark.skipif(
-    installed_lsst_schemas() is None,
-    reason="lsst-alert-packet is not installed; pip install lsst-alert-packet",
-)
+@pytest.mark.usefixtures("rubin_schemas")
 def test_a_framed_message_is_shown_with_offline_schemas(shown: Shown, data_dir: Path) -> None:
     (alert,) = shown(data_dir / "alerts/lsst/raw/boom_confluent_wire/7912941781254298.avro")
     assert alert["object_id"] == "lsst:7912941781254298"

@@ -29,7 +29,7 @@ ORDINARY: Mapping[str, Any] = {
         ({}, "epochs g:3 r:2 over 27.9 d + metadata; nothing strange (p = 0.4); most like a known RRAB"),
         ({"n_epochs_by_band": {"lsst_i": 1}}, "1 epoch + metadata;"),
         ({"n_epochs_by_band": {}, "modalities": ("metadata",)}, "metadata alone;"),
-        ({"p_values": {"fused": 0.01}}, "1 in 100 ordinary alerts is this strange;"),
+        ({"p_values": {"fused": 0.01}}, "1 in 100 known variables is this strange;"),
         ({"p_values": {"fused": 0.01, "photometry": 0.02}}, "is this strange, photometry stands out;"),
         (
             {"p_values": {"fused": 0.2, "photometry": 0.02, "metadata": 0.01}},
