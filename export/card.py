@@ -58,7 +58,11 @@ The same with *observed epochs* only, no folded light curves, so that the catalo
 {observed}
 
 Area under the ROC curve of the fused anomaly score: odd light curves (simulated; same cadences, depth and
-selection) against ordinary test alerts of the same number of epochs. Nothing of these kinds was trained on.
+selection) against ordinary test alerts of the same number of epochs; 0.5 is chance. Nothing of these kinds
+was trained on, but they served to choose between the global forest and one forest a class, and which alerts
+the forest is grown on (those with {min_epochs} epochs or more), so the figures are a little kind. The last
+column is for the choice that was not taken. A single epoch says next to nothing, and one flare at the end of
+a long quiet history is hardly seen: a search for flares needs another score.
 
 {anomaly}
 
@@ -120,6 +124,7 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         calibration=_calibration(evaluation["imitated"]) if evaluation else unmeasured,
         alerts_per_stratum=settings.calibration.alerts_per_stratum,
         seed=settings.seed,
+        min_epochs=settings.anomaly.min_epochs,
     )
 
 

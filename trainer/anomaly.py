@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Isolation forests on the embeddings: one global, and for the fused embedding one for each class.
+"""Isolation forests on the embeddings: one global, and if wanted one for each class.
 
-An alert's anomaly score is the least over the class forests (multi-class isolation forest, Gupta et al. 2024,
-RASTI 4, rzae054): strange is what resembles no class, not what is merely rare among all of them.
+With class forests, an alert's anomaly score is the least over them (multi-class isolation forest, Gupta et
+al. 2024, RASTI 4, rzae054): strange is what resembles no class, not what is merely rare among all of them.
+
+The forests are grown on alerts with epochs enough to be told apart. Short light curves lie between the
+classes where nothing is decided; a forest that has them calls that place ordinary, and odd ones land there.
 """
 
 from __future__ import annotations
@@ -106,7 +109,13 @@ class ForestSet:
 def fit_fused(
     encoded: Sequence[Encoded], examples: Sequence[ExampleSet], n_classes: int, *, seed: int
 ) -> ForestSet:
-    """Fit the forests of the fused embedding, on alerts with every subset of the modalities."""
+    """Fit the forests of the fused embedding, on alerts with every subset of the modalities.
+
+    Parameters
+    ----------
+    n_classes
+        How many class forests to fit besides the global one; 0 for none.
+    """
     rng = np.random.default_rng((seed, 5))
     embeddings, labels = [], []
     n_modalities = encoded[0].present.shape[1]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from broker_plugin.errors import ConfigurationError
@@ -69,8 +70,14 @@ def load_run(folder: Path) -> Run:
     if not path.is_file():
         raise ConfigurationError(f"no training run in {folder}; make one with `trainer train --out {folder}`")
     content = json.loads(path.read_text())
+    try:
+        settings = Settings.model_validate(content["settings"])
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{path} was written by another version ({error}); give --config the settings of this one"
+        ) from error
     return Run(
-        settings=Settings.model_validate(content["settings"]),
+        settings=settings,
         specs=content["specs"],
         classes=tuple(content["classes"]),
         class_prior=content["class_prior"],

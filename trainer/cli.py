@@ -77,13 +77,17 @@ def pretrain(
 @app.command
 def fit_anomaly(
     *,
+    config: Annotated[
+        Path | None, Parameter(help="Settings, a TOML file; default: those of the run.")
+    ] = None,
     data: Data = None,
     out: Out = Path("runs/default"),
     bundle: BundleFolder = None,
     evaluation: Annotated[bool, Parameter(help="Measure on the test split too.")] = True,
 ) -> None:
     """Fit the forests and the calibration of a trained run, and export its bundle."""
-    _finish(_prepare(load_run(out).settings, data, out), out, bundle, evaluation=evaluation)
+    settings = read_settings(config) if config else load_run(out).settings
+    _finish(_prepare(settings, data, out), out, bundle, evaluation=evaluation)
 
 
 @app.command

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from broker_plugin.errors import ConfigurationError
 
 __all__ = [
+    "AnomalySettings",
     "CalibrationSettings",
     "DataSettings",
     "EvaluationSettings",
@@ -74,6 +75,13 @@ class TrainingSettings(_Part):
     threads: int = Field(gt=0)
 
 
+class AnomalySettings(_Part):
+    """The isolation forests."""
+
+    min_epochs: int = Field(gt=0, description="Alerts with fewer epochs are not what is ordinary.")
+    class_forests: bool = Field(description="Score by the least of one forest a class, not by a global one.")
+
+
 class CalibrationSettings(_Part):
     """Strata of the calibration."""
 
@@ -97,6 +105,7 @@ class Settings(_Part):
     model: ModelSettings
     data: DataSettings
     training: TrainingSettings
+    anomaly: AnomalySettings
     calibration: CalibrationSettings
     evaluation: EvaluationSettings
 

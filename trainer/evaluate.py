@@ -39,6 +39,7 @@ class _Trained:
     forests: Mapping[str, ForestSet]
     calibration: Calibration
     baseline: RandomForestClassifier
+    rival: ForestSet
 
     def stratum(self, name: str) -> Stratum:
         return next(stratum for stratum in self.calibration.strata if stratum.name == name)
@@ -51,6 +52,7 @@ def evaluate(
     calibration: Calibration,
     baseline: RandomForestClassifier,
     *,
+    rival: ForestSet,
     advance: Callable[[int], None] = lambda n: None,
 ) -> dict[str, Any]:
     """Return results against the number of epochs, each with mean and spread over the seeds.
@@ -58,7 +60,7 @@ def evaluate(
     `imitated` holds alerts made in both ways, `observed_epochs` only such as are made of observed epochs, in
     which the catalogue's period plays no part at all.
     """
-    trained = _Trained(model=model, forests=forests, calibration=calibration, baseline=baseline)
+    trained = _Trained(model=model, forests=forests, calibration=calibration, baseline=baseline, rival=rival)
     settings = prepared.run.settings
     result: dict[str, Any] = {"imitated": {}, "observed_epochs": {}, "anomaly": {}}
     for bin_ in range(1, len(settings.calibration.epoch_edges)):
@@ -128,9 +130,10 @@ def _anomaly(trained: _Trained, prepared: Prepared, bin_: int, bin_name: str) ->
         n=settings.evaluation.alerts_per_bin,
         seed=settings.seed + 50 + settings.evaluation.seeds[0],
     )
-    scores = _scores(trained, ordinary.tokens)
+    scores, rival_scores = _scores(trained, ordinary.tokens)
     low, high = bin_limits(settings, bin_)
-    result = {}
+    result: dict[str, float] = {}
+    rivals = []
     for number, kind in enumerate(KINDS):
         rng = np.random.default_rng((settings.seed, 7, bin_, number))
         stars = rng.choice(prepared.members(Split.TEST), N_ODD)
@@ -146,14 +149,19 @@ def _anomaly(trained: _Trained, prepared: Prepared, bin_: int, bin_name: str) ->
             for position, star in enumerate(stars)
         ]
         alerts = [alert for alert in alerts if len(alert.light_curve) >= low]
-        odd = _scores(trained, tokens_of(AlertBatch.from_alerts(alerts), prepared.run.specs))
+        odd, rival_odd = _scores(trained, tokens_of(AlertBatch.from_alerts(alerts), prepared.run.specs))
         result[f"auroc_{kind}"] = round(auroc(scores, odd), 4)
+        rivals.append(auroc(rival_scores, rival_odd))
     result["auroc_mean"] = round(float(np.mean(list(result.values()))), 4)
+    name = "global_forest" if settings.anomaly.class_forests else "class_forests"
+    result[f"auroc_mean_of_{name}"] = round(float(np.mean(rivals)), 4)
     return result
 
 
-def _scores(trained: _Trained, tokens: Mapping[str, Any]) -> NDArray[np.float64]:
-    return trained.forests[FUSED].score(encode(trained.model, tokens).fused())
+def _scores(trained: _Trained, tokens: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the anomaly scores, and those of the other kind of forest."""
+    fused = encode(trained.model, tokens).fused()
+    return trained.forests[FUSED].score(fused), trained.rival.score(fused)
 
 
 def _mean_and_spread(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:

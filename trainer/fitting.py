@@ -17,7 +17,7 @@ from trainer.calibrate import Calibration, calibrate
 from trainer.checkpoint import load_model
 from trainer.data.splits import Split
 from trainer.evaluate import evaluate
-from trainer.inference import Encoded, encode
+from trainer.inference import encode
 from trainer.model import AlertModel
 from trainer.preparation import Prepared, set_of_bin, train_set
 from trainer.references import choose_references
@@ -48,8 +48,7 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
     """Fit forests and calibration, choose the references, and write them; all follows from the seed."""
     run, model = prepared.run, load_model(prepared.run, out)
     sets = [train_set(prepared, number) for number in range(min(N_SETS, run.settings.data.train_sets))]
-    encoded = [encode(model, part.tokens) for part in sets]
-    forests = _forests(model, encoded, sets, n_classes=len(run.classes), seed=run.settings.seed)
+    forests, embeddings = _forests(prepared, model, sets, class_forests=run.settings.anomaly.class_forests)
     say(f"fitted the forests of {', '.join(forests)}")
     calibration = calibrate(
         model,
@@ -66,7 +65,7 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
     say(f"calibrated {len(calibration.strata)} strata")
     references = choose_references(prepared, model, sets, seed=run.settings.seed)
     say(f"chose {len(references.object_id):,} reference stars")
-    write_forests(forests, _embeddings(model, encoded), out)
+    write_forests(forests, embeddings, out)
     (out / STRATA).write_text(json.dumps([each.model_dump() for each in calibration.strata], indent=1) + "\n")
     with (out / CALIBRATION).open("wb") as file:
         np.savez(file, allow_pickle=False, **calibration.scores)
@@ -92,26 +91,33 @@ def measure(prepared: Prepared, fitted: Fitted, out: Path, *, say: Callable[[str
         [train_set(prepared, number) for number in range(n_sets)], seed=prepared.run.settings.seed
     )
     say("grew the baseline's random forest")
-    results = evaluate(prepared, fitted.model, fitted.forests, fitted.calibration, baseline)
+    rival = rival_forest(prepared, fitted.model)
+    results = evaluate(prepared, fitted.model, fitted.forests, fitted.calibration, baseline, rival=rival)
     (out / EVALUATION).write_text(json.dumps(results, indent=1) + "\n")
 
 
+def rival_forest(prepared: Prepared, model: AlertModel) -> ForestSet:
+    """Return the forest of the fused embedding of the other kind than the run's, to compare with."""
+    n_sets = min(N_SETS, prepared.run.settings.data.train_sets)
+    sets = [train_set(prepared, number) for number in range(n_sets)]
+    other = not prepared.run.settings.anomaly.class_forests
+    return _forests(prepared, model, sets, class_forests=other)[0][FUSED]
+
+
 def _forests(
-    model: AlertModel, encoded: list[Encoded], sets: list[ExampleSet], *, n_classes: int, seed: int
-) -> dict[str, ForestSet]:
-    forests = {FUSED: fit_fused(encoded, sets, n_classes, seed=seed)}
+    prepared: Prepared, model: AlertModel, sets: list[ExampleSet], *, class_forests: bool
+) -> tuple[dict[str, ForestSet], dict[str, NDArray[np.float32]]]:
+    """Return the forest of each source, and the embeddings that it was grown on."""
+    settings = prepared.run.settings
+    least = settings.anomaly.min_epochs
+    observed = [part.take(np.flatnonzero(part.n_epochs >= least)) for part in sets]
+    encoded = [encode(model, part.tokens) for part in observed]
+    n_classes = len(prepared.run.classes) if class_forests else 0
+    forests = {FUSED: fit_fused(encoded, observed, n_classes, seed=settings.seed)}
+    embeddings = {FUSED: np.concatenate([part.fused() for part in encoded])}
     for position, name in enumerate(model.modalities):
-        having = np.concatenate(
+        embeddings[name] = np.concatenate(
             [part.embeddings[part.present[:, position], position].numpy() for part in encoded]
         )
-        forests[name] = fit_single(having, seed=seed + 100 + position)
-    return forests
-
-
-def _embeddings(model: AlertModel, encoded: list[Encoded]) -> dict[str, NDArray[np.float32]]:
-    first = encoded[0]
-    single = {
-        name: first.embeddings[first.present[:, position], position].numpy()
-        for position, name in enumerate(model.modalities)
-    }
-    return single | {FUSED: first.fused()}
+        forests[name] = fit_single(embeddings[name], seed=settings.seed + 100 + position)
+    return forests, embeddings

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from broker_plugin.features.base import build_modality
 from trainer.config import ModelSettings
@@ -16,9 +15,6 @@ from trainer.encoders import build_encoder
 from trainer.encoders.unit import unit
 
 __all__ = ["AlertModel", "Head", "fuse", "subsets"]
-
-DESCRIPTION_MAX = 8.0
-"""Largest number that an embedding has to tell: no wild light curve may dominate a batch."""
 
 Spec = Mapping[str, object]
 
@@ -71,12 +67,6 @@ class AlertModel(nn.Module):
                 for name, spec in specs.items()
             }
         )
-        self.describers = nn.ModuleDict(
-            {
-                name: nn.Linear(settings.embedding_dim, encoder.described)
-                for name, encoder in self.encoders.items()
-            }
-        )
         self.head = Head(n_classes, settings)
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_INITIAL))
 
@@ -84,19 +74,6 @@ class AlertModel(nn.Module):
         """Return unit embeddings (B, D) of one modality, zero where an alert lacks it."""
         embedding: torch.Tensor = self.encoders[name](tokens, mask)
         return embedding * mask.any(dim=1, keepdim=True)
-
-    def description_loss(
-        self, name: str, embedding: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor
-    ) -> torch.Tensor:
-        """Return how badly embeddings tell what their tokens look like, by a linear reading of them.
-
-        An embedding that only serves the classes forgets what they do not need, and an odd light curve then
-        lands among the undecided ordinary ones.
-        """
-        with torch.no_grad():
-            target = self.encoders[name].description(tokens, mask).clamp(-DESCRIPTION_MAX, DESCRIPTION_MAX)
-        having = mask.any(dim=1)
-        return F.smooth_l1_loss(self.describers[name](embedding[having]), target[having])
 
     def scale(self) -> torch.Tensor:
         """Return the factor of the cosines in the contrastive loss."""

@@ -23,7 +23,6 @@ class MetadataEncoder(nn.Module):
     def __init__(self, width: int, settings: ModelSettings) -> None:
         super().__init__()
         hidden = settings.metadata_hidden_dim
-        self.described = width
         self.layers = nn.Sequential(
             nn.Linear(width, hidden),
             nn.ReLU(),
@@ -37,7 +36,3 @@ class MetadataEncoder(nn.Module):
         """Return the embeddings (B, D) of tokens (B, T, F), of which `mask` (B, T) are real."""
         weight = mask.to(tokens.dtype).unsqueeze(2)
         return unit(self.layers((tokens * weight).sum(dim=1)))
-
-    def description(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return what an embedding should still know of the values (B, `described`): the values."""
-        return (tokens * mask.to(tokens.dtype).unsqueeze(2)).sum(dim=1)

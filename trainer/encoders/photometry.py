@@ -72,7 +72,7 @@ class PhotometryEncoder(nn.Module):
         super().__init__()
         dim = settings.model_dim
         n_waves = 2 * (len(WAVES_DAY) + len(WAVES_LOG))
-        self.described = _N_MOMENTS + 4 * len(SUMMARISED) + width - CONSTANT
+        n_summary = _N_MOMENTS + 4 * len(SUMMARISED) + width - CONSTANT
         self.embed = nn.Sequential(
             nn.Linear(width - 1 + n_waves, dim),
             nn.ReLU(),
@@ -83,7 +83,7 @@ class PhotometryEncoder(nn.Module):
         self.pool = nn.Linear(dim, settings.heads)
         self.value = nn.Linear(dim, dim)
         self.project = nn.Sequential(
-            nn.Linear(2 * dim + self.described, 2 * dim),
+            nn.Linear(2 * dim + n_summary, 2 * dim),
             nn.ReLU(),
             nn.Dropout(settings.dropout),
             nn.Linear(2 * dim, settings.embedding_dim),
@@ -112,12 +112,6 @@ class PhotometryEncoder(nn.Module):
             dim=1,
         )
         return unit(self.project(pooled))
-
-    def description(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return what an embedding should still know of a light curve (B, `described`)."""
-        weight = mask.to(tokens.dtype).unsqueeze(2)
-        count = weight.sum(dim=1).clamp(min=1.0)
-        return torch.cat([_summary(tokens, weight, count), _moments(tokens, weight, count)], dim=1)
 
     def _waves(self, tokens: torch.Tensor) -> torch.Tensor:
         cycles = torch.cat(
