@@ -34,19 +34,16 @@ from export.parity import encoder_parity, forest_parity, head_parity
 from trainer.anomaly import FUSED, read_forests
 from trainer.checkpoint import Run, load_model, load_run
 from trainer.fitting import CALIBRATION, EVALUATION, REFERENCES, STRATA
+from trainer.lengths import padded_lengths
 from trainer.model import AlertModel
 
 __all__ = ["write_bundle"]
 
-SHAPES: Mapping[str, list[tuple[int, int]]] = {
-    "photometry": [(4, 256), (8, 256), (16, 128), (32, 64), (64, 32), (128, 16), (256, 8)],
-    "metadata": [(1, 256)],
-}
-"""Lengths and batches that sessions run at. One or two thousand tokens a run fill the processor's cache and
-no more; the median alert has three epochs."""
-
 BATCH = 256
-"""Rows of a run of the head and of the forests."""
+"""Rows of a run of the head and of the forests, and the most that an encoder takes."""
+
+TOKENS = 2048
+"""Tokens in a run of an encoder: as many fill the processor's cache and no more."""
 
 NEIGHBOURS = 5
 """Analogues that a verdict names."""
@@ -71,7 +68,7 @@ def write_bundle(checkpoint: Path, out: Path) -> Path:
     references = _arrays(checkpoint / REFERENCES)
     files: dict[str, bytes] = {}
     parity: dict[str, float] = {}
-    shapes = {name: SHAPES.get(name, [(1, BATCH)]) for name in model.modalities}
+    shapes = {name: _shapes(int(run.specs[name].get("max_epochs", 1))) for name in model.modalities}
     for name in model.modalities:
         spec = run.specs[name]
         files[f"{name}.onnx"] = encoder_graph(model, name, spec)
@@ -154,6 +151,11 @@ def _manifest(
         "parity": dict(parity),
         "files": {},
     }
+
+
+def _shapes(longest: int) -> list[tuple[int, int]]:
+    """Return the lengths and batches that a session runs at."""
+    return [(length, min(BATCH, TOKENS // length)) for length in padded_lengths(longest)]
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

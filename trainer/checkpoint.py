@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -114,7 +115,11 @@ def load_model(run: Run, folder: Path) -> AlertModel:
 
 
 def save_checkpoint(
-    model: AlertModel, optimiser: torch.optim.Optimizer, progress: Mapping[str, Any], folder: Path
+    run: Run,
+    model: AlertModel,
+    optimiser: torch.optim.Optimizer,
+    progress: Mapping[str, Any],
+    folder: Path,
 ) -> None:
     """Write a checkpoint; the progress file comes last and makes it valid."""
     save_file(model.state_dict(), folder / (MODEL + ".part"))
@@ -122,16 +127,35 @@ def save_checkpoint(
     for name in (MODEL, OPTIMISER):
         (folder / (name + ".part")).replace(folder / name)
     unfinished = folder / (PROGRESS + ".part")
-    unfinished.write_text(json.dumps(dict(progress)) + "\n")
+    unfinished.write_text(json.dumps({**progress, "of": _training_digest(run)}) + "\n")
     unfinished.replace(folder / PROGRESS)
 
 
-def resume(model: AlertModel, optimiser: torch.optim.Optimizer, folder: Path) -> dict[str, Any] | None:
-    """Load the last checkpoint into a model and its optimiser; None if there is none."""
+def resume(
+    run: Run, model: AlertModel, optimiser: torch.optim.Optimizer, folder: Path
+) -> dict[str, Any] | None:
+    """Load the last checkpoint into a model and its optimiser; None if there is none.
+
+    Raises
+    ------
+    ConfigurationError
+        If the checkpoint was trained with other settings or data.
+    """
     path = folder / PROGRESS
     if not path.is_file():
         return None
+    progress: dict[str, Any] = json.loads(path.read_text())
+    if progress.pop("of", None) != _training_digest(run):
+        raise ConfigurationError(
+            f"{folder} holds a model that was trained with other settings or data; use another --out"
+        )
     model.load_state_dict(load_file(folder / MODEL), strict=True)
     optimiser.load_state_dict(torch.load(folder / OPTIMISER, weights_only=True))
-    progress: dict[str, Any] = json.loads(path.read_text())
     return progress
+
+
+def _training_digest(run: Run) -> str:
+    """Return what the weights follow from: later stages may change without a new training."""
+    settings = run.settings.model_dump(mode="json", include={"seed", "model", "data", "training"})
+    content = [settings, run.specs, run.classes, run.frequencies, run.data]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

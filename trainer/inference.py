@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from broker_plugin.features.base import Tokens, pad
+from trainer.lengths import padded_lengths
 from trainer.model import AlertModel, fuse
 
 __all__ = ["Encoded", "encode", "logits_of"]
 
-LENGTHS = (1, 4, 8, 16, 32, 64, 128, 256)
 TOKENS = 8192
 """Tokens in a batch: larger ones fall out of the processor's cache."""
 
@@ -63,7 +63,7 @@ def _encode_one(model: AlertModel, name: str, tokens: Tokens) -> torch.Tensor:
     lengths = tokens.lengths
     result = torch.zeros(len(lengths), model.embedding_dim)
     shorter = 0
-    for length in LENGTHS:
+    for length in padded_lengths(int(lengths.max(initial=0))):
         rows = np.flatnonzero((lengths > shorter) & (lengths <= length))
         size = max(1, min(1024, TOKENS // length))
         for start in range(0, len(rows), size):

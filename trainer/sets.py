@@ -145,7 +145,7 @@ def make_set(
         Called with the number of alerts made since the last call.
     """
     versions = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}"
-    key = f"{versions}/{plan.digest()}/{json.dumps(specs, sort_keys=True)}"
+    key = f"{versions}/{_stars_digest(stars_path)}/{plan.digest()}/{json.dumps(specs, sort_keys=True)}"
     if cache is not None and cache.is_file():
         found = _read(cache, key, tuple(specs))
         if found is not None:
@@ -175,6 +175,12 @@ def tokens_of(
 
 
 _WORKER_STARS: list[StarTable] = []
+
+
+def _stars_digest(stars_path: Path) -> str:
+    """Return the digest of the data that the stars were read from; a plan only counts stars."""
+    marker = stars_path.with_suffix(".sha256")
+    return marker.read_text() if marker.is_file() else ""
 
 
 def _start_worker(stars_path: Path) -> None:

@@ -23,14 +23,12 @@ from broker_plugin.features.base import pad
 from trainer.checkpoint import Run, new_model, resume, save_checkpoint
 from trainer.config import TrainingSettings
 from trainer.inference import encode
+from trainer.lengths import padded_lengths
 from trainer.losses import total_loss
 from trainer.model import AlertModel, fuse
 from trainer.sets import ExampleSet
 
 __all__ = ["Log", "batches", "train"]
-
-LENGTHS = (4, 8, 16, 32, 64, 128, 256)
-"""Lengths that batches are padded to, as at run time."""
 
 GRADIENT_NORM_MAX = 1.0
 """Longest gradient; a rare batch of wild light curves would else undo a hundred steps."""
@@ -69,7 +67,7 @@ def train(
     torch.set_num_threads(settings.threads)
     model = new_model(run)
     optimiser = torch.optim.AdamW(_groups(model, settings), lr=settings.learning_rate)
-    progress = resume(model, optimiser, folder) or {"passes": 0, "steps": 0}
+    progress = resume(run, model, optimiser, folder) or {"passes": 0, "steps": 0}
     for number in range(progress["passes"], settings.passes):
         started = time.monotonic()
         torch.manual_seed(run.settings.seed + 1000 * number)
@@ -87,7 +85,7 @@ def train(
             "scale": round(model.scale().item(), 3),
             "seconds": round(time.monotonic() - started, 1),
         }
-        save_checkpoint(model, optimiser, progress, folder)
+        save_checkpoint(run, model, optimiser, progress, folder)
         with (folder / LOG).open("a") as file:
             file.write(json.dumps(record) + "\n")
         on_pass(record)
@@ -99,7 +97,7 @@ def batches(examples: ExampleSet, settings: TrainingSettings, rng: np.random.Gen
     lengths = np.max([tokens.lengths for tokens in examples.tokens.values()], axis=0)
     made = []
     shorter = 0
-    for length in LENGTHS:
+    for length in padded_lengths(int(lengths.max(initial=0))):
         rows = rng.permutation(np.flatnonzero((lengths > shorter) & (lengths <= length)))
         size = max(16, min(settings.batch_max, settings.tokens_per_batch // length))
         made += [_Batch(rows[start : start + size], length) for start in range(0, len(rows), size)]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from broker_plugin.bundle import Bundle, ForestModel, HeadModel, ModalityModel
 from broker_plugin.engine.providers import ProviderChoice, cpu_choice
 from broker_plugin.engine.session import FixedShapeSession, open_session
+from broker_plugin.errors import BundleError
 from broker_plugin.features.base import Modality, Tokens, build_modality, pad
 
 __all__ = ["Encoder", "Forest", "Fusion", "Head"]
@@ -34,6 +35,12 @@ class Encoder:
 
     def encode(self, tokens: Tokens) -> NDArray[np.float32]:
         """Return the embeddings (B, D), zero where an alert lacks the modality."""
+        longest = self.model.shapes[-1][0]
+        if tokens.lengths.max(initial=0) > longest:
+            raise BundleError(
+                f"the bundle's {self.model.name} encoder takes {longest} tokens and its spec gives more; "
+                "export it again"
+            )
         embeddings = np.zeros((len(tokens.lengths), self.dim), np.float32)
         for rows, length, batch in self._buckets(tokens.lengths):
             values, mask = pad(tokens, rows, batch=batch, length=length)

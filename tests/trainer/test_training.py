@@ -49,6 +49,12 @@ def test_a_resumed_run_is_bit_equal_to_an_unbroken_one(prepared: Prepared, tmp_p
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
+def test_a_checkpoint_of_other_settings_is_refused(prepared: Prepared, tmp_path: Path) -> None:
+    run_training(prepared, tmp_path, passes=1)
+    with pytest.raises(ConfigurationError, match="use another --out"):
+        run_training(prepared, tmp_path, passes=2)
+
+
 def test_a_checkpoint_is_loaded_whole(trained: Path) -> None:
     run = load_run(trained)
     model = load_model(run, trained)

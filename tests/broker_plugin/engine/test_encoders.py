@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""An encoder encodes whatever its shapes hold, and refuses the rest instead of passing it over."""
+
+import numpy as np
+import pytest
+
+from broker_plugin.bundle import open_bundle
+from broker_plugin.engine.encoders import Encoder
+from broker_plugin.engine.providers import cpu_choice
+from broker_plugin.errors import BundleError
+from broker_plugin.features.base import Tokens
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    bundle = open_bundle("default")
+    model = next(model for model in bundle.manifest.modalities if model.name == "photometry")
+    return Encoder(bundle, model, cpu_choice(), threads=1)
+
+
+def tokens_of(encoder: Encoder, lengths: list[int]) -> Tokens:
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=(sum(lengths), encoder.modality.width)).astype(np.float32)
+    return Tokens(values=values, offsets=np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def test_every_length_up_to_the_longest_is_encoded(encoder: Encoder) -> None:
+    embeddings = encoder.encode(tokens_of(encoder, [0, 1, 4, 5, 33, 255, 256]))
+    norms = np.linalg.norm(embeddings, axis=1)
+    # Unit vectors of 64 float32 numbers; the missing one is zero.
+    np.testing.assert_allclose(norms, [0, 1, 1, 1, 1, 1, 1], atol=1e-5)
+
+
+def test_more_tokens_than_any_shape_holds_are_refused(encoder: Encoder) -> None:
+    with pytest.raises(BundleError, match="takes 256 tokens"):
+        encoder.encode(tokens_of(encoder, [3, 257]))

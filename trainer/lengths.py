@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Lengths that batches of light curves are padded to, in training, measuring and serving alike."""
+
+from __future__ import annotations
+
+__all__ = ["padded_lengths"]
+
+SHORTEST = 4
+"""Half of all ZTF alerts have at most this many epochs; a still shorter length would save next to nothing."""
+
+
+def padded_lengths(longest: int) -> tuple[int, ...]:
+    """Return lengths that double from one to the next, the last of which holds `longest` tokens.
+
+    Examples
+    --------
+    >>> padded_lengths(1), padded_lengths(30)
+    ((1,), (4, 8, 16, 32))
+    """
+    if longest <= 1:
+        return (1,)
+    lengths = [SHORTEST]
+    while lengths[-1] < longest:
+        lengths.append(2 * lengths[-1])
+    return tuple(lengths)
