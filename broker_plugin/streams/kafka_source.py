@@ -19,6 +19,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
 from broker_plugin.streams.base import Message
+from broker_plugin.streams.bounded_call import CallAbandonedError, call_within
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
 from broker_plugin.streams.kafka_message import message_of, names, offsets_of, places_of
 from broker_plugin.streams.ownership import Ownership, Place, next_offsets
@@ -225,10 +226,9 @@ class KafkaSource:
 
     def close(self) -> None:
         """Leave without committing anything more."""
-        farewell = threading.Thread(target=self._consumer.close, name="farewell", daemon=True)
-        farewell.start()
-        farewell.join(CLOSE_S)
-        if farewell.is_alive():
+        try:
+            call_within(self._consumer.close, timeout_s=CLOSE_S, name="leaving the group")
+        except CallAbandonedError:
             log.warning("left_without_farewell", bootstrap=self._address.bootstrap)
 
     def _await_answer(self, wanted: dict[Place, int]) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from broker_plugin.errors import BrokerPluginError, TransientError
 from broker_plugin.streams.base import OutgoingMessage
+from broker_plugin.streams.bounded_call import CallAbandonedError, call_within
 from broker_plugin.streams.kafka_client import KafkaAddress, sort_error
 from broker_plugin.streams.kafka_sink import KafkaSink
 from broker_plugin.streams.limits import Oversize
@@ -27,6 +29,10 @@ log = structlog.get_logger(__name__)
 TRANSACTION_SLACK_S = 10.0
 """By how much a transaction outlives the wait for acknowledgements, so that it can still be committed. Both
 together are how long readers wait at most for a process that was killed and does not come back."""
+
+HUNG_SLACK_S = TRANSACTION_SLACK_S
+"""By how much a step of the library may outlast the time it was given. After that the broker has ended the
+transaction by itself, and the producer is given up for a new one under the same transactional id."""
 
 RETRY_S = 0.1
 """Pause before a step that a broker asked to repeat: a coordinator loads its state in tenths of a second."""
@@ -98,6 +104,9 @@ class TransactionalKafkaSink(KafkaSink):
         except KafkaException as error:
             self._abort()
             raise sort_error(error.args[0], "filling a transaction") from error
+        except CallAbandonedError as error:
+            self._reopen()
+            raise TransientError(f"filling a transaction: {error}") from error
         except BrokerPluginError:
             self._abort()
             raise
@@ -122,6 +131,9 @@ class TransactionalKafkaSink(KafkaSink):
         except KafkaException as error:
             self._reopen()
             raise sort_error(error.args[0], "taking the transactional id") from error
+        except CallAbandonedError as error:
+            self._reopen()
+            raise TransientError(f"taking the transactional id: {error}") from error
         self._opened = True
 
     def _fill(
@@ -146,13 +158,16 @@ class TransactionalKafkaSink(KafkaSink):
             if isinstance(stop, TransientError):
                 raise UncertainCommit(str(stop)) from error
             raise stop from error
+        except CallAbandonedError as error:
+            self._reopen()
+            raise UncertainCommit(f"committing a transaction: {error}") from error
 
     def _abort(self) -> None:
         if not self._opened:
             return
         try:
             self._patiently(self._producer.abort_transaction)
-        except KafkaException as error:
+        except (KafkaException, CallAbandonedError) as error:
             log.warning("abort_failed", detail=str(error.args[0]))
             self._reopen()  # taking the id again ends the transaction
 
@@ -164,8 +179,11 @@ class TransactionalKafkaSink(KafkaSink):
         """Take a step of a transaction, again and again while the library says that this may help."""
         deadline = time.monotonic() + self._ack_timeout_s
         while True:
+            left_s = max(RETRY_S, deadline - time.monotonic())
             try:
-                return step(*arguments, max(RETRY_S, deadline - time.monotonic()))
+                return call_within(
+                    partial(step, *arguments, left_s), timeout_s=left_s + HUNG_SLACK_S, name=step.__name__
+                )
             except KafkaException as error:
                 if not error.args[0].retriable() or time.monotonic() > deadline:
                     raise

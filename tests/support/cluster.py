@@ -34,6 +34,18 @@ FETCH_WAIT_MS = 20
 SILENT = "0"
 """librdkafka's log level: it would report every refused connection while a server is down."""
 
+COORDINATOR_RETURNS = frozenset(
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+"""What a restarted broker answers about a group until it has loaded the group's offsets."""
+
+COORDINATOR_PAUSE_S = 0.2
+"""Loading them takes tenths of a second."""
+
 UNASSIGNED = -1
 """librdkafka's "whichever partition the key falls on"."""
 
@@ -208,11 +220,22 @@ class KafkaCluster:
             consumer.close()
 
     def group_committed(self, group: str, topic: str) -> dict[int, int]:
-        """Return a consumer group's committed offsets; partitions without one are left out."""
+        """Return a consumer group's committed offsets; partitions without one are left out.
+
+        A coordinator that has just come back is waited for.
+        """
         consumer = Consumer({**self._client(), "group.id": group})
+        deadline = time.monotonic() + REQUEST_S
         try:
             wanted = [TopicPartition(topic, part) for part in self.partitions(topic)]
-            committed = consumer.committed(wanted, timeout=REQUEST_S)
+            while True:
+                try:
+                    committed = consumer.committed(wanted, timeout=REQUEST_S)
+                    break
+                except KafkaException as error:
+                    if error.args[0].code() not in COORDINATOR_RETURNS or time.monotonic() > deadline:
+                        raise
+                time.sleep(COORDINATOR_PAUSE_S)
         finally:
             consumer.close()
         return {part.partition: part.offset for part in committed if part.offset != OFFSET_INVALID}

@@ -113,6 +113,7 @@ def test_only_committed_transactions_are_read(
                 assert message.error() is None
                 producer.produce(verdicts, key=message.key())
                 passed += 1
+        producer.flush(30.0)  # an abort throws away what has not been sent yet
         position = consumer.position([TopicPartition(alerts, 0)])
         producer.send_offsets_to_transaction(position, consumer.consumer_group_metadata(), 30.0)
 

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
+from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.pipeline.exactly_once import ExactlyOnce
 from broker_plugin.pipeline.outbox import Parcel
+from broker_plugin.streams import kafka_transaction
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.kafka import (
     KafkaAddress,
@@ -39,6 +42,24 @@ def address(kafka_broker: KafkaCluster) -> KafkaAddress:
 def quiet() -> Iterator[None]:
     with capture_logs():
         yield
+
+
+class NeverReturning:
+    """A producer of the library, one of whose calls waits for ever, as seen after a broker's restart."""
+
+    def __init__(self, producer: Producer, step: str) -> None:
+        self._producer = producer
+        self._step = step
+
+    def __getattr__(self, name: str) -> object:
+        if name != self._step:
+            return getattr(self._producer, name)
+
+        def wait(*_: object) -> None:
+            threading.Event().wait()
+
+        wait.__name__ = name
+        return wait
 
 
 def transactional(address: KafkaAddress, name: str) -> TransactionalKafkaSink:
@@ -162,6 +183,34 @@ def test_a_classic_member_of_a_taken_name_ends_its_predecessor(
         gather(first, 1)
     second.close()
     first.close()
+
+
+@pytest.mark.parametrize("step", ["send_offsets_to_transaction", "commit_transaction"])
+def test_a_step_that_never_returns_costs_its_producer_and_nothing_else(
+    kafka_broker: KafkaCluster,
+    address: KafkaAddress,
+    topic: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+    quiet: None,
+    step: str,
+) -> None:
+    given, taken = kafka_broker.create_topic(topic("in")), kafka_broker.create_topic(topic("out"))
+    kafka_broker.produce(given, [(None, b"%d" % n, []) for n in range(10)])
+    source = KafkaSource(address, [given], group=given, protocol="consumer")
+    sink = transactional(address, given)
+    batch = gather(source, 10)
+    sink.open()
+    monkeypatch.setattr(kafka_transaction, "HUNG_SLACK_S", -4.0)  # a second after the step was called
+    sink._producer = NeverReturning(sink._producer, step)  # type: ignore[assignment]
+    message = out(taken, *(message.value for message in batch))
+    offsets, group = source.offsets_behind(batch), source.group_metadata()
+    with pytest.raises(TransientError, match=f"{step} did not return"):
+        sink.send_with_offsets(message, offsets=offsets, group_metadata=group)
+    monkeypatch.undo()
+    sink.send_with_offsets(message, offsets=offsets, group_metadata=group)
+    assert values(kafka_broker, taken) == [b"%d" % n for n in range(10)]
+    assert kafka_broker.group_committed(given, given) == {0: 10}
+    source.close()
 
 
 def test_an_unanswered_commit_is_settled_by_the_groups_offsets(
