@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer
 
 from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.streams import kafka_commit
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, KafkaTail
@@ -223,6 +225,40 @@ def test_a_member_that_is_kept_alive_takes_nothing_and_loses_nothing(
     )
     assert in_order
     assert len(source.owned(found)) == 200
+    source.close()
+
+
+class Unanswered:
+    """A consumer of the library whose commits never reach the coordinator."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._consumer, name) if name != "commit" else lambda **_: None
+
+
+def test_a_coordinator_that_does_not_answer_costs_bounded_memory_and_no_message(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, number, size, bytes_max = new_topic(), 400, 1_000, 20_000
+    sink.send([OutgoingMessage(topic=topic, value=b"%d" % n + bytes(size)) for n in range(number)])
+    source = KafkaSource(address, [topic], group=topic, protocol="consumer", batch_max_bytes=bytes_max)
+    found = gather(source, 10, batch_max=10)
+    answering = source._consumer
+    source._consumer = Unanswered(answering)  # type: ignore[assignment]
+    monkeypatch.setattr(kafka_commit, "ANSWER_S", 1.0)
+    for _ in range(3):  # each time long enough for hundreds of messages
+        with pytest.raises(TransientError, match="no answer to a commit"):
+            source.commit(found)
+        assert 0 < sum(len(message.value) for message in source._ahead) < bytes_max + 2 * size
+    assert source.lag() == number - len(found)  # what was taken ahead is no less ahead
+    source._consumer = answering
+    monkeypatch.undo()
+    source.commit(found)
+    found += gather(source, number - len(found))
+    assert len(found) == len({(m.partition, m.offset) for m in found}) == number
+    assert source.lag() == 0
     source.close()
 
 
