@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from broker_plugin import __version__
 from broker_plugin.errors import ConfigurationError, RejectedAlert
 from broker_plugin.records import Access
-from broker_plugin.streams.base import Headers, Message, OutgoingMessage
+from broker_plugin.streams.base import Headers, Message, OutgoingMessage, encoded
 from broker_plugin.streams.limits import wire_size
 
 __all__ = ["PREFIX", "DeadLetters", "can_shrink", "shrink"]
@@ -131,4 +131,4 @@ def _evidence(message: Message) -> Headers:
 
 
 def _text(**headers: str) -> Headers:
-    return tuple((f"{PREFIX}{name}", value.encode()) for name, value in headers.items())
+    return tuple((f"{PREFIX}{name}", encoded(value)) for name, value in headers.items())
