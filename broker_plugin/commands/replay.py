@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from broker_plugin.codec.verdict import Tense
+from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import FilterRecipe, parse_access, parse_dead_letter_access
 from broker_plugin.pipeline.backfill import judge_all
 from broker_plugin.pipeline.dead_letter_file import to_json
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import Judgement
+from broker_plugin.service.logging import configure_logging
 from broker_plugin.streams.archive import ArchiveSource
 from broker_plugin.streams.verdict_files import check_format, complete_file, verdict_file
 
@@ -83,6 +85,7 @@ def replay(
     tense
         What the verdicts say of their time. Only current may trigger an observation.
     """
+    configure_logging(level="warning")
     console = Console(stderr=True)
     check_format(out)
     if not paths:
@@ -124,7 +127,12 @@ def _write_all(
         dead_letters = stack.enter_context(complete_file(dead_letter_path))
         progress = stack.enter_context(_progress(console))
         task = progress.add_task("reading", total=source.bytes_total, alerts=0)
-        for judgements in judge_all(source, recipe, workers=workers):
+
+        def tell(choice: ProviderChoice) -> None:
+            for line in (choice.reason, *choice.warnings):
+                console.print(line, soft_wrap=True, markup=False)
+
+        for judgements in judge_all(source, recipe, workers=workers, on_open=tell):
             verdicts.write([verdict for judgement in judgements for verdict in judgement.verdicts])
             rejected = [(j.message, j.rejection) for j in judgements if j.rejection is not None]
             dead_letters.writelines(f"{to_json(letters.pack(*pair))}\n".encode() for pair in rejected)
