@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Files are read whole, in order, and a defect costs only what it spoils."""
 
+import gc
 import gzip
 import io
 import tarfile
@@ -119,6 +120,19 @@ def test_a_corrupt_block_costs_only_what_follows_it(tmp_path: Path) -> None:
     assert messages[-1].defect is not None
     assert 0 < len(messages) - 1 < 50
     assert numbers_of(messages) == list(range(len(messages) - 1))
+
+
+def test_an_archive_of_many_members_costs_no_memory_for_those_behind(tmp_path: Path) -> None:
+    path = tmp_path / "many.tar"
+    with tarfile.open(path, "w") as archive:
+        for number in range(400):
+            archive.addfile(tarfile.TarInfo(f"{number}.avro"))
+    before = sum(isinstance(thing, tarfile.TarInfo) for thing in gc.get_objects())
+    source = ArchiveSource([path])
+    assert len(source.poll(399)) == 399
+    held = sum(isinstance(thing, tarfile.TarInfo) for thing in gc.get_objects()) - before
+    source.close()
+    assert held < 10
 
 
 def test_parquet_rows_are_packets(tmp_path: Path) -> None:
