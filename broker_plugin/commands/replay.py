@@ -19,6 +19,7 @@ from broker_plugin.pipeline.backfill import Backfill, open_backfill
 from broker_plugin.pipeline.dead_letter_file import to_json
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import Judgement
+from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.signals import InterruptedBySignal, interrupt_on_signal
 from broker_plugin.streams.archive import ArchiveSource
 from broker_plugin.streams.output_files import check_outputs, complete_files
@@ -95,6 +96,7 @@ def replay(
     tense
         What the verdicts say of their time. Only current may trigger an observation.
     """
+    configure_logging(level="warning")
     console = Console(stderr=True)
     check_format(out)
     if not paths:
@@ -122,6 +124,8 @@ def replay(
         _warn(console, f"not read, since they hold verdicts: {_some(source.verdict_files)}")
     try:
         with interrupt_on_signal(), open_backfill(recipe, workers=workers) as backfill:
+            for line in (backfill.provider.reason, *backfill.provider.warnings):
+                console.print(line, soft_wrap=True, markup=False)
             counts = _write_all(source, backfill, letters, outputs, console)
     except InterruptedBySignal as signal:
         _warn(console, f"stopped by {signal}; nothing was written, so start again from the beginning")

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Protocol
 
+from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.errors import BrokerPluginError, TransientError
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
@@ -29,9 +30,9 @@ AHEAD = 2
 
 
 class Backfill(Protocol):
-    """Judges sources that end; `device` says which device was chosen and why."""
+    """Judges sources that end; `provider` says which device was taken and why."""
 
-    device: str
+    provider: ProviderChoice
 
     def judge(self, source: Source) -> Iterator[list[Judgement]]:
         """Yield the judgements of all messages, batch by batch and in order."""
@@ -81,7 +82,7 @@ class _Here:
 
     def __init__(self, recipe: FilterRecipe) -> None:
         scorer = recipe.scorer()
-        self.device = scorer.provider.reason
+        self.provider = scorer.provider
         self._filter = recipe.filter(scorer)
 
     def judge(self, source: Source) -> Iterator[list[Judgement]]:
@@ -92,7 +93,7 @@ class _Here:
 class _Pool:
     """Judges in worker processes."""
 
-    device = ""
+    provider: ProviderChoice
 
     def __init__(self, recipe: FilterRecipe, workers: int) -> None:
         self._workers = workers
@@ -107,7 +108,7 @@ class _Pool:
 
     def start(self) -> None:
         """Start the workers, and wait until one is ready or says why none can be."""
-        self.device = self._executor.submit(_ready).result()
+        self.provider = self._executor.submit(_provider).result()
 
     def judge(self, source: Source) -> Iterator[list[Judgement]]:
         """Yield the judgements."""
@@ -136,10 +137,8 @@ def _batches(source: Source) -> Iterator[list[Message]]:
     return iter(lambda: list(source.poll(BATCH, 0.0)), [])
 
 
-_worker: list[AlertFilter | BrokerPluginError] = []
-"""The filter of this worker process, or why it has none; empty in every other process."""
-
-_device: list[str] = []
+_worker: list[tuple[ProviderChoice, AlertFilter] | BrokerPluginError] = []
+"""The device and the filter of this worker process, or why it has none; empty in every other process."""
 
 
 def _open_worker(recipe: FilterRecipe) -> None:
@@ -149,8 +148,7 @@ def _open_worker(recipe: FilterRecipe) -> None:
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     try:
         scorer = recipe.scorer()
-        _device.append(scorer.provider.reason)
-        _worker.append(recipe.filter(scorer))
+        _worker.append((scorer.provider, recipe.filter(scorer)))
     except BrokerPluginError as error:
         _worker.append(error)  # raised by the first call, whose caller gets it; here it would only be logged
 
@@ -162,16 +160,15 @@ def _end_with_parent() -> None:
         os._exit(1)  # nobody is left to take what we make
 
 
-def _ready() -> str:
-    _filter()
-    return _device[0]
+def _provider() -> ProviderChoice:
+    return _opened()[0]
 
 
 def _judge(batch: list[Message]) -> list[Judgement]:
-    return _filter().judge(batch)
+    return _opened()[1].judge(batch)
 
 
-def _filter() -> AlertFilter:
+def _opened() -> tuple[ProviderChoice, AlertFilter]:
     (opened,) = _worker
     if isinstance(opened, BrokerPluginError):
         raise opened
