@@ -7,10 +7,7 @@ order of their names, so that two runs give the same verdicts in the same order.
 
 from __future__ import annotations
 
-import gzip
 import io
-import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,15 +19,13 @@ from pyarrow import ArrowException
 from broker_plugin.codec.packets import MESSAGE_MAX_BYTES, ContainerReader, is_container
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason
 from broker_plugin.streams.base import Message
+from broker_plugin.streams.tar import TAR_SUFFIXES, read_members
 from broker_plugin.surveys.base import Packet
 
 __all__ = ["ARCHIVE_SUFFIXES", "ArchiveSource", "find_archives"]
 
-ARCHIVE_SUFFIXES = (".avro", ".tar", ".tar.gz", ".tgz", ".parquet")
+ARCHIVE_SUFFIXES = (".avro", *TAR_SUFFIXES, ".parquet")
 """What is read from a directory; a file named outright is read whatever its name."""
-
-GZIP_MAGIC = b"\x1f\x8b"
-"""First bytes of a gzip stream."""
 
 VERDICTS = "astrom3.verdict."
 """What the full name of the verdict schema begins with, in every major version."""
@@ -161,25 +156,10 @@ def _is_verdicts(path: Path) -> bool:
 def _read_file(path: Path, handle: BinaryIO) -> Iterator[Message]:
     if path.name.endswith(".parquet"):
         yield from _read_parquet(path, handle)
-    elif path.name.endswith((".tar", ".tar.gz", ".tgz")):
+    elif path.name.endswith(TAR_SUFFIXES):
         yield from _read_tar(path, handle)
     else:
         yield from _read_packets(str(path), handle)
-
-
-def _cause(error: Exception) -> str:
-    """Return an error as a person says it; a library's name for it alone would tell nobody anything."""
-    match error:
-        case EOFError():
-            return "it was cut short"
-        case zlib.error() | gzip.BadGzipFile():
-            return "the compressed data are damaged"
-        case tarfile.TarError():
-            return "it is no tar archive from here on, or was cut short"
-        case ArrowException():
-            return "it is damaged, cut short or no Parquet"
-        case _:
-            return "the disk does not give it back"
 
 
 def _read_packets(name: str, handle: BinaryIO) -> Iterator[Message]:
@@ -204,58 +184,15 @@ def _read_packets(name: str, handle: BinaryIO) -> Iterator[Message]:
 
 
 def _read_tar(path: Path, handle: BinaryIO) -> Iterator[Message]:
-    member_name = ""
     try:
-        stream = _TarStream(handle)
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                member_name = member.name
-                if not member.isfile():
-                    continue
-                name = f"{path}/{member.name}"
-                if member.size > MESSAGE_MAX_BYTES:
-                    yield _too_large(name)
-                    continue
-                yield from _read_packets(name, io.BytesIO(_content(archive, member)))
-        stream.require_end()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        place = f"after member {member_name!r}" if member_name else "at its beginning"
-        detail = f"the archive cannot be read {place}: {_cause(error)}"
-        yield _defective(str(path), 0, _EndedEarly(RejectReason.UNDECODABLE, detail))
-
-
-class _TarStream(io.RawIOBase):
-    """The bytes of a tar archive, plain or gzipped, that knows whether it was cut.
-
-    `tarfile` takes a stream that breaks off between two members for one that ends there.
-    """
-
-    def __init__(self, handle: BinaryIO) -> None:
-        is_gzip = handle.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        handle.seek(0)
-        self._source = gzip.GzipFile(fileobj=handle) if is_gzip else handle
-        self._tail = b""
-
-    def read(self, size: int = -1) -> bytes:
-        """Read like a file."""
-        content = self._source.read(size)
-        self._tail = (self._tail + content)[-tarfile.BLOCKSIZE :]
-        return content
-
-    def require_end(self) -> None:
-        """Raise EOFError unless the archive ended with a block of zeros, as every tar archive does."""
-        while self.read(tarfile.RECORDSIZE):
-            pass
-        if self._tail != bytes(tarfile.BLOCKSIZE):
-            raise EOFError("the archive has no end")
-
-
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    content = b"" if file is None else file.read()
-    if len(content) != member.size:
-        raise EOFError(f"{len(content)} of {member.size} bytes")
-    return content
+        for member, content in read_members(handle):
+            name = f"{path}/{member}"
+            if content is None:
+                yield _too_large(name)
+            else:
+                yield from _read_packets(name, io.BytesIO(content))
+    except RejectedAlert as defect:
+        yield _defective(str(path), 0, _EndedEarly(defect.reason, defect.detail))
 
 
 def _read_parquet(path: Path, handle: BinaryIO) -> Iterator[Message]:
@@ -265,9 +202,9 @@ def _read_parquet(path: Path, handle: BinaryIO) -> Iterator[Message]:
             for packet in batch.to_pylist():
                 yield _record(str(path), row, packet, "parquet")
                 row += 1
-    except (ArrowException, OSError) as error:
+    except (ArrowException, OSError):
         place = f"after row {row}" if row else "at its beginning"
-        detail = f"the Parquet file cannot be read {place}: {_cause(error)}"
+        detail = f"the Parquet file cannot be read {place}: it is damaged, cut short or no Parquet"
         yield _defective(str(path), row, _EndedEarly(RejectReason.UNDECODABLE, detail))
 
 
