@@ -27,6 +27,12 @@ __all__ = ["ARCHIVE_SUFFIXES", "ArchiveSource", "find_archives"]
 ARCHIVE_SUFFIXES = (".avro", *TAR_SUFFIXES, ".parquet")
 """What is read from a directory; a file named outright is read whatever its name."""
 
+VERDICTS = "astrom3.verdict."
+"""What the full name of the verdict schema begins with, in every major version."""
+
+VERDICT_COLUMNS = frozenset({"verdict_id", "alert_key", "anomaly_p_value", "bundle_digest"})
+"""Columns by which a Parquet file of verdicts is known, whatever its minor version."""
+
 PARQUET_BATCH = 256
 """Rows of a Parquet file that are decoded at a time; nested histories make rows large."""
 
@@ -56,15 +62,38 @@ def find_archives(paths: Sequence[Path]) -> list[Path]:
 class ArchiveSource:
     """Reads alert packets from files; `commit` is a no-op, since a file can be read again.
 
+    Files of verdicts are left out: they are what an earlier run made of a directory.
+
     Parameters
     ----------
     paths
         Files and directories.
+
+    Attributes
+    ----------
+    paths
+        The files to read.
+    verdict_files
+        Those that hold verdicts and are not read.
+    ended_early
+        What could not be read to its end so far, and why.
+
+    Raises
+    ------
+    ConfigurationError
+        If a path does not exist, a file may not be read or nothing is found.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = find_archives(paths)
-        self.bytes_total = sum(path.stat().st_size for path in self._paths)
+        self.paths: list[Path] = []
+        self.verdict_files: list[Path] = []
+        for path in find_archives(paths):
+            (self.verdict_files if _is_verdicts(path) else self.paths).append(path)
+        if not self.paths:
+            names = ", ".join(str(path) for path in self.verdict_files)
+            raise ConfigurationError(f"{names}: verdicts, not alerts; give files of alert packets")
+        self.ended_early: list[str] = []
+        self.bytes_total = sum(path.stat().st_size for path in self.paths)
         self._bytes_before = 0
         self._handle: BinaryIO | None = None
         self._messages = self._read_all()
@@ -96,12 +125,32 @@ class ArchiveSource:
         self._exhausted = True
 
     def _read_all(self) -> Iterator[Message]:
-        for path in self._paths:
+        for path in self.paths:
             with path.open("rb") as handle:
                 self._handle = handle
-                yield from _read_file(path, handle)
+                for message in _read_file(path, handle):
+                    if isinstance(message.defect, _EndedEarly):
+                        self.ended_early.append(f"{message.topic}: {message.defect.detail}")
+                    yield message
             self._handle = None
             self._bytes_before += path.stat().st_size
+
+
+class _EndedEarly(RejectedAlert):
+    """What follows in the file cannot be read: this one rejection may stand for many alerts."""
+
+
+def _is_verdicts(path: Path) -> bool:
+    """Tell whether a file holds verdicts of ours, by its schema."""
+    try:
+        with path.open("rb") as handle:
+            if path.name.endswith(".parquet"):
+                return VERDICT_COLUMNS.issubset(pq.read_schema(handle).names)
+            return is_container(handle) and ContainerReader(handle).writer_schema.name.startswith(VERDICTS)
+    except (ArrowException, RejectedAlert):
+        return False  # what is wrong with it is said when it is read
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror or error}; permit it") from error
 
 
 def _read_file(path: Path, handle: BinaryIO) -> Iterator[Message]:
@@ -128,7 +177,7 @@ def _read_packets(name: str, handle: BinaryIO) -> Iterator[Message]:
         if record == 0:
             yield _whole_or_too_large(name, handle)
         else:
-            yield _defective(name, record, defect)
+            yield _defective(name, record, _EndedEarly(defect.reason, defect.detail))
     else:
         if record == 0:
             yield _defective(name, 0, RejectedAlert(RejectReason.EMPTY, "the container file holds no record"))
@@ -143,7 +192,7 @@ def _read_tar(path: Path, handle: BinaryIO) -> Iterator[Message]:
             else:
                 yield from _read_packets(name, io.BytesIO(content))
     except RejectedAlert as defect:
-        yield _defective(str(path), 0, defect)
+        yield _defective(str(path), 0, _EndedEarly(defect.reason, defect.detail))
 
 
 def _read_parquet(path: Path, handle: BinaryIO) -> Iterator[Message]:
@@ -153,9 +202,10 @@ def _read_parquet(path: Path, handle: BinaryIO) -> Iterator[Message]:
             for packet in batch.to_pylist():
                 yield _record(str(path), row, packet, "parquet")
                 row += 1
-    except (ArrowException, OSError) as error:
-        detail = f"the Parquet file cannot be read after row {row}: {type(error).__name__}"
-        yield _defective(str(path), row, RejectedAlert(RejectReason.UNDECODABLE, detail))
+    except (ArrowException, OSError):
+        place = f"after row {row}" if row else "at its beginning"
+        detail = f"the Parquet file cannot be read {place}: it is damaged, cut short or no Parquet"
+        yield _defective(str(path), row, _EndedEarly(RejectReason.UNDECODABLE, detail))
 
 
 def _record(name: str, record: int, packet: Packet, schema: str) -> Message:

@@ -40,7 +40,8 @@ def read_members(handle: BinaryIO) -> Iterator[tuple[str, bytes | None]]:
                     yield name, _content(archive, member) if member.size <= MESSAGE_MAX_BYTES else None
         stream.require_end()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        detail = f"the archive cannot be read after member {name!r}: {type(error).__name__}"
+        place = f"after member {name!r}" if name else "at its beginning"
+        detail = f"the archive cannot be read {place}: {_cause(error)}"
         raise RejectedAlert(RejectReason.UNDECODABLE, detail) from error
 
 
@@ -76,3 +77,16 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     if len(content) != member.size:
         raise EOFError(f"{len(content)} of {member.size} bytes")
     return content
+
+
+def _cause(error: Exception) -> str:
+    """Return an error as a person says it; the library's name for it would tell nobody anything."""
+    match error:
+        case EOFError():
+            return "it was cut short"
+        case zlib.error() | gzip.BadGzipFile():
+            return "the compressed data are damaged"
+        case tarfile.TarError():
+            return "it is no tar archive from here on, or was cut short"
+        case _:
+            return "the disk does not give it back"

@@ -153,3 +153,31 @@ def test_a_missing_path_and_an_empty_directory_are_refused(tmp_path: Path) -> No
         ArchiveSource([tmp_path / "nowhere"])
     with pytest.raises(ConfigurationError, match="name it outright"):
         ArchiveSource([tmp_path])
+
+
+def test_what_ends_early_is_named_and_what_is_merely_bad_is_not(tmp_path: Path) -> None:
+    whole = container(range(50))
+    (tmp_path / "a.avro").write_bytes(whole[:-100])
+    (tmp_path / "b.avro").write_bytes(b"junk")
+    (tmp_path / "c.tar").write_bytes(b"no archive")
+    (tmp_path / "d.parquet").write_bytes(b"PAR1 not really")
+    source = ArchiveSource([tmp_path])
+    while not source.exhausted:
+        source.poll(7)
+    cut = [line.partition(": ")[0] for line in source.ended_early]
+    assert cut == [str(tmp_path / name) for name in ("a.avro", "c.tar", "d.parquet")]
+    assert "cannot be read at its beginning" in source.ended_early[1]
+    # Names of a library's errors tell nobody anything.
+    assert not any("Error" in line or "Arrow" in line for line in source.ended_early)
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "night.avro"
+    path.write_bytes(container(range(3)))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ConfigurationError, match="Permission denied"):
+        ArchiveSource([path])
