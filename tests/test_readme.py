@@ -56,6 +56,6 @@ def test_every_command_and_flag_exists() -> None:
             assert re.search(rf"{flag}\b", result.stdout), f"{name} {flag}"
 
 
-@pytest.mark.parametrize("link", sorted({link for link in re.findall(r"\]\((?!https?:)([^)#]+)", README)}))
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", README))))
 def test_what_it_links_to_is_there(link: str) -> None:
     assert (REPOSITORY / link).exists()
