@@ -151,7 +151,7 @@ def test_bundle_and_provider_are_named(page: Page, playback: Playback) -> None:
 
 
 def test_an_empty_night_has_a_page(playback: Playback, profiles: Profiles) -> None:
-    nothing = replace(playback, night=None, verdicts=(), dead_letters=(), played=0, seconds=0.0)
+    nothing = replace(playback, night=None, verdicts=(), dead_letters=(), origins=(), played=0, seconds=0.0)
     page = Page(render_report(nothing, profiles))
     assert "0 in = 0 verdicts + 0 dead letters" in page.text
 
