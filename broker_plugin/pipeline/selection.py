@@ -10,7 +10,7 @@ from datetime import datetime, time, timedelta
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.taxonomy import CLASSES, canonical_class
 
-__all__ = ["Ranking", "Selection", "last_noon", "strangeness"]
+__all__ = ["Ranking", "Selection", "last_noon", "strangeness", "unknown_names"]
 
 NOON = time(12)
 """Nights are counted from local noon, as observers do: no night is cut in two."""
@@ -92,6 +92,18 @@ class Ranking:
     def verdicts(self) -> tuple[Verdict, ...]:
         """The strangest first."""
         return tuple(self._verdicts)
+
+
+def unknown_names(classes: Iterable[str]) -> list[str]:
+    """Return the names that are no class, spelling or kind of classes of the taxonomy.
+
+    Examples
+    --------
+    >>> unknown_names(["rrab", "pulsating", "FOO"])
+    ['FOO']
+    """
+    known = [entry.name for entry in CLASSES]
+    return [name for name in classes if not _members((name,), known)]
 
 
 def last_noon(now: datetime) -> datetime:
