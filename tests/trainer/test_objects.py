@@ -52,8 +52,8 @@ def some_rows(rng: np.random.Generator, n: int) -> list[ObjectRow]:
     return [
         ObjectRow(
             object_id=f"made-up:{number}",
-            ra_deg=float(rng.uniform(0, 360)),
-            dec_deg=float(rng.uniform(-90, 90)),
+            ra_deg=None if number % 6 == 5 else float(rng.uniform(0, 360)),
+            dec_deg=None if number % 6 == 5 else float(rng.uniform(-90, 90)),
             split=objects.SPLITS[number % 4],
             source="made-up",
             label=None if number % 5 == 0 else "EW",
@@ -121,6 +121,7 @@ def test_alerts_hold_what_the_rows_hold_except_answers(tmp_path: Path, rng: np.r
     [
         ({"split": "valid"}, "split"),
         ({"ra_deg": float("nan")}, "position"),
+        ({"ra_deg": None}, "position"),
         ({"metadata": {"amp": 1.0}}, "amp"),
         ({"metadata": {"reference_mag": float("nan")}}, "finite"),
         ({"light_curve": LightCurve.from_columns(mjd_tai=[2.0, 1.0])}, "order"),

@@ -5,7 +5,8 @@
 column                      type             meaning
 =========================== ================ ======================================================
 object_id                   string           unique in the file
-ra_deg, dec_deg             double           ICRS, at the epoch of the object's catalogue
+ra_deg, dec_deg             double or null   ICRS, at the epoch of the object's catalogue; null where the
+                                             source gives none
 label                       string or null   class by the names of `broker_plugin.taxonomy`
 published_label             string or null   the catalogue's own spelling
 split                       string           one of `SPLITS`
@@ -29,6 +30,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +84,7 @@ _SCALARS: Mapping[str, pa.DataType] = {
     "simulated": pa.bool_(),
     "period_day": pa.float64(),
 }
-_NULLABLE = frozenset({"label", "published_label", "period_day"})
+_NULLABLE = frozenset({"ra_deg", "dec_deg", "label", "published_label", "period_day"})
 _LIGHT_CURVE: Mapping[str, tuple[pa.DataType, Any]] = {
     "mjd_tai": (pa.float64(), np.float64),
     "flux_njy": (pa.float32(), np.float32),
@@ -111,8 +113,8 @@ class ObjectRow:
     """
 
     object_id: str
-    ra_deg: float
-    dec_deg: float
+    ra_deg: float | None
+    dec_deg: float | None
     split: str
     source: str
     label: str | None = None
@@ -186,7 +188,7 @@ def alert_of(row: ObjectRow) -> Alert:
     """Return an object as the alert that its last epoch would be, everything about it public.
 
     The label, the period and the split do not enter. The survey is the row's source, and the alert's number
-    is made of its id.
+    is made of its id. An object without a position gives an alert at NaN, which is for training only.
     """
     light_curve = row.light_curve if row.light_curve is not None else LightCurve.empty()
     number = int.from_bytes(hashlib.blake2b(row.object_id.encode(), digest_size=8).digest()) >> 1
@@ -194,8 +196,8 @@ def alert_of(row: ObjectRow) -> Alert:
         survey=row.source,
         alert_id=number,
         object_id=row.object_id,
-        ra_deg=row.ra_deg,
-        dec_deg=row.dec_deg,
+        ra_deg=math.nan if row.ra_deg is None else row.ra_deg,
+        dec_deg=math.nan if row.dec_deg is None else row.dec_deg,
         mjd_tai=float(light_curve.mjd_tai[-1]) if len(light_curve) else J2000_MJD_TAI,
         light_curve=light_curve,
         metadata=dict(row.metadata),
@@ -241,8 +243,8 @@ def _check(row: ObjectRow) -> None:
     faults = []
     if row.split not in SPLITS:
         faults.append(f"split {row.split!r} is none of {', '.join(SPLITS)}")
-    if not (np.isfinite([row.ra_deg, row.dec_deg]).all() and abs(row.dec_deg) <= 90):
-        faults.append("no position")
+    if not _possible_position(row.ra_deg, row.dec_deg):
+        faults.append("an impossible position; None is for one that is not known")
     if unknown := set(row.metadata) - set(METADATA_COLUMNS):
         faults.append(f"unknown columns {', '.join(sorted(unknown))}")
     if not np.isfinite([*row.metadata.values(), row.period_day or 0.0]).all():
@@ -253,6 +255,12 @@ def _check(row: ObjectRow) -> None:
         faults += _spectrum_faults(row.spectrum)
     if faults:
         raise ValueError(f"{row.object_id}: {'; '.join(faults)}")
+
+
+def _possible_position(ra_deg: float | None, dec_deg: float | None) -> bool:
+    if ra_deg is None or dec_deg is None:
+        return ra_deg is dec_deg is None
+    return 0 <= ra_deg <= 360 and abs(dec_deg) <= 90
 
 
 def _light_curve_faults(curve: LightCurve) -> Iterator[str]:
