@@ -79,8 +79,8 @@ def prepare(settings: Settings, data: Path, out: Path, *, say: Callable[[str], N
     run = Run(
         settings=settings,
         specs={
-            "photometry": {"max_epochs": settings.model.max_epochs},
-            "metadata": {"columns": _scaled_columns(stars, train)},
+            name: {**_scalers(name, stars, train), **modality.spec}
+            for name, modality in settings.modalities.items()
         },
         classes=tuple(entry.name for entry in CLASSES),
         class_prior=CLASS_PRIOR,
@@ -149,7 +149,7 @@ def set_of_bin(
 
 def bin_limits(settings: Settings, bin_: int) -> tuple[int, int]:
     """Return the least and the largest number of epochs of a bin of the calibration."""
-    edges = (*settings.calibration.epoch_edges, settings.model.max_epochs + 1)
+    edges = (*settings.calibration.epoch_edges, settings.max_epochs + 1)
     return edges[bin_], edges[bin_ + 1] - 1
 
 
@@ -171,6 +171,11 @@ def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], No
         workers=prepared.run.settings.data.workers,
         advance=advance,
     )
+
+
+def _scalers(name: str, stars: StarTable, train: NDArray[np.bool_]) -> dict[str, object]:
+    """Return what the spec of a modality takes from the training stars."""
+    return {"columns": _scaled_columns(stars, train)} if name == "metadata" else {}
 
 
 def _scaled_columns(stars: StarTable, train: NDArray[np.bool_]) -> list[dict[str, object]]:

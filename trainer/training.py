@@ -141,7 +141,7 @@ def _embed(model: AlertModel, examples: ExampleSet, batch: _Batch) -> tuple[torc
     embeddings, present = [], []
     for name in model.modalities:
         tokens = examples.tokens[name]
-        length = batch.length if tokens.lengths[batch.rows].max(initial=0) > 1 else 1
+        length = padded_lengths(int(tokens.lengths[batch.rows].max(initial=1)))[-1]
         values, mask = pad(tokens, batch.rows, batch=len(batch.rows), length=length)
         there = torch.from_numpy(mask)
         embeddings.append(model.encode(name, torch.from_numpy(values), there))

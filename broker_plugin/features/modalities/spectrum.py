@@ -145,7 +145,9 @@ def _tokens(spectrum: Spectrum | None) -> NDArray[np.float32]:
     shape = (N_PATCHES, PATCH_PIXELS)
     share = measured.reshape(shape).mean(axis=1)
     patches = np.flatnonzero(share >= COVERAGE_MIN)
-    noise = np.ma.median(np.ma.masked_array(signal_to_noise, ~measured).reshape(shape), axis=1).filled(0.0)
+    by_patch = np.where(measured, signal_to_noise, np.nan).reshape(shape)[patches]
+    noise = np.zeros(N_PATCHES)
+    noise[patches] = np.nanmedian(by_patch, axis=1)
     columns = [
         deviation.reshape(shape),
         np.log10(continuum).reshape(shape).mean(axis=1, keepdims=True),
