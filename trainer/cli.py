@@ -98,6 +98,24 @@ def evaluate(*, data: Data = None, out: Out = Path("runs/default")) -> None:
     _say(f"wrote {out / 'evaluation.json'}")
 
 
+@app.command(name="build")
+def build_command(
+    *,
+    config: Annotated[Path, Parameter(help="Sources and rules, a TOML file.")] = Path(
+        "trainer/configs/build.toml"
+    ),
+    data: Data = None,
+    out: Annotated[Path, Parameter(help="Folder of the dataset, its card and its sky map.")] = Path(
+        "runs/dataset"
+    ),
+) -> None:
+    """Build a multimodal dataset: cross-match light curves, spectra and catalogue rows."""
+    from trainer.build.pipeline import build
+    from trainer.build.settings import read_build_settings
+
+    build(read_build_settings(config), _data_folder(data), out, say=_say, bar=progress_bar)
+
+
 def main() -> None:
     """Run the command line; errors that the user can mend are printed without a traceback."""
     try:
@@ -108,8 +126,11 @@ def main() -> None:
 
 
 def _prepare(settings: Settings, data: Path | None, out: Path) -> Prepared:
-    folder = data or Path(os.environ.get(DATA_VARIABLE) or "../shared/data")
-    return prepare(settings, folder, out, say=_say)
+    return prepare(settings, _data_folder(data), out, say=_say)
+
+
+def _data_folder(data: Path | None) -> Path:
+    return data or Path(os.environ.get(DATA_VARIABLE) or "../shared/data")
 
 
 def _pretrain(prepared: Prepared, out: Path) -> None:
