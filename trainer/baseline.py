@@ -67,7 +67,10 @@ def _of_light_curve(tokens: Tokens, row: int) -> NDArray[np.float64]:
 
 
 def _of_light_curves(tokens: Tokens) -> NDArray[np.float32]:
-    return np.array([_of_light_curve(tokens, row) for row in range(len(tokens.lengths))], np.float32)
+    rows = {row: _of_light_curve(tokens, row) for row in np.flatnonzero(tokens.lengths).tolist()}
+    features = np.zeros((len(tokens.lengths), len(next(iter(rows.values())))), np.float32)
+    features[list(rows)] = list(rows.values())
+    return features
 
 
 def _dense(tokens: Tokens) -> NDArray[np.float32]:

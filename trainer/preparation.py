@@ -42,12 +42,19 @@ MAG_SCATTER = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A run with its stars and their splits; `cache` keeps what is dear to compute."""
+    """A run with its stars and their splits; `cache` keeps what is dear to compute.
+
+    Parameters
+    ----------
+    make
+        Makes the alerts of a part of a plan; without it they are imitated from the stars.
+    """
 
     run: Run
     stars: StarTable
     split: NDArray[np.int8]
     cache: Path
+    make: Callable[[Plan, int], ExampleSet] | None = None
 
     @property
     def stars_path(self) -> Path:
@@ -170,6 +177,7 @@ def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], No
         cache=prepared.cache / f"{name}.npz",
         workers=prepared.run.settings.data.workers,
         advance=advance,
+        make=prepared.make,
     )
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Simulated stars: light curve, spectrum and catalogue values that follow from the same stellar parameters."""
+"""Simulated stars: light curve, spectrum and catalogue values follow from the same stellar parameters."""

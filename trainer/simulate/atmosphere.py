@@ -10,7 +10,9 @@ stars; Mg b and Na D prefer dwarfs, the calcium triplet giants; titanium oxide t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -36,14 +38,27 @@ MAGNESIUM_AA = (5168.76, 5174.13, 5185.05)
 SODIUM_AA = (5891.58, 5897.56)
 G_BAND_AA = 4305.6
 
-TIO_HEADS_AA = (4763.0, 4956.0, 5168.0, 5450.0, 5849.0, 6160.0, 6653.0, 7056.0, 7591.0, 8206.0, 8434.0, 8861.0)
+TIO_HEADS_AA = (
+    4763.0,
+    4956.0,
+    5168.0,
+    5450.0,
+    5849.0,
+    6160.0,
+    6653.0,
+    7056.0,
+    7591.0,
+    8206.0,
+    8434.0,
+    8861.0,
+)
 TIO_DEPTH = (0.35, 0.45, 0.5, 0.45, 0.4, 0.5, 0.45, 0.7, 0.5, 0.35, 0.6, 0.4)
 TIO_LENGTH_AA = 110.0
 """Band heads, degraded to the red, their depth at 3000 K and the length over which a band recovers."""
 
 N_METALS, METALS_SEED = 80, 1814
-"""Weak metal lines between 3850 and 6700 angstrom at made-up places, the same in all stars; Fraunhofer counted
-hundreds."""
+"""Weak metal lines between 3850 and 6700 angstrom at made-up places, the same in all stars; Fraunhofer
+counted hundreds."""
 
 DEPTH_MAX = 0.92
 """No line is black: scattered light and emission from above fill its core."""
@@ -90,7 +105,7 @@ def _lines(star: Star, feh: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     balmer = 13.0 * _bump(teff, 9300.0, 0.115) * (1 + 0.12 * np.clip(gravity, -2, 1))
     spread = 1.0 + 5.0 * _bump(teff, 9300.0, 0.15) * np.clip(1 + 0.4 * gravity, 0.2, 1.5)
     calcium = 11.0 * _bump(teff, 4500.0, 0.13) * metals
-    groups = [
+    groups: list[tuple[Sequence[float] | FloatArray, Any, float]] = [
         (BALMER_AA, balmer * np.array(BALMER_SHARE), spread),
         (CALCIUM_AA, calcium * np.array((1.0, 0.85)), 3.0),
         ((G_BAND_AA,), 6.0 * _bump(teff, 5200.0, 0.09) * metals, 5.0),

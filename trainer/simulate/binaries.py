@@ -34,13 +34,17 @@ ROUNDING = math.cos(math.radians(30))
 def detached_binary(rng: np.random.Generator) -> StarSystem:
     """Draw a detached pair: dwarfs, a period of 0.7 to 10 days, and an inclination that lets them eclipse.
 
-    Masses log-uniform from 0.6 to 2.5 suns, mass ratio uniform from 0.3 to 1; some primaries above a sun have grown,
-    as in Algols. Pairs that would fill their Roche lobes are drawn again.
+    Masses log-uniform from 0.6 to 2.5 suns, mass ratio uniform from 0.3 to 1; some primaries of more
+    than a sun have grown, as in Algols. Pairs that would fill their Roche lobes are drawn again.
     """
     while True:
         mass = float(np.exp(rng.uniform(np.log(0.6), np.log(2.5))))
         ratio = float(rng.uniform(0.3, 1.0))
-        grown = float(rng.uniform(1.3, 2.5)) if mass > 1.0 and rng.random() < 0.4 else float(rng.uniform(1.0, 1.2))
+        grown = (
+            float(rng.uniform(1.3, 2.5))
+            if mass > 1.0 and rng.random() < 0.4
+            else float(rng.uniform(1.0, 1.2))
+        )
         stars = (main_sequence(mass, evolved=grown), main_sequence(max(0.4, mass * ratio)))
         period = float(np.exp(rng.uniform(np.log(0.7), np.log(10.0))))
         separation = separation_rsun(stars[0].mass + stars[1].mass, period)
@@ -64,10 +68,16 @@ def contact_binary(rng: np.random.Generator) -> StarSystem:
     mass = 10 ** (0.755 * math.log10(period) + 0.416)
     ratio = float(rng.uniform(0.15, 0.9))
     separation = separation_rsun(mass * (1 + ratio), period)
-    teff = float(np.clip(main_sequence(float(np.clip(mass, 0.5, 2.5))).teff_k * rng.normal(0.97, 0.03), 4000, 8500))
+    teff = float(
+        np.clip(main_sequence(float(np.clip(mass, 0.5, 2.5))).teff_k * rng.normal(0.97, 0.03), 4000, 8500)
+    )
     stars = (
         Star(mass=mass, radius=separation * roche_radius(1 / ratio), teff_k=teff),
-        Star(mass=mass * ratio, radius=separation * roche_radius(ratio), teff_k=teff * float(rng.normal(0.98, 0.03))),
+        Star(
+            mass=mass * ratio,
+            radius=separation * roche_radius(ratio),
+            teff_k=teff * float(rng.normal(0.98, 0.03)),
+        ),
     )
     cos_i = float(rng.uniform(0.0, math.cos(math.radians(40))))
     return _pair(rng, "EW", stars, period, separation=separation, cos_i=cos_i, width=1.0, feh=_disc(rng))
@@ -81,7 +91,9 @@ def rotator(rng: np.random.Generator) -> StarSystem:
     giant = rng.random() < 0.33
     if giant:
         teff = float(rng.normal(4800, 200))
-        star = Star(mass=float(rng.uniform(1.0, 1.8)), radius=float(np.exp(rng.uniform(1.1, 2.5))), teff_k=teff)
+        star = Star(
+            mass=float(rng.uniform(1.0, 1.8)), radius=float(np.exp(rng.uniform(1.1, 2.5))), teff_k=teff
+        )
         period = float(np.exp(rng.uniform(np.log(5.0), np.log(60.0))))
     else:
         star = main_sequence(float(rng.uniform(0.45, 1.05)))

@@ -122,7 +122,7 @@ def separation_rsun(total_mass: float, period_day: float) -> float:
     >>> round(separation_rsun(1.0, 365.25))  # an astronomical unit
     215
     """
-    return KEPLER_RSUN * (total_mass * period_day**2) ** (1 / 3)
+    return float(KEPLER_RSUN * (total_mass * period_day**2) ** (1 / 3))
 
 
 def roche_radius(ratio: float) -> float:
@@ -133,7 +133,7 @@ def roche_radius(ratio: float) -> float:
     >>> round(roche_radius(1.0), 3)
     0.379
     """
-    cubed = ratio ** (1 / 3)
+    cubed: float = ratio ** (1 / 3)
     return 0.49 * cubed**2 / (0.6 * cubed**2 + math.log(1 + cubed))
 
 

@@ -17,6 +17,7 @@ from trainer.cadence import LSST, ZTF, Survey
 from trainer.data.objects import SPLITS, ObjectRow, write_objects
 from trainer.simulate.binaries import contact_binary, detached_binary, rotator
 from trainer.simulate.bodies import StarSystem
+from trainer.simulate.light import Photometer
 from trainer.simulate.observe import catalogue_values, light_curve, take_spectrum
 from trainer.simulate.pulsators import cepheid, delta_scuti, long_period, rr_lyrae_ab, rr_lyrae_c
 from trainer.simulate.sky import place
@@ -46,8 +47,8 @@ SPECTRUM_SHARE = 0.8
 _CARD = """\
 # Simulated variable stars, {n:,} objects (seed {seed})
 
-> **SIMULATED DATA.** Nothing here was observed. The file serves to run the whole way with three modalities and
-> proves nothing about real stars.
+> **SIMULATED DATA.** Nothing here was observed. The file serves to run the whole way with three modalities
+> and proves nothing about real stars.
 
 Each object is drawn as a stellar system: masses, radii, temperatures, metallicity, period and amplitude from
 priors that are stated, with their sources, in `trainer/simulate/pulsators.py` and `binaries.py`; then its
@@ -66,9 +67,10 @@ def simulate_object(number: int, *, seed: int) -> ObjectRow:
     rng = np.random.default_rng((seed, number))
     system = KINDS[rng.integers(len(KINDS))](rng)
     survey: Survey = ZTF if rng.random() < 0.5 else LSST
-    where = place(system, rng, bright_mag=BRIGHT_MAG, faint_mag=FAINT_MAG)
-    curve = light_curve(system, where, survey, rng)
-    spectrum = take_spectrum(system, where, rng) if rng.random() < SPECTRUM_SHARE else None
+    photometer = Photometer(system)
+    where = place(system, photometer, rng, bright_mag=BRIGHT_MAG, faint_mag=FAINT_MAG)
+    curve = light_curve(system, where, photometer, rng, survey=survey)
+    spectrum = take_spectrum(system, where, photometer, rng) if rng.random() < SPECTRUM_SHARE else None
     return ObjectRow(
         object_id=f"sim:{seed}:{number}",
         ra_deg=where.ra_deg,
@@ -80,7 +82,7 @@ def simulate_object(number: int, *, seed: int) -> ObjectRow:
         simulated=True,
         light_curve=curve,
         spectrum=spectrum,
-        metadata=catalogue_values(system, where, rng),
+        metadata=catalogue_values(system, where, photometer, rng),
         period_day=system.period_day,
     )
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,19 +12,21 @@ from broker_plugin.demo.light import ab_magnitude
 from trainer.simulate.atmosphere import AA_HZ, LIGHT_KMS, planck_nu, transmission
 from trainer.simulate.bodies import FloatArray, StarSystem
 
-__all__ = ["extinction", "magnitude", "spectral_flux"]
+__all__ = ["Photometer", "extinction", "spectral_flux"]
 
 RSUN_OVER_PC_SQUARED = (6.957e10 / 3.0857e18) ** 2
 
 NJY_CGS = 1e-32
 """A nanojansky in erg/s/cm2/Hz."""
 
-BAND_SHARE, BAND_POINTS = 0.1, 40
-"""Half-width of a passband over its wavelength, and points that a magnitude averages over: half a per cent
-each, finer than the bands of titanium oxide."""
+BAND_SHARE = 0.1
+"""Half-width of a passband over its wavelength."""
+
+GRID_AA, GRID_RESOLUTION = (3200.0, 11000.0, 15.0), 150.0
+"""Grid that magnitudes are averaged over, finer than the bands of titanium oxide."""
 
 EXTINCTION_POWER = -1.3
-"""A(lambda) / A(V) as a power of wavelength: within 5 % of Fitzpatrick (1999), R_V = 3.1, from 400 to 950 nm."""
+"""A(lambda) / A(V) as a power of wavelength: within 5 % of Fitzpatrick (1999; R_V = 3.1), 400 to 950 nm."""
 
 V_NM = 551.0
 
@@ -65,17 +68,15 @@ def spectral_flux(
         now = replace(star, teff_k=star.teff_k * cooling)
         shift = 1 + (velocity_kms + speed * np.sin(2 * np.pi * orbit_phase)) / LIGHT_KMS
         rest = wave_aa / shift
-        lines = transmission(
-            rest, now, system.feh, resolution=resolution, rotation_kms=system.rotation_kms
-        )
+        lines = transmission(rest, now, system.feh, resolution=resolution, rotation_kms=system.rotation_kms)
         surface = np.pi * planck_nu(rest / 10.0, now.teff_k) * AA_HZ / wave_aa**2
         total += star.radius**2 * surface * lines
     dust = 10.0 ** (-0.4 * av * extinction(wave_aa / 10.0))
     return np.asarray(total * RSUN_OVER_PC_SQUARED / distance_pc**2 * dust)
 
 
-def magnitude(system: StarSystem, wave_nm: float, *, distance_pc: float, av: float) -> float:
-    """Return the mean AB magnitude of a system in a band around a wavelength.
+class Photometer:
+    """Mean magnitudes of one system, at any distance and behind any dust.
 
     Examples
     --------
@@ -87,9 +88,24 @@ def magnitude(system: StarSystem, wave_nm: float, *, distance_pc: float, av: flo
     ...     period_day=25.0,
     ...     change=lambda mjd_tai, wave_nm: 0.0 * mjd_tai,
     ... )
-    >>> abs(magnitude(sun, 622.0, distance_pc=10.0, av=0.0) - 4.65) < 0.15
+    >>> abs(Photometer(sun).magnitude(622.0, distance_pc=10.0, av=0.0) - 4.65) < 0.15
     True
     """
-    wave = 10.0 * wave_nm * np.linspace(1 - BAND_SHARE, 1 + BAND_SHARE, BAND_POINTS)
-    flux = spectral_flux(system, wave, distance_pc=distance_pc, av=av, resolution=150.0)
-    return float(ab_magnitude(np.mean(flux * wave**2 / AA_HZ) / NJY_CGS))
+
+    def __init__(self, system: StarSystem) -> None:
+        self._wave_aa = np.arange(*GRID_AA)
+        self._flux = spectral_flux(
+            system, self._wave_aa, distance_pc=10.0, av=0.0, resolution=GRID_RESOLUTION
+        )
+
+    def magnitude(self, wave_nm: float, *, distance_pc: float, av: float) -> float:
+        """Return the mean AB magnitude in a band around a wavelength."""
+        band = slice(
+            *np.searchsorted(
+                self._wave_aa, (10 * wave_nm * (1 - BAND_SHARE), 10 * wave_nm * (1 + BAND_SHARE))
+            )
+        )
+        wave = self._wave_aa[band]
+        dust = 10.0 ** (-0.4 * av * extinction(wave / 10.0))
+        mean = float(np.mean(self._flux[band] * dust * wave**2)) / AA_HZ / NJY_CGS
+        return float(ab_magnitude(mean)) + 5 * math.log10(distance_pc / 10.0)

@@ -10,7 +10,7 @@ from broker_plugin.records import Access, LightCurve, Origin, Spectrum
 from broker_plugin.taxonomy import PASSBANDS
 from trainer.cadence import Survey, noise_njy, visits
 from trainer.simulate.bodies import FloatArray, StarSystem
-from trainer.simulate.light import magnitude, spectral_flux
+from trainer.simulate.light import Photometer, spectral_flux
 from trainer.simulate.sky import Place
 
 __all__ = ["WAVE_AA", "catalogue_values", "light_curve", "take_spectrum"]
@@ -44,13 +44,20 @@ CATALOGUE_SHARE = 0.9
 """Share of systems that the catalogue of colours holds."""
 
 
-def light_curve(system: StarSystem, where: Place, survey: Survey, rng: np.random.Generator) -> LightCurve:
+def light_curve(
+    system: StarSystem,
+    where: Place,
+    photometer: Photometer,
+    rng: np.random.Generator,
+    *,
+    survey: Survey,
+) -> LightCurve:
     """Return the light curve of a system in a survey's cadence, bands, depth and noise; apparent flux."""
     n = int(np.exp(rng.uniform(np.log(N_EPOCHS_MIN), np.log(N_EPOCHS_MAX + 1))))
     age_day, band = visits(survey, n, rng)
     mjd = rng.uniform(58_500.0, 62_000.0) + age_day
     mean = {
-        int(code): magnitude(system, PASSBANDS[code][1], distance_pc=where.distance_pc, av=where.av)
+        int(code): photometer.magnitude(PASSBANDS[code][1], distance_pc=where.distance_pc, av=where.av)
         for code in np.unique(band)
     }
     wave_nm = np.array([PASSBANDS[code][1] for code in band])
@@ -69,7 +76,9 @@ def light_curve(system: StarSystem, where: Place, survey: Survey, rng: np.random
     )
 
 
-def take_spectrum(system: StarSystem, where: Place, rng: np.random.Generator) -> Spectrum:
+def take_spectrum(
+    system: StarSystem, where: Place, photometer: Photometer, rng: np.random.Generator
+) -> Spectrum:
     """Return a low-resolution spectrum at a random time, with noise, bad pixels and a tilted calibration."""
     mjd = np.array([rng.uniform(58_500.0, 62_000.0)])
     flux = spectral_flux(
@@ -82,9 +91,9 @@ def take_spectrum(system: StarSystem, where: Place, rng: np.random.Generator) ->
         orbit_phase=float(rng.uniform()),
         dimming_mag=float(system.change(mjd, np.array([551.0]))[0]),
     )
-    red = (WAVE_AA > 5800) & (WAVE_AA < 6600)
+    red = (WAVE_AA > 5800.0) & (WAVE_AA < 6600.0)
     level = float(np.median(flux[red]))
-    mag_r = magnitude(system, 622.3, distance_pc=where.distance_pc, av=where.av)
+    mag_r = photometer.magnitude(622.3, distance_pc=where.distance_pc, av=where.av)
     ratio = 10.0 * 10 ** (0.2 * (SN_TEN_MAG - mag_r)) * np.exp(rng.normal(0, 0.3))
     throughput = 1 / (1 + np.exp((BLUE_AA - WAVE_AA) / BLUE_WIDTH_AA))
     # Photons of the star, and of a sky as bright as a star at the limit.
@@ -95,7 +104,7 @@ def take_spectrum(system: StarSystem, where: Place, rng: np.random.Generator) ->
     observed = observed + sigma * rng.standard_normal(len(WAVE_AA))
     bad = rng.random(len(WAVE_AA)) < BAD_PIXELS
     if rng.random() < DICHROIC_SHARE:
-        bad |= (WAVE_AA > DICHROIC_AA[0]) & (WAVE_AA < DICHROIC_AA[1])
+        bad |= (DICHROIC_AA[0] < WAVE_AA) & (DICHROIC_AA[1] > WAVE_AA)
     return Spectrum(
         wave_aa=WAVE_AA,
         flux=np.where(bad, 0.0, observed / FLUX_UNIT_CGS).astype(np.float32),
@@ -104,14 +113,16 @@ def take_spectrum(system: StarSystem, where: Place, rng: np.random.Generator) ->
     )
 
 
-def catalogue_values(system: StarSystem, where: Place, rng: np.random.Generator) -> dict[str, float]:
+def catalogue_values(
+    system: StarSystem, where: Place, photometer: Photometer, rng: np.random.Generator
+) -> dict[str, float]:
     """Return position and magnitudes as a catalogue lists them."""
     values = {"gal_lon_deg": where.gal_lon_deg, "gal_lat_deg": where.gal_lat_deg}
     if rng.random() < CATALOGUE_SHARE:
         # Each band was seen a few times, so a variable star's colour is not quite its mean.
         mjd = rng.uniform(55_000.0, 57_000.0, 4)
         for name, wave_nm in CATALOGUE_NM.items():
-            mean = magnitude(system, wave_nm, distance_pc=where.distance_pc, av=where.av)
+            mean = photometer.magnitude(wave_nm, distance_pc=where.distance_pc, av=where.av)
             seen = float(np.mean(system.change(mjd, np.full(4, wave_nm))))
             values[name] = mean + seen + float(rng.normal(0, CATALOGUE_ERROR_MAG))
         values["reference_mag"] = values["ps1_r_mag"] + float(rng.normal(0, CATALOGUE_ERROR_MAG))

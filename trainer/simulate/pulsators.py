@@ -86,8 +86,8 @@ def delta_scuti(rng: np.random.Generator) -> StarSystem:
 def long_period(rng: np.random.Generator) -> StarSystem:
     """Draw a Mira or semi-regular variable.
 
-    M_K = -3.51 (log P - 2.38) - 7.25 (Whitelock et al. 2008) with a bolometric correction of 3.1 (semi-regular
-    stars half a magnitude scatter); cooler at longer periods; amplitudes in V from 0.3 to 6 mag.
+    M_K = -3.51 (log P - 2.38) - 7.25 (Whitelock et al. 2008) with a bolometric correction of 3.1 (half a
+    magnitude of scatter for semi-regular stars); cooler at longer periods; amplitudes in V from 0.3 to 6 mag.
     """
     mira = rng.random() < 0.5
     period = float(np.exp(rng.uniform(np.log(150 if mira else 40), np.log(500 if mira else 250))))
@@ -117,7 +117,7 @@ def _halo_metallicity(rng: np.random.Generator) -> float:
 def _horizontal_branch(
     rng: np.random.Generator, label: str, feh: float, period: float, log_fundamental: float, amplitude: float
 ) -> StarSystem:
-    """Return an RR Lyrae star; M_V = 0.214 ([Fe/H] + 1.5) + 0.57 (Clementini et al. 2003, their zero point)."""
+    """Return an RR Lyrae star; M_V = 0.214 ([Fe/H] + 1.5) + 0.57 (Clementini et al. 2003)."""
     luminosity = luminosity_of(0.57 + 0.214 * (feh + 1.5) - 0.05 + rng.normal(0, 0.08))
     return _pulsator(
         rng,
@@ -131,7 +131,7 @@ def _horizontal_branch(
 
 
 def _by_pulsation(log_period: float, luminosity: float, mass: float) -> Star:
-    """Return the star whose fundamental period this is (van Albada & Baker 1971), which fixes its temperature."""
+    """Return the star of this fundamental period (van Albada & Baker 1971), which fixes its temperature."""
     log_teff = (11.497 + 0.84 * math.log10(luminosity) - 0.68 * math.log10(mass) - log_period) / 3.48
     return Star(mass=mass, radius=radius_of(luminosity, 10**log_teff), teff_k=10**log_teff)
 

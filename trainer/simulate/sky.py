@@ -14,7 +14,7 @@ import erfa
 import numpy as np
 
 from trainer.simulate.bodies import StarSystem
-from trainer.simulate.light import extinction, magnitude
+from trainer.simulate.light import Photometer, extinction
 
 __all__ = ["Place", "place"]
 
@@ -48,7 +48,14 @@ class Place:
     velocity_kms: float
 
 
-def place(system: StarSystem, rng: np.random.Generator, *, bright_mag: float, faint_mag: float) -> Place:
+def place(
+    system: StarSystem,
+    photometer: Photometer,
+    rng: np.random.Generator,
+    *,
+    bright_mag: float,
+    faint_mag: float,
+) -> Place:
     """Put a system somewhere on the sky so that its r magnitude lies between two limits.
 
     Raises
@@ -56,7 +63,7 @@ def place(system: StarSystem, rng: np.random.Generator, *, bright_mag: float, fa
     ValueError
         If a system is too bright or too faint for the limits at any distance.
     """
-    absolute = magnitude(system, R_NM, distance_pc=10.0, av=0.0)
+    absolute = photometer.magnitude(R_NM, distance_pc=10.0, av=0.0)
     for _ in range(TRIES):
         modulus = float(rng.uniform(bright_mag, faint_mag)) - absolute
         longitude = float(rng.uniform(0, 360))
