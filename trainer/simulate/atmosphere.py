@@ -102,7 +102,7 @@ def _lines(star: Star, feh: float) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return centre, equivalent width and width by damping of every line, in angstrom."""
     teff, gravity = star.teff_k, star.logg - 4.0
     metals = 10 ** (0.35 * feh)
-    balmer = 13.0 * _bump(teff, 9300.0, 0.115) * (1 + 0.12 * np.clip(gravity, -2, 1))
+    balmer = 13.0 * _bump(teff, 9300.0, 0.135) * (1 + 0.12 * np.clip(gravity, -2, 1))
     spread = 1.0 + 5.0 * _bump(teff, 9300.0, 0.15) * np.clip(1 + 0.4 * gravity, 0.2, 1.5)
     calcium = 11.0 * _bump(teff, 4500.0, 0.13) * metals
     groups: list[tuple[Sequence[float] | FloatArray, Any, float]] = [
@@ -141,7 +141,8 @@ def _metals(strength: float) -> tuple[FloatArray, FloatArray]:
 def _metal_lines() -> tuple[FloatArray, FloatArray]:
     rng = np.random.default_rng(METALS_SEED)
     centre = 3850.0 + 2850.0 * rng.random(N_METALS) ** 1.4
-    return centre, 1.6 * rng.random(N_METALS) ** 2 + 0.1
+    # Most lines of iron and its like crowd towards the blue.
+    return centre, (1.6 * rng.random(N_METALS) ** 2 + 0.1) * (4500.0 / centre) ** 3
 
 
 def _bump(teff_k: float, peak_k: float, width_dex: float) -> float:
