@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from export.objects_card import objects_card
+from export.tables import calibration_table, column_text, results_table, table
 from trainer.checkpoint import Run
-from trainer.data.catalina import CITATION
+from trainer.data.catalina import CITATION, FILE
 
-__all__ = ["model_card"]
+__all__ = ["description", "model_card"]
+
+_INPUTS = {"photometry": "light curves", "spectrum": "spectra", "metadata": "catalogue values"}
 
 _TEXT = """\
 # Model card: {name} {version}
@@ -18,9 +22,9 @@ _TEXT = """\
 
 ## What it does
 
-Two encoders, one for the light curve in an alert and one for catalogue values, give embeddings of {dim}
+{n_encoders} encoders, for {inputs}, give embeddings of {dim}
 dimensions in one space (trained contrastively and on classes, after AstroM3, arXiv:2411.08842). Any subset of
-the two is fused. A classifier gives probabilities of {n_classes} classes of variable stars, isolation forests
+them is fused. A classifier gives probabilities of {n_classes} classes of variable stars, isolation forests
 say how strange the embedding is.
 
 * Light curve: 1 to {max_epochs} epochs, any passbands, detections and forced photometry, apparent or
@@ -75,7 +79,7 @@ Shares of ordinary test alerts with a p-value below a level (it should be the le
 
 * One survey's periodic variables: no supernovae, active nuclei, novae or asteroids are among the classes. An
   alert of another kind gets a class all the same: look at `class_applies`, the anomaly score, the class set.
-* No spectrum encoder yet; no colours. Amplitudes differ from band to band at random in training, since the
+* No spectra and no colours in training. Amplitudes differ from band to band at random in training, since the
   data have one band.
 * The position enters as |sin b| and the brightness as a magnitude. Both carry the footprint and depth of the
   training survey (declination -75 to -20, V 11 to 19.5), and a model can use that as a short cut.
@@ -92,8 +96,23 @@ Shares of ordinary test alerts with a p-value below a level (it should be the le
 """
 
 
+def description(modalities: Sequence[str]) -> str:
+    """Return what a bundle reads, in a line.
+
+    Examples
+    --------
+    >>> description(["photometry", "metadata"])
+    'Light curves and catalogue values of variable stars, for alerts of any length (astrom3-alert)'
+    """
+    inputs = _inputs(modalities)
+    return f"{inputs[0].upper()}{inputs[1:]} of variable stars, for alerts of any length (astrom3-alert)"
+
+
 def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
     """Return the card of a bundle as Markdown."""
+    if run.data["file"] != FILE:
+        return objects_card(run, manifest)
+    everything = "+".join(run.specs)
     evaluation = manifest["training"]["evaluation"]
     data, settings = run.data, run.settings
     unmeasured = "Not measured for this bundle."
@@ -101,15 +120,18 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         name=manifest["name"],
         version=manifest["version"],
         description=manifest["description"],
+        n_encoders=len(run.specs),
+        inputs=_inputs(list(run.specs)),
         dim=manifest["embedding_dim"],
         n_classes=len(run.classes),
-        max_epochs=settings.model.max_epochs,
-        columns=", ".join(_column(column) for column in run.specs["metadata"]["columns"]),
+        max_epochs=settings.max_epochs,
+        columns=", ".join(column_text(column) for column in run.specs.get("metadata", {}).get("columns", ()))
+        or "none",
         citation=CITATION,
         n_stars=data["stars"],
         splits=", ".join(f"{count:,} {name}" for name, count in data["stars_by_split"].items()),
         digest=data["sha256"],
-        class_table=_table(
+        class_table=table(
             ["class", "training stars"],
             [[name, f"{count:,}"] for name, count in data["train_stars_by_class"].items()],
         ),
@@ -118,54 +140,22 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         train_sets=settings.data.train_sets,
         prior=run.class_prior,
         n_seeds=len(settings.evaluation.seeds),
-        results=_results(evaluation["imitated"]) if evaluation else unmeasured,
-        observed=_results(evaluation["observed_epochs"]) if evaluation else unmeasured,
+        results=results_table(evaluation["imitated"], everything) if evaluation else unmeasured,
+        observed=results_table(evaluation["observed_epochs"], everything) if evaluation else unmeasured,
         anomaly=_anomaly(evaluation["anomaly"]) if evaluation else unmeasured,
-        calibration=_calibration(evaluation["imitated"]) if evaluation else unmeasured,
+        calibration=calibration_table(evaluation["imitated"], everything) if evaluation else unmeasured,
         alerts_per_stratum=settings.calibration.alerts_per_stratum,
         seed=settings.seed,
         min_epochs=settings.anomaly.min_epochs,
     )
 
 
-def _column(column: Mapping[str, Any]) -> str:
-    name, transform = column["name"], column["transform"]
-    return f"`{name}`" if transform == "identity" else f"`{name}` as {transform}"
-
-
-def _results(bins: Mapping[str, Any]) -> str:
-    measures = ("balanced_accuracy", "accuracy", "macro_f1", "ece")
-    rows = []
-    for name, parts in bins.items():
-        for part in ("photometry+metadata", "photometry", "random_forest", "commonest_class"):
-            cells = [_cell(parts[part].get(measure)) for measure in measures]
-            rows.append([name, part.replace("_", " "), *cells])
-    return _table(["epochs", "model", *(measure.replace("_", " ") for measure in measures)], rows)
+def _inputs(modalities: Sequence[str]) -> str:
+    names = [_INPUTS.get(name, name) for name in modalities]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _anomaly(bins: Mapping[str, Any]) -> str:
     kinds = list(next(iter(bins.values())))
     rows = [[name, *(f"{values[kind]:.2f}" for kind in kinds)] for name, values in bins.items()]
-    return _table(["epochs", *(kind.removeprefix("auroc_").replace("_", " ") for kind in kinds)], rows)
-
-
-def _calibration(bins: Mapping[str, Any]) -> str:
-    measures = [
-        *(f"share_p_below_{level}" for level in ("0.01", "0.05", "0.1", "0.5")),
-        "set_coverage",
-        "set_size",
-    ]
-    rows = [
-        [name, *(_cell(parts["photometry+metadata"][measure]) for measure in measures)]
-        for name, parts in bins.items()
-    ]
-    return _table(["epochs", "p 0.01", "p 0.05", "p 0.1", "p 0.5", "coverage", "classes in set"], rows)
-
-
-def _cell(measure: Mapping[str, float] | None) -> str:
-    return "-" if measure is None else f"{measure['mean']:.3f} ({measure['spread']:.3f})"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return table(["epochs", *(kind.removeprefix("auroc_").replace("_", " ") for kind in kinds)], rows)

@@ -27,7 +27,7 @@ from broker_plugin.bundle import (
 )
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.base import FEATURE_SPEC_VERSION, build_modality
-from export.card import model_card
+from export.card import description, model_card
 from export.forest import forest_graph
 from export.graphs import encoder_graph, head_graph
 from export.parity import encoder_parity, forest_parity, head_parity
@@ -52,8 +52,6 @@ NIGHTLY_ALERTS = {"ztf": 2.0e5, "lsst": 7.0e6}
 """Alerts that a survey sends in a night: ZTF's public stream, and what Rubin expects of LSST. They turn a
 p-value into the number of such alerts a night."""
 
-DESCRIPTION = "Light curves and catalogue values of variable stars, for alerts of any length (astrom3-alert)"
-
 
 def write_bundle(checkpoint: Path, out: Path) -> Path:
     """Export a finished run as a bundle, verify it, and put it at `out`, in the place of an older one.
@@ -68,7 +66,7 @@ def write_bundle(checkpoint: Path, out: Path) -> Path:
     references = _arrays(checkpoint / REFERENCES)
     files: dict[str, bytes] = {}
     parity: dict[str, float] = {}
-    shapes = {name: _shapes(int(run.specs[name].get("max_epochs", 1))) for name in model.modalities}
+    shapes = {name: _shapes(build_modality(name, run.specs[name]).longest) for name in model.modalities}
     for name in model.modalities:
         spec = run.specs[name]
         files[f"{name}.onnx"] = encoder_graph(model, name, spec)
@@ -119,7 +117,7 @@ def _manifest(
         "format_version": FORMAT_VERSION,
         "name": run.settings.name,
         "version": run.settings.version,
-        "description": DESCRIPTION,
+        "description": description(model.modalities),
         "feature_spec_version": FEATURE_SPEC_VERSION,
         "precision": "fp32",
         "embedding_dim": model.embedding_dim,

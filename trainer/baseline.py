@@ -26,12 +26,13 @@ def summary(tokens: Mapping[str, Tokens]) -> NDArray[np.float32]:
     """Return hand-made features of alerts (B, F).
 
     Moments and extremes of the epochs' channels, the alert's own channels (period, significance, scatter,
-    span, number of epochs), amplitudes of the first harmonics at the period, and the metadata token.
+    span, number of epochs), amplitudes of the first harmonics at the period; of every other modality the
+    mean of its tokens, and their spread where there can be several.
     """
-    photometry, others = tokens["photometry"], [part for name, part in tokens.items() if name != "photometry"]
-    columns = [_of_light_curve(photometry, row) for row in range(len(photometry.lengths))]
-    dense = [_dense(part) for part in others]
-    return np.concatenate([np.array(columns, np.float32), *dense], axis=1)
+    parts = [
+        _of_light_curves(part) if name == "photometry" else _dense(part) for name, part in tokens.items()
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 def fit_forest(examples: list[ExampleSet], *, seed: int) -> RandomForestClassifier:
@@ -65,7 +66,26 @@ def _of_light_curve(tokens: Tokens, row: int) -> NDArray[np.float64]:
     return np.concatenate(moments)
 
 
+def _of_light_curves(tokens: Tokens) -> NDArray[np.float32]:
+    rows = {row: _of_light_curve(tokens, row) for row in np.flatnonzero(tokens.lengths).tolist()}
+    features = np.zeros((len(tokens.lengths), len(next(iter(rows.values())))), np.float32)
+    features[list(rows)] = list(rows.values())
+    return features
+
+
 def _dense(tokens: Tokens) -> NDArray[np.float32]:
-    values = np.zeros((len(tokens.lengths), tokens.values.shape[1]), np.float32)
-    values[tokens.lengths > 0] = tokens.values
-    return values
+    """Return the mean of an alert's tokens, then their spread if any alert has several; 0 without any."""
+    lengths = tokens.lengths
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    mean = _mean(tokens.values, row, lengths)
+    if lengths.max(initial=0) <= 1:
+        return mean
+    return np.concatenate([mean, np.sqrt(_mean((tokens.values - mean[row]) ** 2, row, lengths))], axis=1)
+
+
+def _mean(
+    values: NDArray[np.float32], row: NDArray[np.intp], lengths: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    total = np.zeros((len(lengths), values.shape[1]))
+    np.add.at(total, row, values)
+    return (total / np.maximum(lengths, 1)[:, None]).astype(np.float32)

@@ -61,13 +61,13 @@ def calibrate(
         If a stratum has fewer than `STRATUM_MIN` alerts.
     """
     result = Calibration(strata=[], scores={})
-    photometry = model.modalities.index("photometry")
     for bin_, low in enumerate(edges):
         examples = bin_set(max(bin_, 1))
         encoded = encode(model, examples.tokens)
         for subset in subsets(len(model.modalities)):
             # Without epochs there is no photometry, and with epochs there always is.
-            if (photometry in subset) != (low > 0):
+            with_photometry = "photometry" in (model.modalities[k] for k in subset)
+            if "photometry" in model.modalities and with_photometry != (low > 0):
                 continue
             reduced = encoded.only(subset)
             rows = np.flatnonzero(reduced.present[:, list(subset)].all(dim=1).numpy())

@@ -90,7 +90,7 @@ def load_run(folder: Path) -> Run:
 def new_model(run: Run) -> AlertModel:
     """Return a model with random weights, by the run's seed."""
     torch.manual_seed(run.settings.seed)
-    model = AlertModel(run.specs, len(run.classes), run.settings.model)
+    model = AlertModel(run.specs, len(run.classes), run.settings)
     frequencies = torch.tensor(run.frequencies, dtype=torch.float64)
     model.head.log_prior.copy_((frequencies * len(frequencies)).log().float())
     return model
@@ -156,6 +156,8 @@ def resume(
 
 def _training_digest(run: Run) -> str:
     """Return what the weights follow from: later stages may change without a new training."""
-    settings = run.settings.model_dump(mode="json", include={"seed", "model", "data", "training"})
+    settings = run.settings.model_dump(
+        mode="json", include={"seed", "model", "modalities", "data", "training"}
+    )
     content = [settings, run.specs, run.classes, run.frequencies, run.data]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

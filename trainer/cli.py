@@ -17,7 +17,10 @@ from broker_plugin.errors import ConfigurationError
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
 from trainer.fitting import fit, measure
+from trainer.object_runs import prepare_objects
 from trainer.preparation import Prepared, prepare, progress_bar, train_set, validation_set
+from trainer.retrieval import lines_of, measure_retrieval
+from trainer.simulate.dataset import write_simulation
 from trainer.training import train
 
 __all__ = ["app", "main"]
@@ -36,7 +39,10 @@ better one. Stopped runs go on where they were.
 
 Data = Annotated[
     Path | None,
-    Parameter(help=f"Folder that holds lightcurves/; default: ${DATA_VARIABLE} or ../shared/data."),
+    Parameter(
+        help=f"Folder that holds lightcurves/, or a file of `trainer build` or `trainer simulate`; default: "
+        f"${DATA_VARIABLE} or ../shared/data."
+    ),
 ]
 Out = Annotated[Path, Parameter(help="Folder of the run: checkpoints, log, cache and results.")]
 BundleFolder = Annotated[
@@ -98,6 +104,46 @@ def evaluate(*, data: Data = None, out: Out = Path("runs/default")) -> None:
     _say(f"wrote {out / 'evaluation.json'}")
 
 
+@app.command(name="build")
+def build_command(
+    *,
+    config: Annotated[Path, Parameter(help="Sources and rules, a TOML file.")] = Path(
+        "trainer/configs/build.toml"
+    ),
+    data: Data = None,
+    out: Annotated[Path, Parameter(help="Folder of the dataset, its card and its sky map.")] = Path(
+        "runs/dataset"
+    ),
+) -> None:
+    """Build a multimodal dataset: cross-match light curves, spectra and catalogue rows."""
+    from trainer.build.pipeline import build
+    from trainer.build.settings import read_build_settings
+
+    build(read_build_settings(config), _data_folder(data), out, say=_say, bar=progress_bar)
+
+
+@app.command
+def retrieve(*, data: Data = None, out: Out = Path("runs/default")) -> None:
+    """Measure how well one modality of a test object finds another of the same object; see retrieval.json."""
+    prepared = _prepare(load_run(out).settings, data, out)
+    results = measure_retrieval(prepared, out)
+    for line in lines_of(results):
+        _say(line)
+
+
+@app.command
+def simulate(
+    *,
+    n: Annotated[int, Parameter(help="Number of objects.")],
+    out: Annotated[Path, Parameter(help="Parquet file to write; its data card comes beside it.")],
+    seed: Annotated[int, Parameter(help="Everything follows from it.")] = 1,
+) -> None:
+    """Simulate variable stars with light curves, spectra and catalogue values, marked as simulated."""
+    with progress_bar("simulated objects", n) as advance:
+        write_simulation(out, n, seed=seed, advance=advance)
+    _say(f"wrote {n:,} SIMULATED objects to {out}")
+
+
 def main() -> None:
     """Run the command line; errors that the user can mend are printed without a traceback."""
     try:
@@ -108,8 +154,13 @@ def main() -> None:
 
 
 def _prepare(settings: Settings, data: Path | None, out: Path) -> Prepared:
-    folder = data or Path(os.environ.get(DATA_VARIABLE) or "../shared/data")
-    return prepare(settings, folder, out, say=_say)
+    source = _data_folder(data)
+    read = prepare_objects if source.is_file() else prepare
+    return read(settings, source, out, say=_say)
+
+
+def _data_folder(data: Path | None) -> Path:
+    return data or Path(os.environ.get(DATA_VARIABLE) or "../shared/data")
 
 
 def _pretrain(prepared: Prepared, out: Path) -> None:

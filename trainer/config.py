@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker_plugin.errors import ConfigurationError
 
@@ -16,6 +16,7 @@ __all__ = [
     "CalibrationSettings",
     "DataSettings",
     "EvaluationSettings",
+    "ModalitySettings",
     "ModelSettings",
     "Settings",
     "TrainingSettings",
@@ -28,23 +29,24 @@ class _Part(BaseModel):
 
 
 class ModelSettings(_Part):
-    """Sizes of the encoders and the head."""
+    """Sizes that all modalities share, and of the head."""
 
     embedding_dim: int = Field(gt=0)
-    model_dim: int = Field(gt=0)
-    heads: int = Field(gt=0)
-    layers: int = Field(gt=0)
-    feedforward_dim: int = Field(gt=0)
     dropout: float = Field(ge=0, lt=1)
-    max_epochs: int = Field(gt=0, description="Most recent epochs of a light curve that are read.")
-    metadata_hidden_dim: int = Field(gt=0)
     head_hidden_dim: int = Field(gt=0)
 
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.model_dim % self.heads:
-            raise ValueError("model.heads must divide model.model_dim")
-        return self
+
+class ModalitySettings(_Part):
+    """One modality: what its runtime file and its encoder file are to be built with."""
+
+    spec: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Settings of the preprocessing, read by broker_plugin/features/modalities/NAME.py; "
+        "scalers are added from the training data.",
+    )
+    encoder: dict[str, Any] = Field(
+        default_factory=dict, description="Sizes of the encoder, read by trainer/encoders/NAME.py."
+    )
 
 
 class DataSettings(_Part):
@@ -103,11 +105,20 @@ class Settings(_Part):
     version: str
     seed: int
     model: ModelSettings
+    modalities: dict[str, ModalitySettings] = Field(
+        min_length=1, description="By name, in the order of the embeddings."
+    )
     data: DataSettings
     training: TrainingSettings
     anomaly: AnomalySettings
     calibration: CalibrationSettings
     evaluation: EvaluationSettings
+
+    @property
+    def max_epochs(self) -> int:
+        """Most recent epochs of a light curve that are read; 1 for a model without light curves."""
+        photometry = self.modalities.get("photometry")
+        return int(photometry.spec["max_epochs"]) if photometry else 1
 
 
 def read_settings(path: Path) -> Settings:

@@ -20,7 +20,7 @@ from trainer.calibrate import Calibration
 from trainer.data.splits import Split
 from trainer.inference import encode, logits_of
 from trainer.metrics import auroc, classification
-from trainer.model import AlertModel
+from trainer.model import AlertModel, subsets
 from trainer.odd import KINDS, odd_alert
 from trainer.preparation import Prepared, bin_limits, set_of_bin
 from trainer.sets import ExampleSet, tokens_of
@@ -88,7 +88,7 @@ def _measure(trained: _Trained, examples: ExampleSet, bin_name: str) -> dict[str
     model, label = trained.model, examples.label
     encoded = encode(model, examples.tokens)
     measures: dict[str, dict[str, float]] = {}
-    for subset in ((0, 1), (0,)):
+    for subset in _subsets_with_epochs(model.modalities):
         modalities = "+".join(model.modalities[k] for k in subset)
         stratum = trained.stratum(f"{modalities}/{bin_name}")
         fused = encoded.only(subset).fused()
@@ -111,6 +111,15 @@ def _measure(trained: _Trained, examples: ExampleSet, bin_name: str) -> dict[str
     }
     measures["n"] = {"alerts": float(len(label))}
     return measures
+
+
+def _subsets_with_epochs(modalities: tuple[str, ...]) -> list[tuple[int, ...]]:
+    """Return the subsets of the modalities that an alert with epochs can have."""
+    return [
+        subset
+        for subset in subsets(len(modalities))
+        if subset and ("photometry" not in modalities or modalities.index("photometry") in subset)
+    ]
 
 
 def _baseline(forest: RandomForestClassifier, model: AlertModel, examples: ExampleSet) -> dict[str, float]:

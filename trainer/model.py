@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from broker_plugin.features.base import build_modality
-from trainer.config import ModelSettings
+from trainer.config import ModelSettings, Settings
 from trainer.encoders import build_encoder
 from trainer.encoders.unit import unit
 
@@ -57,17 +57,17 @@ class AlertModel(nn.Module):
         Spec of the preprocessing of each modality, in the order of the embeddings.
     """
 
-    def __init__(self, specs: Mapping[str, Spec], n_classes: int, settings: ModelSettings) -> None:
+    def __init__(self, specs: Mapping[str, Spec], n_classes: int, settings: Settings) -> None:
         super().__init__()
         self.modalities = tuple(specs)
-        self.embedding_dim = settings.embedding_dim
+        self.embedding_dim = settings.model.embedding_dim
         self.encoders = nn.ModuleDict(
             {
                 name: build_encoder(name, width=build_modality(name, spec).width, settings=settings)
                 for name, spec in specs.items()
             }
         )
-        self.head = Head(n_classes, settings)
+        self.head = Head(n_classes, settings.model)
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_INITIAL))
 
     def encode(self, name: str, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -42,12 +42,19 @@ MAG_SCATTER = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A run with its stars and their splits; `cache` keeps what is dear to compute."""
+    """A run with its stars and their splits; `cache` keeps what is dear to compute.
+
+    Parameters
+    ----------
+    make
+        Makes the alerts of a part of a plan; without it they are imitated from the stars.
+    """
 
     run: Run
     stars: StarTable
     split: NDArray[np.int8]
     cache: Path
+    make: Callable[[Plan, int], ExampleSet] | None = None
 
     @property
     def stars_path(self) -> Path:
@@ -79,8 +86,8 @@ def prepare(settings: Settings, data: Path, out: Path, *, say: Callable[[str], N
     run = Run(
         settings=settings,
         specs={
-            "photometry": {"max_epochs": settings.model.max_epochs},
-            "metadata": {"columns": _scaled_columns(stars, train)},
+            name: {**_scalers(name, stars, train), **modality.spec}
+            for name, modality in settings.modalities.items()
         },
         classes=tuple(entry.name for entry in CLASSES),
         class_prior=CLASS_PRIOR,
@@ -149,7 +156,7 @@ def set_of_bin(
 
 def bin_limits(settings: Settings, bin_: int) -> tuple[int, int]:
     """Return the least and the largest number of epochs of a bin of the calibration."""
-    edges = (*settings.calibration.epoch_edges, settings.model.max_epochs + 1)
+    edges = (*settings.calibration.epoch_edges, settings.max_epochs + 1)
     return edges[bin_], edges[bin_ + 1] - 1
 
 
@@ -170,7 +177,13 @@ def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], No
         cache=prepared.cache / f"{name}.npz",
         workers=prepared.run.settings.data.workers,
         advance=advance,
+        make=prepared.make,
     )
+
+
+def _scalers(name: str, stars: StarTable, train: NDArray[np.bool_]) -> dict[str, object]:
+    """Return what the spec of a modality takes from the training stars."""
+    return {"columns": _scaled_columns(stars, train)} if name == "metadata" else {}
 
 
 def _scaled_columns(stars: StarTable, train: NDArray[np.bool_]) -> list[dict[str, object]]:

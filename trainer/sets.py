@@ -90,16 +90,22 @@ class ExampleSet:
 
 
 def balanced_plan(label: NDArray[np.int64], members: NDArray[np.intp], *, n: int, seed: int) -> Plan:
-    """Return `n` alerts of the stars `members`, as many of every class."""
+    """Return `n` alerts of the stars `members`, as many of every class.
+
+    Stars without a class (-1) keep their own share of the alerts.
+    """
     rng = np.random.default_rng((seed, 0))
-    classes = np.unique(label[members])
-    shares = np.array_split(np.arange(n), len(classes))
-    star = np.concatenate(
-        [
-            _draw(members[label[members] == each], len(share), rng)
-            for each, share in zip(classes, shares, strict=True)
-        ]
-    )
+    unlabelled = members[label[members] < 0]
+    n_unlabelled = round(n * len(unlabelled) / len(members))
+    classes = np.unique(label[members][label[members] >= 0])
+    shares = np.array_split(np.arange(n - n_unlabelled), max(1, len(classes)))
+    parts = [
+        _draw(members[label[members] == each], len(share), rng)
+        for each, share in zip(classes, shares, strict=False)
+    ]
+    if n_unlabelled:
+        parts.append(_draw(unlabelled, n_unlabelled, rng))
+    star = np.concatenate(parts)
     return Plan(star=rng.permutation(star), n_epochs=_draw_n_epochs(n, rng), seed=seed)
 
 
@@ -132,6 +138,7 @@ def make_set(
     cache: Path | None = None,
     workers: int = 1,
     advance: Callable[[int], None] = lambda n: None,
+    make: Callable[[Plan, int], ExampleSet] | None = None,
 ) -> ExampleSet:
     """Make the alerts of a plan, or read them from the cache; the result does not depend on `workers`.
 
@@ -143,6 +150,8 @@ def make_set(
         File to keep them in; one made from another plan or other specs is made again.
     advance
         Called with the number of alerts made since the last call.
+    make
+        Makes a part of a plan that starts at a number, in this process, in the place of imitating stars.
     """
     versions = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}"
     key = f"{versions}/{_stars_digest(stars_path)}/{plan.digest()}/{json.dumps(specs, sort_keys=True)}"
@@ -152,11 +161,11 @@ def make_set(
             advance(len(found))
             return found
     chunks = [(plan.part(slice(start, start + CHUNK)), start) for start in range(0, len(plan.star), CHUNK)]
-    if workers == 1:
-        stars = read_stars(stars_path)
+    if make is not None or workers == 1:
+        make = make or _maker(read_stars(stars_path), specs)
         parts = []
         for chunk, start in chunks:
-            parts.append(_make(stars, chunk, start, specs))
+            parts.append(make(chunk, start))
             advance(len(chunk.star))
     else:
         parts = _make_in_processes(chunks, specs, stars_path, workers=workers, advance=advance)
@@ -208,6 +217,10 @@ def _make_in_processes(
             parts.append(job.result())
             advance(len(chunk.star))
     return parts
+
+
+def _maker(stars: StarTable, specs: Mapping[str, Mapping[str, Any]]) -> Callable[[Plan, int], ExampleSet]:
+    return lambda plan, start: _make(stars, plan, start, specs)
 
 
 def _make(stars: StarTable, plan: Plan, start: int, specs: Mapping[str, Mapping[str, Any]]) -> ExampleSet:

@@ -50,7 +50,7 @@ WIDE_COLUMNS = {
 NARROW_NAMES = ("object", "context", "class (p)", "odds")
 NARROW_WIDTHS = (29, 14, 12)
 
-SHORT_NAMES = {"photometry": "phot", "metadata": "meta", "spectra": "spec"}
+SHORT_NAMES = {"photometry": "phot", "metadata": "meta", "spectrum": "spec"}
 
 
 class NightTable:

@@ -229,4 +229,7 @@ def _inputs_digest(batch: AlertBatch, row: int) -> str:
     if spectrum is not None:
         for values in (spectrum.wave_aa, spectrum.flux, spectrum.inverse_variance):
             digest.update(values.tobytes())
+    for name, attachment in sorted(batch.attachments[row].items()):
+        digest.update(f"\x1f{name}{attachment.values.shape}".encode())
+        digest.update(attachment.values.tobytes())
     return digest.hexdigest()[:32]

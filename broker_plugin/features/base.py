@@ -48,6 +48,8 @@ class Modality(Protocol):
     name: str
     width: int
     """Number of channels F of a token."""
+    longest: int
+    """Largest number of tokens of an alert; batches are padded up to it."""
 
     def tokens(self, batch: AlertBatch, periods: Periods) -> Tokens:
         """Return the tokens of every alert of a batch. An alert's tokens depend on nothing but itself."""

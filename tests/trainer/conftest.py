@@ -9,6 +9,7 @@ import pytest
 
 from tests.trainer.synthetic import tiny_settings, write_catalogue
 from trainer.preparation import Prepared, prepare, train_set, validation_set
+from trainer.simulate.dataset import write_simulation
 from trainer.training import train
 
 
@@ -32,3 +33,19 @@ def trained(prepared: Prepared) -> Path:
     folder = prepared.cache.parent
     train(prepared.run, folder, lambda number: train_set(prepared, number), validation_set(prepared))
     return folder
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of simulated objects with three modalities."""
+    path = tmp_path_factory.mktemp("simulated") / "stars.parquet"
+    write_simulation(path, 200, seed=5)
+    return path
+
+
+@pytest.fixture
+def small_strata(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a handful of alerts calibrate a stratum, by small forests: 200 objects do not give 400 each."""
+    monkeypatch.setattr("trainer.calibrate.STRATUM_MIN", 5)
+    monkeypatch.setattr("trainer.anomaly.GLOBAL_TREES", 20)
+    monkeypatch.setattr("trainer.anomaly.MODALITY_TREES", 10)

@@ -55,14 +55,15 @@ def tiny_settings(**changes: dict[str, object]) -> Settings:
     sections: dict[str, dict[str, object]] = {
         "model": {
             "embedding_dim": 16,
-            "model_dim": 16,
-            "heads": 2,
-            "layers": 1,
-            "feedforward_dim": 32,
             "dropout": 0.1,
-            "max_epochs": 64,
-            "metadata_hidden_dim": 16,
             "head_hidden_dim": 32,
+        },
+        "modalities": {
+            "photometry": {
+                "spec": {"max_epochs": 64},
+                "encoder": {"model_dim": 16, "heads": 2, "layers": 1, "feedforward_dim": 32},
+            },
+            "metadata": {"encoder": {"hidden_dim": 16}},
         },
         "data": {
             "split_fractions": [0.25, 0.1, 0.5, 0.15],
