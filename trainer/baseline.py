@@ -18,6 +18,9 @@ __all__ = ["fit_forest", "summary"]
 TREES, LEAF_MIN, ROWS_MAX = 200, 5, 60_000
 """A forest that a minute can grow; more trees, smaller leaves or more rows changed little."""
 
+TOKENS_READ = 4
+"""Of a light curve in tokens: the one that sums it up and three candidate periods."""
+
 _EPOCH_CHANNELS = ("shape", "fraction", "significance", "log_relative_error", "log_age", "forced", "apparent")
 _ALERT_CHANNELS = CHANNELS[CHANNELS.index("log_scatter") :]
 
@@ -26,13 +29,12 @@ def summary(tokens: Mapping[str, Tokens]) -> NDArray[np.float32]:
     """Return hand-made features of alerts (B, F).
 
     Moments and extremes of the epochs' channels, the alert's own channels (period, significance, scatter,
-    span, number of epochs), amplitudes of the first harmonics at the period; of every other modality the
-    mean of its tokens, and their spread where there can be several.
+    span, number of epochs), amplitudes of the first harmonics at the period; of a light curve in a few tokens
+    the first ones as they are; of every other modality the mean of its tokens, and their spread where there
+    can be several.
     """
-    parts = [
-        _of_light_curves(part) if name == "photometry" else _dense(part) for name, part in tokens.items()
-    ]
-    return np.concatenate(parts, axis=1)
+    of = {"photometry": _of_light_curves, "light_curve": _first_tokens}
+    return np.concatenate([of.get(name, _dense)(part) for name, part in tokens.items()], axis=1)
 
 
 def fit_forest(examples: list[ExampleSet], *, seed: int) -> RandomForestClassifier:
@@ -71,6 +73,16 @@ def _of_light_curves(tokens: Tokens) -> NDArray[np.float32]:
     features = np.zeros((len(tokens.lengths), len(next(iter(rows.values())))), np.float32)
     features[list(rows)] = list(rows.values())
     return features
+
+
+def _first_tokens(tokens: Tokens) -> NDArray[np.float32]:
+    """Return the first tokens of each alert side by side, 0 where it has fewer."""
+    n, width = len(tokens.lengths), tokens.values.shape[1]
+    values = np.zeros((n, TOKENS_READ, width), np.float32)
+    for position in range(TOKENS_READ):
+        there = np.flatnonzero(tokens.lengths > position)
+        values[there, position] = tokens.values[tokens.offsets[there] + position]
+    return values.reshape(n, TOKENS_READ * width)
 
 
 def _dense(tokens: Tokens) -> NDArray[np.float32]:

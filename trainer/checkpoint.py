@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
@@ -17,8 +18,12 @@ from safetensors.torch import load_file, save_file
 from broker_plugin.errors import ConfigurationError
 from trainer.config import Settings
 from trainer.model import AlertModel
+from trainer.tempering import tempered
 
 __all__ = ["Run", "load_model", "load_run", "new_model", "resume", "save_checkpoint", "save_run"]
+
+LEAST_FREQUENCY = 1e-6
+"""Frequency of a class without a star; its logarithm must be finite."""
 
 RUN, MODEL, OPTIMISER, PROGRESS = "run.json", "model.safetensors", "optimiser.pt", "progress.json"
 
@@ -91,8 +96,10 @@ def new_model(run: Run) -> AlertModel:
     """Return a model with random weights, by the run's seed."""
     torch.manual_seed(run.settings.seed)
     model = AlertModel(run.specs, len(run.classes), run.settings)
-    frequencies = torch.tensor(run.frequencies, dtype=torch.float64)
-    model.head.log_prior.copy_((frequencies * len(frequencies)).log().float())
+    frequencies = np.maximum(run.frequencies, LEAST_FREQUENCY)
+    share = tempered(frequencies)
+    model.head.log_prior.copy_(torch.from_numpy(np.log(frequencies / share)))
+    model.head.log_even.copy_(torch.from_numpy(-np.log(share * len(share))))
     return model
 
 

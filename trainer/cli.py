@@ -14,11 +14,12 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from broker_plugin.errors import ConfigurationError
+from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
 from trainer.fitting import fit, measure
 from trainer.object_runs import prepare_objects
-from trainer.preparation import Prepared, prepare, progress_bar, train_set, validation_set
+from trainer.preparation import Prepared, prepare, progress_bar, scoring_bar, train_set, validation_set
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.simulate.dataset import write_simulation
 from trainer.training import train
@@ -97,8 +98,32 @@ def fit_anomaly(
 
 
 @app.command
-def evaluate(*, data: Data = None, out: Out = Path("runs/default")) -> None:
-    """Measure a trained run on the test split; results go to OUT/evaluation.json."""
+def evaluate(
+    *,
+    data: Annotated[Path, Parameter(help="Parquet file laid out like lightcurves/catalina_sss.parquet.")],
+    out: Annotated[Path, Parameter(help="JSON file of the measures.")] = Path("metrics.json"),
+    bundle: Annotated[str, Parameter(help="Name of an installed bundle, or a directory.")] = "default",
+    predictions: Annotated[
+        Path | None, Parameter(help="Parquet file of what was predicted for each star and setting.")
+    ] = None,
+    workers: Annotated[int, Parameter(help="Processes that score.")] = 1,
+) -> None:
+    """Measure a finished bundle on catalogued stars, by setting: with all epochs, the first 100, 30, 10 ...
+
+    The stars should be ones that the bundle has not been trained on.
+    """
+    with scoring_bar() as (begin, advance):
+        measures = evaluate_bundle(
+            bundle, data, out, predictions, workers=workers, begin=begin, advance=advance
+        )
+    for line in summary_lines(measures):
+        _say(line)
+    _say(f"wrote {out}")
+
+
+@app.command(name="measure")
+def measure_command(*, data: Data = None, out: Out = Path("runs/default")) -> None:
+    """Measure a trained run on imitated alerts of its test split; results go to OUT/evaluation.json."""
     prepared = _prepare(load_run(out).settings, data, out)
     measure(prepared, fit(prepared, out, say=_say), out, say=_say)
     _say(f"wrote {out / 'evaluation.json'}")

@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+LONGEST_EPOCHS = 256
+"""Most epochs of a training alert for an encoder that has no limit of its own: few stars have more."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,6 +58,12 @@ class DataSettings(_Part):
 
     split_fractions: tuple[float, float, float, float] = Field(
         description="Train, validation, calibration and test."
+    )
+    held_out_classes: tuple[str, ...] = Field(
+        default=(), description="Classes that the model must not know, to be found as anomalies."
+    )
+    windows_per_set: int = Field(
+        default=0, ge=0, description="Alerts with a star's own epochs, added to each set of imitated ones."
     )
     train_sets: int = Field(gt=0, description="Sets of imitated alerts; training cycles through them.")
     alerts_per_set: int = Field(gt=0)
@@ -116,9 +126,11 @@ class Settings(_Part):
 
     @property
     def max_epochs(self) -> int:
-        """Most recent epochs of a light curve that are read; 1 for a model without light curves."""
+        """Most epochs of an alert in training and calibration; 1 for a model without light curves."""
         photometry = self.modalities.get("photometry")
-        return int(photometry.spec["max_epochs"]) if photometry else 1
+        if photometry:
+            return int(photometry.spec["max_epochs"])
+        return LONGEST_EPOCHS if "light_curve" in self.modalities else 1
 
 
 def read_settings(path: Path) -> Settings:

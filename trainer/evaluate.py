@@ -20,7 +20,7 @@ from trainer.calibrate import Calibration
 from trainer.data.splits import Split
 from trainer.inference import encode, logits_of
 from trainer.metrics import auroc, classification
-from trainer.model import AlertModel, subsets
+from trainer.model import AlertModel, possible_subsets
 from trainer.odd import KINDS, odd_alert
 from trainer.preparation import Prepared, bin_limits, set_of_bin
 from trainer.sets import ExampleSet, tokens_of
@@ -88,7 +88,9 @@ def _measure(trained: _Trained, examples: ExampleSet, bin_name: str) -> dict[str
     model, label = trained.model, examples.label
     encoded = encode(model, examples.tokens)
     measures: dict[str, dict[str, float]] = {}
-    for subset in _subsets_with_epochs(model.modalities):
+    for subset in possible_subsets(model.modalities, with_epochs=True):
+        if not subset:
+            continue
         modalities = "+".join(model.modalities[k] for k in subset)
         stratum = trained.stratum(f"{modalities}/{bin_name}")
         fused = encoded.only(subset).fused()
@@ -113,20 +115,13 @@ def _measure(trained: _Trained, examples: ExampleSet, bin_name: str) -> dict[str
     return measures
 
 
-def _subsets_with_epochs(modalities: tuple[str, ...]) -> list[tuple[int, ...]]:
-    """Return the subsets of the modalities that an alert with epochs can have."""
-    return [
-        subset
-        for subset in subsets(len(modalities))
-        if subset and ("photometry" not in modalities or modalities.index("photometry") in subset)
-    ]
-
-
 def _baseline(forest: RandomForestClassifier, model: AlertModel, examples: ExampleSet) -> dict[str, float]:
-    balanced = forest.predict_proba(summary(examples.tokens))
-    prior = np.exp(model.head.log_prior.numpy().astype(np.float64))
-    weighted = balanced * prior
-    return classification(weighted / weighted.sum(axis=1, keepdims=True), examples.label, balanced)
+    probability = forest.predict_proba(summary(examples.tokens))
+    shifted = []
+    for shift in (model.head.log_prior, model.head.log_even):
+        weighted = probability * np.exp(shift.numpy().astype(np.float64))
+        shifted.append(weighted / weighted.sum(axis=1, keepdims=True))
+    return classification(shifted[0], examples.label, shifted[1])
 
 
 def _anomaly(trained: _Trained, prepared: Prepared, bin_: int, bin_name: str) -> dict[str, float]:

@@ -19,7 +19,7 @@ from trainer.data.splits import Split
 from trainer.evaluate import evaluate
 from trainer.inference import encode
 from trainer.model import AlertModel
-from trainer.preparation import Prepared, set_of_bin, train_set
+from trainer.preparation import Prepared, set_of_bin, train_set, windows_of_bin
 from trainer.references import choose_references
 from trainer.sets import ExampleSet
 
@@ -50,11 +50,13 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
     sets = [train_set(prepared, number) for number in range(min(N_SETS, run.settings.data.train_sets))]
     forests, embeddings = _forests(prepared, model, sets, class_forests=run.settings.anomaly.class_forests)
     say(f"fitted the forests of {', '.join(forests)}")
+    # Where there are observed epochs, calibration rests on them alone: nothing of it is imitated.
+    of_bin = windows_of_bin if run.settings.data.windows_per_set else set_of_bin
     calibration = calibrate(
         model,
         forests,
         list(run.settings.calibration.epoch_edges),
-        lambda bin_: set_of_bin(
+        lambda bin_: of_bin(
             prepared,
             Split.CALIBRATION,
             bin_,

@@ -14,7 +14,7 @@ from trainer.config import ModelSettings, Settings
 from trainer.encoders import build_encoder
 from trainer.encoders.unit import unit
 
-__all__ = ["AlertModel", "Head", "fuse", "subsets"]
+__all__ = ["EPOCH_MODALITIES", "AlertModel", "Head", "fuse", "possible_subsets", "subsets"]
 
 Spec = Mapping[str, object]
 
@@ -26,11 +26,13 @@ LOGIT_SCALE_MAX = math.log(100.0)
 class Head(nn.Module):
     """Classifier over the fused embedding.
 
-    The classes are learned from a sample with equal shares; `log_prior` then shifts the logits to the
-    frequencies that the bundle names, which for a classifier of calibrated odds is Bayes' rule.
+    The classes are learned from a sample with other shares than theirs (`sets.tempered`); `log_prior` shifts
+    the logits to the frequencies that the bundle names and `log_even` to equal ones, which for a classifier
+    of calibrated odds is Bayes' rule.
     """
 
     log_prior: torch.Tensor
+    log_even: torch.Tensor
 
     def __init__(self, n_classes: int, settings: ModelSettings) -> None:
         super().__init__()
@@ -41,9 +43,10 @@ class Head(nn.Module):
             nn.Linear(settings.head_hidden_dim, n_classes),
         )
         self.register_buffer("log_prior", torch.zeros(n_classes))
+        self.register_buffer("log_even", torch.zeros(n_classes))
 
     def forward(self, fused: torch.Tensor) -> torch.Tensor:
-        """Return the logits (B, C) for classes of equal frequency."""
+        """Return the logits (B, C) for the shares of the training sample."""
         logits: torch.Tensor = self.layers(fused)
         return logits
 
@@ -90,6 +93,23 @@ def fuse(embeddings: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     """
     weight = present.to(embeddings.dtype).unsqueeze(2)
     return unit((embeddings * weight).sum(dim=1))
+
+
+EPOCH_MODALITIES = frozenset({"photometry", "light_curve"})
+"""Modalities that every alert with an epoch has, and no other alert."""
+
+
+def possible_subsets(modalities: Sequence[str], *, with_epochs: bool) -> list[tuple[int, ...]]:
+    """Return the subsets of the modalities that an alert with or without epochs can have.
+
+    Examples
+    --------
+    >>> possible_subsets(("light_curve", "metadata"), with_epochs=True)
+    [(0,), (0, 1)]
+    """
+    of_epochs = {k for k, name in enumerate(modalities) if name in EPOCH_MODALITIES}
+    wanted = of_epochs if with_epochs else set()
+    return [subset for subset in subsets(len(modalities)) if of_epochs & set(subset) == wanted]
 
 
 def subsets(n: int) -> Sequence[tuple[int, ...]]:

@@ -12,6 +12,9 @@ __all__ = ["explain", "one_in"]
 NOTABLE_P_VALUE = 0.05
 """Below this a source of strangeness is named: one ordinary alert in twenty gets that far."""
 
+OF_EPOCHS = frozenset({"photometry", "light_curve"})
+"""Modalities that the epochs stand for."""
+
 CREDIBLE_FALSE_ALARM = 1e-3
 """Largest false-alarm probability of a period that is spoken of. The formula takes noise for white, so a
 limit of a few percent would let through the periods that slow variables have by chance."""
@@ -66,7 +69,7 @@ def _basis(n_epochs_by_band: Mapping[str, int], span_day: float, modalities: Seq
         return f"{'+'.join(modalities)} alone"
     bands = " ".join(f"{band.rpartition('_')[2]}:{count}" for band, count in n_epochs_by_band.items())
     epochs = "1 epoch" if sum(n_epochs_by_band.values()) == 1 else f"epochs {bands} over {span_day:.3g} d"
-    others = [name for name in modalities if name != "photometry"]
+    others = [name for name in modalities if name not in OF_EPOCHS]
     return f"{epochs}{' + ' + ' + '.join(others) if others else ''}"
 
 

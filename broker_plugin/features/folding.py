@@ -106,7 +106,10 @@ def fold(epochs: Searched, periods: Periods, given_per_day: FloatArray) -> Folds
     )
     coefficients = _solved(matrix, target, pairs, np.arange(1, N_HARMONICS + 1))
     scatter = np.sqrt(np.maximum(variance / pairs.weight_sum, 1e-12))[:, None]
-    cosine, sine = coefficients[:, 1 : N_HARMONICS + 1] / scatter, coefficients[:, N_HARMONICS + 1 :] / scatter
+    cosine, sine = (
+        coefficients[:, 1 : N_HARMONICS + 1] / scatter,
+        coefficients[:, N_HARMONICS + 1 :] / scatter,
+    )
     curve, faintest = _curve(cosine, sine)
     binned, filled = _binned(pairs, faintest, scatter[:, 0])
     turned = -2 * np.pi * faintest[:, None] * np.arange(1, N_HARMONICS + 1)

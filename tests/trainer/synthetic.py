@@ -63,7 +63,15 @@ def tiny_settings(**changes: dict[str, object]) -> Settings:
                 "spec": {"max_epochs": 64},
                 "encoder": {"model_dim": 16, "heads": 2, "layers": 1, "feedforward_dim": 32},
             },
-            "metadata": {"encoder": {"hidden_dim": 16}},
+            "metadata": {
+                "spec": {
+                    "columns": [
+                        {"name": "gal_lat_deg", "transform": "abs_sin_deg"},
+                        {"name": "reference_mag", "std": 2.0},
+                    ]
+                },
+                "encoder": {"hidden_dim": 16},
+            },
         },
         "data": {
             "split_fractions": [0.25, 0.1, 0.5, 0.15],
@@ -108,6 +116,7 @@ def _star(rng: np.random.Generator, label: str, period: float, *, number: int) -
         "b": float(rng.uniform(-90, 45)),
         "period": period,
         "vmag": mean,
+        "amp": amplitude,
         "sss_class": label,
         "mjd": mjd.tolist(),
         "mag": mag.astype(np.float32).tolist(),

@@ -31,9 +31,9 @@ class StarTable:
     Parameters
     ----------
     label
-        Position of the class in `taxonomy.CLASSES`.
+        Position of the class among those of the run.
     mean_mag
-        Mean magnitude in V.
+        Median magnitude in V.
     flux_njy, flux_err_njy
         Apparent flux.
     profile

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The light curve folded at its candidate periods, as tokens: one that sums it up, then one a candidate.
+"""The light curve in a few tokens: one that sums it up, then one for each candidate period.
 
 The first token holds how the light curve varies and the highest power of its periodogram in bins of
 frequency; the others hold the shape of the fold and the evidence for its period. Their number does not grow
@@ -20,17 +20,17 @@ from broker_plugin.features.period import N_CANDIDATES, N_SPECTRUM_BINS, Periods
 from broker_plugin.features.variability import COLUMNS, variability
 from broker_plugin.records import METADATA_COLUMNS, AlertBatch
 
-__all__ = ["CANDIDATE_WIDTH", "MAX_TOKENS", "SUMMARY_WIDTH", "Folded", "build"]
+__all__ = ["CANDIDATE_WIDTH", "MAX_TOKENS", "SUMMARY_WIDTH", "LightCurveTokens", "build"]
 
 FloatArray = NDArray[np.float64]
 
 SUMMARY_WIDTH = len(COLUMNS) + N_SPECTRUM_BINS
-"""Channels of the first token that are used; they come first."""
+"""Channels that the first token uses; they come first."""
 
 N_EVIDENCE = 11 + len(SERIES)
 N_RELATIVE = 8
 CANDIDATE_WIDTH = N_EVIDENCE + N_RELATIVE + N_HARMONICS + 2 * N_PHASES
-"""Channels of the other tokens that are used; they come after those of the first."""
+"""Channels that the other tokens use; they come after those of the first."""
 
 MAX_TOKENS = 1 + N_CANDIDATES + 1
 """One that sums up, the candidates, and a catalogue's period."""
@@ -43,18 +43,24 @@ DAILY_MARGIN_PER_DAY = 0.05
 BOUND = 10.0
 """Largest value of a channel, far above what any star gives."""
 
+Z_MAX = 5.0
+"""Largest z-score: what lies farther outside the training sample is not to be extrapolated."""
+
 
 def build(spec: Mapping[str, Any]) -> Modality:
-    """Return the modality; its spec has no settings."""
-    return Folded()
+    """Return the modality; `spec` holds `mean` and `std` of every channel over the tokens that use it."""
+    return LightCurveTokens(np.array(spec["mean"], np.float64), np.array(spec["std"], np.float64))
 
 
-class Folded:
-    """Folded light curves as tokens of `SUMMARY_WIDTH` and `CANDIDATE_WIDTH` channels side by side."""
+class LightCurveTokens:
+    """Tokens of `SUMMARY_WIDTH` and `CANDIDATE_WIDTH` channels side by side, as z-scores."""
 
-    def __init__(self) -> None:
-        self.name = "folded"
+    def __init__(self, mean: FloatArray, std: FloatArray) -> None:
+        self.name = "light_curve"
         self.width = SUMMARY_WIDTH + CANDIDATE_WIDTH
+        self.longest = MAX_TOKENS
+        self._mean = mean
+        self._std = std
 
     def tokens(self, batch: AlertBatch, periods: Periods) -> Tokens:
         """Return the tokens of every alert that has an epoch."""
@@ -66,12 +72,17 @@ class Folded:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         values = np.zeros((int(offsets[-1]), self.width), np.float32)
         summary = np.concatenate([variability(batch), periods.spectrum], axis=1)
-        values[offsets[:-1][present], :SUMMARY_WIDTH] = summary[present]
+        first, rest = slice(0, SUMMARY_WIDTH), slice(SUMMARY_WIDTH, None)
+        values[offsets[:-1][present], first] = self._scaled(summary[present], first)
         kept = present[folds.row]
         position = np.arange(len(folds.row)) - np.searchsorted(folds.row, folds.row)
         place = offsets[:-1][folds.row] + 1 + position
-        values[place[kept], SUMMARY_WIDTH:] = _candidates(folds, periods)[kept]
+        values[place[kept], rest] = self._scaled(_candidates(folds, periods)[kept], rest)
         return Tokens(values=values, offsets=offsets)
+
+    def _scaled(self, values: FloatArray, channels: slice) -> FloatArray:
+        scores = (values - self._mean[channels]) / self._std[channels]
+        return np.clip(scores, -Z_MAX, Z_MAX)
 
 
 def _candidates(folds: Folds, periods: Periods) -> FloatArray:
