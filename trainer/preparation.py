@@ -205,7 +205,7 @@ def bin_limits(settings: Settings, bin_: int) -> tuple[int, int]:
 
 
 def windows_of_bin(prepared: Prepared, split: Split, bin_: int, *, n: int, seed: int) -> ExampleSet:
-    """Return a window of each of at most `n` stars whose number of epochs lies in a bin of the calibration."""
+    """Return a window of each of at most `n` stars, its number of epochs in a bin of the calibration."""
     low, high = bin_limits(prepared.run.settings, bin_)
     rng = np.random.default_rng((seed, 12, bin_))
     members = prepared.members(split).astype(np.int64)

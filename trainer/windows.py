@@ -26,7 +26,7 @@ SURVEY = "catalina"
 """Survey of the alerts: none that the stream has, so that nothing is calibrated for the wrong one."""
 
 FIRST_EPOCHS: tuple[int | None, ...] = (None, 100, 30, 10)
-"""How many of a star's first epochs a training window holds; None for all. A stream has seen the first ones."""
+"""First epochs of a star that a training window holds; None for all. A stream has seen the first ones."""
 
 MJD_UNKNOWN = 50_000.0
 """Time of an alert without epochs; nothing is computed from it."""

@@ -241,10 +241,10 @@ def _share_left(
     wanted = np.concatenate([[0], harmonics, N_HARMONICS + harmonics])
     solution = _solved(matrix, target, pairs, harmonics)
     part = matrix[:, wanted[:, None], wanted[None, :]]
-    explained = 2 * (solution * target[:, wanted]).sum(axis=1)
+    explained: FloatArray = 2 * (solution * target[:, wanted]).sum(axis=1)
     # Not a matrix product: its last bits would depend on how many folds there are.
     explained -= (solution * (part * solution[:, None, :]).sum(axis=2)).sum(axis=1)
-    return np.clip(1.0 - explained / np.maximum(variance, 1e-12), 0.0, 1.0)
+    return np.asarray(np.clip(1.0 - explained / np.maximum(variance, 1e-12), 0.0, 1.0))
 
 
 def _curve(cosine: FloatArray, sine: FloatArray) -> tuple[FloatArray, FloatArray]:

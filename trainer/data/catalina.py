@@ -149,13 +149,13 @@ def read_unsorted(path: Path) -> Unsorted:
             f"{', '.join(COLUMNS)}"
         ) from error
     series = {name: _series(table[name].combine_chunks()) for name in COLUMNS[-3:]}
-    kept, flux, error = [], [], []
+    kept, flux, flux_error = [], [], []
     for mjd, mag, mag_err in zip(*series.values(), strict=True):
         rows = _kept_epochs(mjd, mag, mag_err, Funnel())
         of_flux, of_error = flux_of_mag(mag[rows], mag_err[rows])
         kept.append(mjd[rows])
         flux.append(of_flux.astype(np.float32))
-        error.append(of_error.astype(np.float32))
+        flux_error.append(of_error.astype(np.float32))
     n = len(table)
     scalars = {name: _numbers(table[name]) for name in ("ra", "dec", "l", "b", "period")}
     period_day = np.where(scalars["period"] > 0, scalars["period"], 0.0)
@@ -172,7 +172,7 @@ def read_unsorted(path: Path) -> Unsorted:
             mean_mag=np.array([_median_mag(each) for each in flux]),
             mjd=np.concatenate(kept),
             flux_njy=np.concatenate(flux),
-            flux_err_njy=np.concatenate(error),
+            flux_err_njy=np.concatenate(flux_error),
             offsets=np.concatenate([[0], np.cumsum([len(each) for each in kept])]).astype(np.int64),
             profile=np.zeros((n, N_PHASES), np.float32),
         ),

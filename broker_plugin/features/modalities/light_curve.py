@@ -82,7 +82,7 @@ class LightCurveTokens:
 
     def _scaled(self, values: FloatArray, channels: slice) -> FloatArray:
         scores = (values - self._mean[channels]) / self._std[channels]
-        return np.clip(scores, -Z_MAX, Z_MAX)
+        return np.asarray(np.clip(scores, -Z_MAX, Z_MAX))
 
 
 def _candidates(folds: Folds, periods: Periods) -> FloatArray:
@@ -116,7 +116,7 @@ def _candidates(folds: Folds, periods: Periods) -> FloatArray:
         ],
         axis=1,
     )
-    return np.clip(channels, -BOUND, BOUND)
+    return np.asarray(np.clip(channels, -BOUND, BOUND))
 
 
 def _relative_phases(folds: Folds) -> FloatArray:
