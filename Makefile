@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # One wheel of ONNX Runtime: the CUDA build where the driver answers, else the CPU build.
 RUNTIME ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+OTHERS = $(wildcard $(addprefix $(VENV)/.,$(filter-out $(RUNTIME),cpu gpu openvino)))
 DATA ?= $(or $(ASTROM3_DATA),../shared/data)
 BIN := $(VENV)/bin
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
@@ -45,7 +46,11 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-$(VENV)/.$(RUNTIME): $(BIN)/uv pyproject.toml constraints.txt
+# The wheels overwrite each other's files, so one that was installed before the driver came or went leaves first.
+$(VENV)/.$(RUNTIME): $(BIN)/uv pyproject.toml constraints.txt $(OTHERS)
+	$(if $(OTHERS),$(BIN)/uv pip uninstall --quiet --python $(BIN)/python onnxruntime onnxruntime-gpu \
+		onnxruntime-openvino)
+	@rm -f $(OTHERS)
 	$(INSTALL) --editable '.[$(RUNTIME)]'
 	@touch $@
 

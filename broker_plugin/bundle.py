@@ -108,7 +108,7 @@ class Manifest(_Part):
     modalities: list[ModalityModel]
     head: HeadModel
     forests: list[ForestModel]
-    taxonomy: str
+    taxonomy: str = Field(description="Name of the set of classes: `taxonomy.TAXONOMY` where it is of ours.")
     classes: list[str]
     class_prior: str
     class_frequencies: list[float]

@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from broker_plugin import __version__
-from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
 
 __all__ = ["main", "make_app"]
 
 EXIT_CONFIGURATION = 2
 """The settings cannot work: a supervisor should not restart the process."""
+
+EXIT_FAILURE = 1
+"""It broke in a way that neither other settings nor time would mend; the message says where."""
 
 EXIT_TRANSIENT = 75
 """Something outside is unavailable (EX_TEMPFAIL of sysexits.h): a supervisor may try again."""
@@ -66,4 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except TransientError as error:
         sys.stderr.write(f"broker-plugin: {error}; try again later\n")
         sys.exit(EXIT_TRANSIENT)
+    except BrokerPluginError as error:
+        sys.stderr.write(f"broker-plugin: {error}\n")
+        sys.exit(EXIT_FAILURE)
     sys.exit(status or 0)

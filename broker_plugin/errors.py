@@ -8,6 +8,7 @@
     ├── RejectedAlert         dead-letter with `reason`, commit, go on
     └── ConfigurationError    stop; the message says what to change
         ├── BundleError       the bundle is unreadable, altered or of another format
+        │   └── NotFiniteError    it gave no number for a batch: bisect, the fault may be one alert's
         └── ProviderError     the wanted device cannot be had
 
 Anything else that is raised stops the process with its offsets uncommitted.
@@ -24,6 +25,7 @@ __all__ = [
     "BrokerPluginError",
     "BundleError",
     "ConfigurationError",
+    "NotFiniteError",
     "ProviderError",
     "RejectReason",
     "RejectedAlert",
@@ -81,6 +83,10 @@ class ConfigurationError(BrokerPluginError):
 
 class BundleError(ConfigurationError):
     """A bundle is unreadable, was altered, or has a format that this version cannot read."""
+
+
+class NotFiniteError(BundleError):
+    """A bundle gave a number that is not finite: an alert's fault if the bundle scores other alerts."""
 
 
 class ProviderError(ConfigurationError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["CLASSES", "PASSBANDS", "ClassName", "canonical_class", "passband_code"]
+__all__ = ["CLASSES", "PASSBANDS", "TAXONOMY", "ClassName", "canonical_class", "passband_code"]
 
 
 PASSBANDS: tuple[tuple[str, float], ...] = (
@@ -56,6 +56,9 @@ class ClassName:
     parent: str
     synonyms: tuple[str, ...] = ()
 
+
+TAXONOMY = "astrom3-broker-variables-1"
+"""Name of the set of classes below. Another number where a class is added, split or means something else."""
 
 CLASSES: tuple[ClassName, ...] = (
     ClassName(

@@ -27,6 +27,7 @@ from broker_plugin.bundle import (
 )
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.base import FEATURE_SPEC_VERSION, build_modality
+from broker_plugin.taxonomy import TAXONOMY
 from export.card import description, model_card
 from export.forest import forest_graph
 from export.graphs import encoder_graph, head_graph
@@ -130,7 +131,7 @@ def _manifest(
             ForestModel(source=source, file=f"forest-{source}.onnx", batch=BATCH)
             for source in (FUSED, *model.modalities)
         ],
-        "taxonomy": run.class_prior,
+        "taxonomy": TAXONOMY,
         "classes": list(run.classes),
         "class_prior": run.class_prior,
         "class_frequencies": list(run.frequencies),

@@ -2,8 +2,11 @@
 """The direction of imports: what the runtime must never pull in, and who may talk to whom."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -97,6 +100,15 @@ def test_no_module_reaches_back() -> None:
             if imported.startswith("broker_plugin."):
                 other = imported.split(".")[1]
                 assert rank[other] <= rank[own], f"{path.relative_to(ROOT)} reaches back to {imported}"
+
+
+def test_every_runtime_dependency_is_imported() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    wanted = {re.split(r"[^A-Za-z0-9_-]", entry)[0].lower().replace("_", "-") for entry in declared}
+    roots = {imported.split(".")[0] for path in RUNTIME for imported in imported_modules(path)}
+    provided = packages_distributions()
+    used = {name.lower().replace("_", "-") for root in roots for name in provided.get(root, ())}
+    assert wanted - used == set()
 
 
 def test_every_source_file_names_its_licence() -> None:

@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`python -m trainer`."""
+"""`python -m trainer`, and the command `trainer`."""
 
-from trainer.cli import main
+from trainer.entry import start
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line."""
+    start("trainer.cli", name="trainer")
+
 
 if __name__ == "__main__":
     main()

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from broker_plugin.codec.misses import RecentMisses
 from broker_plugin.codec.writer_schema import SchemaError, WriterSchema, full_name, parse_json, vet
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason, TransientError
 
@@ -146,6 +147,7 @@ class SchemaStore:
         if package is not None:
             self._directories.append(SchemaDirectory(package))
         self._memory: dict[int, WriterSchema] = {}
+        self._misses = RecentMisses()
         self._cache = None if registry is None else _folder_of(registry.url, cache_dir or cache_folder())
 
     def writer_schema(self, schema_id: int) -> WriterSchema:
@@ -154,11 +156,13 @@ class SchemaStore:
         Raises
         ------
         RejectedAlert
-            If nobody knows the id (`UNKNOWN_SCHEMA`).
+            If nobody knows the id (`UNKNOWN_SCHEMA`). Nobody is asked again for a minute.
         TransientError
             If nobody at hand knows it and the registry does not answer.
         """
         if schema_id not in self._memory:
+            if schema_id in self._misses:
+                raise RejectedAlert(RejectReason.UNKNOWN_SCHEMA, self._advice(schema_id))
             self._memory[schema_id] = self._find(schema_id)
         return self._memory[schema_id]
 
@@ -178,6 +182,7 @@ class SchemaStore:
             return found
         if silence is not None:
             raise silence
+        self._misses.add(schema_id)
         raise RejectedAlert(RejectReason.UNKNOWN_SCHEMA, self._advice(schema_id))
 
     def _cached(self, schema_id: int) -> WriterSchema | None:

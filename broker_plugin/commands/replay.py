@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,14 +15,23 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import FilterRecipe, parse_access, parse_dead_letter_access
-from broker_plugin.pipeline.backfill import judge_all
+from broker_plugin.pipeline.backfill import Backfill, open_backfill
 from broker_plugin.pipeline.dead_letter_file import to_json
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import Judgement
+from broker_plugin.service.logging import configure_logging
+from broker_plugin.service.signals import InterruptedBySignal, interrupt_on_signal
 from broker_plugin.streams.archive import ArchiveSource
-from broker_plugin.streams.verdict_files import check_format, complete_file, verdict_file
+from broker_plugin.streams.output_files import check_outputs, complete_files
+from broker_plugin.streams.verdict_files import check_format
 
 __all__ = ["replay"]
+
+EXIT_ENDED_EARLY = 3
+"""All that could be read has a verdict or a dead letter, but a file could not be read to its end."""
+
+NAMED = 5
+"""Files that a line of warning names; of more it says how many."""
 
 DEAD_LETTER_MAX_BYTES = 1_000_000
 """Larger dead letters keep their first 4 KiB: the file they came from still has the rest."""
@@ -48,7 +56,12 @@ def replay(
 
     Reads Avro container files of one or many packets, single Confluent-framed packets, nightly .tar and
     .tar.gz archives and Parquet; directories are searched for them. Writes one verdict for every packet, in
-    the order of the files; what cannot become a verdict goes to the dead-letter file with its reason.
+    the order of the files; what cannot become a verdict goes to the dead-letter file with its reason. Files
+    of verdicts are not read. No input is ever written to.
+
+    The exit status is 0 if every file was read to its end; 3 if all is written but a file was cut or damaged,
+    so that alerts are missing which nobody could count; 2 if the arguments or a full disk make it impossible;
+    130 or 143 after Ctrl-C or SIGTERM. Outputs appear with 0 and 3, and are left as they were otherwise.
 
         broker-plugin replay night.tar.gz --out verdicts.parquet
         broker-plugin replay alerts/ more.avro --out verdicts.jsonl --workers 2
@@ -83,6 +96,7 @@ def replay(
     tense
         What the verdicts say of their time. Only current may trigger an observation.
     """
+    configure_logging(level="warning")
     console = Console(stderr=True)
     check_format(out)
     if not paths:
@@ -103,34 +117,55 @@ def replay(
     letters = DeadLetters(
         topic="", declared=declared, undecodable=undecodable, max_bytes=DEAD_LETTER_MAX_BYTES
     )
-    dead_letter_path = dead_letters or out.with_name(f"{out.name}.dead.jsonl")
-    counts = _write_all(ArchiveSource(paths), recipe, letters, out, dead_letter_path, workers, console)
-    console.print(_summary(counts, out, dead_letter_path), soft_wrap=True)
+    outputs = (out, dead_letters or out.with_name(f"{out.name}.dead.jsonl"))
+    source = ArchiveSource(paths)
+    check_outputs(outputs, [*(path for path in paths if path.is_file()), *source.paths])
+    if source.verdict_files:
+        _warn(console, f"not read, since they hold verdicts: {_some(source.verdict_files)}")
+    try:
+        with interrupt_on_signal(), open_backfill(recipe, workers=workers) as backfill:
+            for line in (backfill.provider.reason, *backfill.provider.warnings):
+                console.print(line, soft_wrap=True, markup=False)
+            counts = _write_all(source, backfill, letters, outputs, console)
+    except InterruptedBySignal as signal:
+        _warn(console, f"stopped by {signal}; nothing was written, so start again from the beginning")
+        return signal.exit_status
+    console.print(_summary(counts, *outputs), soft_wrap=True, highlight=False)
+    if source.ended_early:
+        what = "an input" if len(source.ended_early) == 1 else f"{len(source.ended_early)} inputs"
+        _warn(console, f"INCOMPLETE: {what} ended early, alerts are missing. {_some(source.ended_early)}")
+        return EXIT_ENDED_EARLY
     return 0
 
 
 def _write_all(
     source: ArchiveSource,
-    recipe: FilterRecipe,
+    backfill: Backfill,
     letters: DeadLetters,
-    out: Path,
-    dead_letter_path: Path,
-    workers: int,
+    outputs: tuple[Path, Path],
     console: Console,
 ) -> Counter[str]:
     counts: Counter[str] = Counter()
-    with ExitStack() as stack:
-        verdicts = stack.enter_context(verdict_file(out))
-        dead_letters = stack.enter_context(complete_file(dead_letter_path))
-        progress = stack.enter_context(_progress(console))
+    with complete_files(*outputs) as (verdict_handle, dead_letters), _progress(console) as progress:
+        verdicts = check_format(outputs[0])(verdict_handle)
         task = progress.add_task("reading", total=source.bytes_total, alerts=0)
-        for judgements in judge_all(source, recipe, workers=workers):
+        for judgements in backfill.judge(source):
             verdicts.write([verdict for judgement in judgements for verdict in judgement.verdicts])
             rejected = [(j.message, j.rejection) for j in judgements if j.rejection is not None]
             dead_letters.writelines(f"{to_json(letters.pack(*pair))}\n".encode() for pair in rejected)
             counts.update(_outcomes(judgements))
             progress.update(task, completed=source.bytes_read, alerts=counts["verdict"])
+        verdicts.finish()
     return counts
+
+
+def _warn(console: Console, text: str) -> None:
+    console.print(f"broker-plugin: {text}", style="yellow", soft_wrap=True, highlight=False, markup=False)
+
+
+def _some(names: Sequence[object]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return "; ".join(str(name) for name in names[:NAMED]) + more
 
 
 def _outcomes(judgements: Sequence[Judgement]) -> Counter[str]:
@@ -155,9 +190,13 @@ def _progress(console: Console) -> Progress:
 
 
 def _summary(counts: Counter[str], out: Path, dead_letter_path: Path) -> str:
-    text = f"{counts['verdict']:,} verdicts in {out}"
+    text = f"{_count(counts['verdict'], 'verdict')} in {out}"
     dead = {reason: n for reason, n in counts.items() if reason != "verdict"}
     if not dead:
         return text
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(dead.items()))
-    return f"{text}; {sum(dead.values()):,} dead letters in {dead_letter_path} ({reasons})"
+    return f"{text}; {_count(sum(dead.values()), 'dead letter')} in {dead_letter_path} ({reasons})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

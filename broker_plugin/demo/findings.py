@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.demo.simulator import Night, SimulatedObject
+from broker_plugin.pipeline.selection import strangeness
 from broker_plugin.records import LightCurve
 
 __all__ = [
@@ -59,6 +60,8 @@ class Playback:
         As read back from the output topic, in order of arrival.
     light_curves
         What each alert's verdict was made from, by `alert_key`.
+    origins
+        Partition and offset on the input topic of the message that each record that came out is of.
     played
         Messages sent to the input topic.
     night
@@ -68,6 +71,7 @@ class Playback:
     verdicts: Sequence[Verdict]
     light_curves: Mapping[str, LightCurve]
     dead_letters: Sequence[DeadLetter]
+    origins: Sequence[tuple[int, int]]
     played: int
     seconds: float
     night: Night | None = None
@@ -75,7 +79,8 @@ class Playback:
     @property
     def adds_up(self) -> bool:
         """Tell whether every message played came back, once: as a verdict or as a dead letter."""
-        return self.played == len(self.verdicts) + len(self.dead_letters)
+        came = len(self.verdicts) + len(self.dead_letters)
+        return self.played == came == len(self.origins) == len(set(self.origins))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +115,6 @@ class Confusion:
         """Share of objects on the diagonal."""
         total = int(self.counts.sum())
         return float(np.trace(self.counts)) / total if total else None
-
-
-def strangeness(verdict: Verdict) -> tuple[float, float, str]:
-    """Return a key that sorts the strangest first; equal p-values are told apart by the score."""
-    return (verdict.anomaly_p_value, -verdict.anomaly_score, verdict.alert_key)
 
 
 def rank_objects(verdicts: Sequence[Verdict]) -> list[ScoredObject]:

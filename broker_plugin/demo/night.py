@@ -8,18 +8,15 @@ Little more is sent than is read back, since the embedded cluster silently forge
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, cast
-
-import fastavro
 
 from broker_plugin.codec.decoder import Decoder
-from broker_plugin.codec.verdict import Verdict, from_record
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.codec.verdict import Verdict
 from broker_plugin.demo.consumer import DEAD_LETTERS, INPUT, OUTPUT, Consumer
 from broker_plugin.demo.findings import DeadLetter, Playback
 from broker_plugin.demo.playlist import Track
@@ -27,6 +24,7 @@ from broker_plugin.demo.simulator import Night
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BrokerPluginError
 from broker_plugin.pipeline.dead_letters import PREFIX
+from broker_plugin.pipeline.verdict_reader import VerdictReader
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaTail
@@ -64,6 +62,7 @@ class Progress:
     ended: float = field(default_factory=time.monotonic)
     verdicts: list[Verdict] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    origins: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -130,11 +129,13 @@ def play(
             survey.close()
             subscriber.close()
     if consumer.error is not None:
-        raise BrokerPluginError(f"the consumer stopped: {consumer.error}") from consumer.error
+        what = f"{type(consumer.error).__name__}: {consumer.error}"
+        raise BrokerPluginError(f"the consumer stopped: {what}") from consumer.error
     return Playback(
         verdicts=tuple(progress.verdicts),
         light_curves=consumer.light_curves,
         dead_letters=tuple(progress.dead_letters),
+        origins=tuple(progress.origins),
         played=progress.played,
         seconds=progress.seconds,
         night=night,
@@ -195,6 +196,7 @@ class _Subscriber:
     """Reads the verdicts and the dead letters, as anybody could."""
 
     def __init__(self, address: KafkaAddress) -> None:
+        self._reader = VerdictReader(SchemaStore(installed=False))
         self._verdicts = KafkaTail(address, OUTPUT, from_beginning=True)
         self._dead_letters = KafkaTail(address, DEAD_LETTERS, from_beginning=True)
         for tail in (self._verdicts, self._dead_letters):
@@ -202,8 +204,12 @@ class _Subscriber:
 
     def read(self, progress: Progress) -> None:
         """Read what has come."""
-        progress.verdicts += [_verdict(message) for message in self._verdicts.poll(READ_MAX, READ_WAIT_S)]
-        progress.dead_letters += [_dead_letter(message) for message in self._dead_letters.poll(READ_MAX, 0.0)]
+        verdicts = self._verdicts.poll(READ_MAX, READ_WAIT_S)
+        dead_letters = self._dead_letters.poll(READ_MAX, 0.0)
+        progress.verdicts += [self._reader.read(message.value) for message in verdicts]
+        progress.dead_letters += [_dead_letter(message) for message in dead_letters]
+        progress.origins += [_origin(message, "source_") for message in verdicts]
+        progress.origins += [_origin(message, PREFIX) for message in dead_letters]
 
     def close(self) -> None:
         self._verdicts.close()
@@ -215,9 +221,9 @@ def _outgoing(track: Track) -> OutgoingMessage:
     return OutgoingMessage(topic=INPUT, value=track.value, headers=headers)
 
 
-def _verdict(message: Message) -> Verdict:
-    (record,) = fastavro.reader(io.BytesIO(message.value))
-    return from_record(cast("dict[str, Any]", record))
+def _origin(message: Message, prefix: str) -> tuple[int, int]:
+    said = dict(message.headers)
+    return int(said[f"{prefix}partition"]), int(said[f"{prefix}offset"])
 
 
 def _dead_letter(message: Message) -> DeadLetter:

@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import io
-import tarfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import fastavro
 
@@ -18,6 +16,7 @@ from broker_plugin.demo.packets import broken_messages, night_messages
 from broker_plugin.demo.simulator import Night
 from broker_plugin.errors import ConfigurationError, RejectedAlert
 from broker_plugin.streams.archive import find_archives
+from broker_plugin.streams.tar import TAR_SUFFIXES, read_members
 
 __all__ = ["Track", "archive_tracks", "night_tracks"]
 
@@ -70,24 +69,24 @@ def archive_tracks(paths: Sequence[Path]) -> Iterator[Track]:
 def _tracks(files: Sequence[Path]) -> Iterator[Track]:
     for path in files:
         with path.open("rb") as handle:
-            if path.name.endswith((".tar", ".tar.gz", ".tgz")):
+            if path.name.endswith(TAR_SUFFIXES):
                 yield from _members(path, handle)
             else:
                 yield from _packets(handle)
 
 
-def _members(path: Path, handle: IO[bytes]) -> Iterator[Track]:
+def _members(path: Path, handle: BinaryIO) -> Iterator[Track]:
     try:
-        with tarfile.open(fileobj=handle, mode="r|*") as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is not None:
-                    yield from _packets(io.BytesIO(content.read()))
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise ConfigurationError(f"{path} cannot be read to its end ({error}); restore it") from error
+        for _, content in read_members(handle):
+            if content is None:
+                yield Track(value=b"", note="a file larger than any message")
+            else:
+                yield from _packets(io.BytesIO(content))
+    except RejectedAlert as defect:
+        raise ConfigurationError(f"{path} is cut or corrupt: {defect.detail}; restore it") from defect
 
 
-def _packets(handle: IO[bytes]) -> Iterator[Track]:
+def _packets(handle: BinaryIO) -> Iterator[Track]:
     """Yield the records of a container file, or what is none as it is."""
     if not is_container(handle):
         yield Track(value=handle.read(MESSAGE_MAX_BYTES))

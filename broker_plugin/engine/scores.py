@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from broker_plugin.bundle import Bundle
 from broker_plugin.engine.encoders import Encoder, Forest, Fusion, Head
 from broker_plugin.engine.providers import ProviderChoice
-from broker_plugin.errors import BundleError
+from broker_plugin.errors import BundleError, NotFiniteError
 from broker_plugin.features.period import Periods
 from broker_plugin.records import AlertBatch
 
@@ -66,7 +66,7 @@ class Graphs:
 
         Raises
         ------
-        BundleError
+        NotFiniteError
             If a graph gives a number that is not finite.
         """
         names = [encoder.model.name for encoder in self._encoders]
@@ -87,4 +87,6 @@ class Graphs:
 
     def _require_finite(self, *arrays: NDArray[np.floating]) -> None:
         if not all(np.isfinite(array).all() for array in arrays):
-            raise BundleError(f"bundle {self._name} gave a number that is not finite; roll back to another")
+            raise NotFiniteError(
+                f"bundle {self._name} gave a number that is not finite; roll back to another"
+            )

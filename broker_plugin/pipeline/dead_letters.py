@@ -3,8 +3,9 @@
 
 A dead letter holds the message as it came: bytes, key and headers, and says in further headers where it came
 from and why it is here. Two things shorten it. One that would be larger than its topic takes keeps the first
-4 KiB, with the size and SHA-256 of the whole. One whose packet holds data that readers of the topic may not
-see keeps nothing of the message: reason, topic, partition and offset only.
+4 KiB, with the size and SHA-256 of the whole, and loses the message's key and headers if that is not enough.
+One whose packet holds data that readers of the topic may not see keeps nothing of the message: reason, topic,
+partition and offset only.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from dataclasses import dataclass, replace
 from broker_plugin import __version__
 from broker_plugin.errors import ConfigurationError, RejectedAlert
 from broker_plugin.records import Access
-from broker_plugin.streams.base import Headers, Message, OutgoingMessage
+from broker_plugin.streams.base import Headers, Message, OutgoingMessage, encoded
 from broker_plugin.streams.limits import wire_size
 
-__all__ = ["PREFIX", "DeadLetters", "can_truncate", "truncate"]
+__all__ = ["PREFIX", "DeadLetters", "can_shrink", "shrink"]
 
 PREFIX = "dead_letter_"
 """What our headers begin with."""
 
 EXCERPT_BYTES = 4096
 """What is kept of a message that is too large: enough for the head of an Avro file and to recognise text."""
+
+REASON = f"{PREFIX}reason"
 
 TRUNCATED = f"{PREFIX}truncated"
 
@@ -66,7 +69,9 @@ class DeadLetters:
             + _text(detail=rejection.detail, redacted="false")
             + _evidence(message),
         )
-        return letter if wire_size(letter) <= self.max_bytes else self._shortened(letter)
+        while wire_size(letter) > self.max_bytes and can_shrink(letter):
+            letter = shrink(letter)
+        return letter
 
     def may_show(self, rejection: RejectedAlert) -> bool:
         """Tell whether readers of the dead letters may see the rejected message."""
@@ -74,37 +79,37 @@ class DeadLetters:
             return self.undecodable
         return rejection.access <= self.declared
 
-    def _shortened(self, letter: OutgoingMessage) -> OutgoingMessage:
-        short = truncate(letter)
-        if wire_size(short) <= self.max_bytes:
-            return short
-        # Key and headers that are themselves too large are no part of the evidence that can be kept.
-        ours = tuple(header for header in short.headers if header[0].startswith(PREFIX))
-        return replace(short, key=None, headers=ours)
 
-
-def truncate(letter: OutgoingMessage) -> OutgoingMessage:
-    """Return a dead letter that keeps the first 4 KiB of the message.
+def shrink(letter: OutgoingMessage) -> OutgoingMessage:
+    """Return a dead letter that holds less: 4 KiB of the message, or not its key and headers either.
 
     Raises
     ------
     ConfigurationError
         If it is no dead letter, or already as short as can be: then its topic takes too little.
     """
-    if not can_truncate(letter):
+    if not can_shrink(letter):
         raise ConfigurationError(
             f"{letter.topic} does not take a message of {wire_size(letter)} bytes; raise max.message.bytes"
         )
-    # A dead letter that was sent in again and failed again brings such headers along; ours is the last.
-    last = max(index for index, (name, _) in enumerate(letter.headers) if name == TRUNCATED)
-    headers = letter.headers[:last] + _text(truncated="true") + letter.headers[last + 1 :]
-    return replace(letter, value=letter.value[:EXCERPT_BYTES], headers=headers)
+    theirs, ours = _parted(letter.headers)
+    marked = tuple((name, b"true" if name == TRUNCATED else value) for name, value in ours)
+    if len(letter.value) > EXCERPT_BYTES:
+        return replace(letter, value=letter.value[:EXCERPT_BYTES], headers=theirs + marked)
+    return replace(letter, key=None, headers=marked)
 
 
-def can_truncate(message: OutgoingMessage) -> bool:
+def can_shrink(message: OutgoingMessage) -> bool:
     """Tell whether a message is a dead letter that holds more than it must."""
-    marks = [value for name, value in message.headers if name == TRUNCATED]
-    return bool(marks) and marks[-1] == b"false" and len(message.value) > EXCERPT_BYTES
+    theirs, ours = _parted(message.headers)
+    return bool(ours) and (len(message.value) > EXCERPT_BYTES or message.key is not None or bool(theirs))
+
+
+def _parted(headers: Headers) -> tuple[Headers, Headers]:
+    """Return the headers of the message and ours, which begin with the last reason."""
+    # A dead letter that was sent in again and failed again brings headers of our names along.
+    begins = max((index for index, (name, _) in enumerate(headers) if name == REASON), default=len(headers))
+    return headers[:begins], headers[begins:]
 
 
 def _place(message: Message, rejection: RejectedAlert) -> Headers:
@@ -126,4 +131,4 @@ def _evidence(message: Message) -> Headers:
 
 
 def _text(**headers: str) -> Headers:
-    return tuple((f"{PREFIX}{name}", value.encode()) for name, value in headers.items())
+    return tuple((f"{PREFIX}{name}", encoded(value)) for name, value in headers.items())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
 
-from broker_plugin.pipeline.dead_letters import truncate
+from broker_plugin.pipeline.dead_letters import shrink
 from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams.base import Message, Sink, Source
 from broker_plugin.streams.limits import Oversize
@@ -79,10 +79,12 @@ class AtLeastOnce:
     def _send(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         ours = owned_parcels(self._source, parcels)
         contents = [message for parcel in ours for message in parcel.contents]
-        try:
-            self._sink.send(contents)
-        except Oversize as refused:
-            self._sink.send([truncate(message) for message in refused.messages])
+        while contents:
+            try:
+                self._sink.send(contents)
+                break
+            except Oversize as refused:
+                contents = [shrink(message) for message in refused.messages]
         return ours
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from broker_plugin.pipeline.dead_letters import can_truncate, truncate
+from broker_plugin.pipeline.dead_letters import can_shrink, shrink
 from broker_plugin.pipeline.delivery import Attempt, owned_parcels
 from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams.base import OutgoingMessage
 from broker_plugin.streams.kafka import KafkaSource, TransactionalKafkaSink, UncertainCommit
-from broker_plugin.streams.limits import Oversize
+from broker_plugin.streams.limits import Oversize, wire_size
 
 __all__ = ["ExactlyOnce"]
 
@@ -45,9 +45,7 @@ class ExactlyOnce:
             try:
                 attempt("transaction", partial(self._transact, parcels, shortened, delivered))
             except Oversize as refused:
-                # Refused are whole record batches: what is short in them is not at fault.
-                long = [message for message in refused.messages if can_truncate(message)]
-                shortened |= {id(message): truncate(message) for message in long or refused.messages}
+                shortened |= {id(message): shrink(message) for message in _at_fault(refused.messages)}
             else:
                 return delivered
 
@@ -67,7 +65,7 @@ class ExactlyOnce:
         if ours:
             try:
                 self._sink.send_with_offsets(
-                    [shortened.get(id(message), message) for message in contents],
+                    [_shortest(message, shortened) for message in contents],
                     offsets=self._source.offsets_behind(messages),
                     group_metadata=self._source.group_metadata(),
                 )
@@ -76,3 +74,17 @@ class ExactlyOnce:
                 raise
         self._source.settle(messages)
         delivered += ours
+
+
+def _at_fault(refused: Sequence[OutgoingMessage]) -> Sequence[OutgoingMessage]:
+    """Return the largest of those that can shrink: refused are whole record batches."""
+    long = [message for message in refused if can_shrink(message)]
+    largest = max((wire_size(message) for message in long), default=0)
+    # Down to half its size, so that a batch of many large ones takes few attempts.
+    return [message for message in long if 2 * wire_size(message) >= largest] or refused
+
+
+def _shortest(message: OutgoingMessage, shortened: dict[int, OutgoingMessage]) -> OutgoingMessage:
+    while id(message) in shortened:
+        message = shortened[id(message)]
+    return message

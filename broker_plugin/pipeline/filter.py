@@ -7,13 +7,18 @@ spoils the scoring of the batch that it is in.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from traceback import extract_tb
 from typing import Protocol
 
+import structlog
+
 from broker_plugin.codec.verdict import Tense, Verdict
-from broker_plugin.errors import RejectedAlert, RejectReason
+from broker_plugin.errors import NotFiniteError, RejectedAlert, RejectReason
 from broker_plugin.pipeline.stages import StageTimes
 from broker_plugin.records import Access, Alert, AlertBatch, LightCurve, Origin, Provenance
 from broker_plugin.streams.base import Message
@@ -21,8 +26,21 @@ from broker_plugin.surveys.base import Packet
 
 __all__ = ["AlertDecoder", "AlertFilter", "AlertScorer", "Judgement"]
 
-DATA_ERRORS = (RejectedAlert, ArithmeticError, LookupError, RecursionError, TypeError, ValueError)
-"""What an impossible value in an alert makes Python or numpy raise. Anything else is no alert's fault."""
+log = structlog.get_logger(__name__)
+
+DATA_ERRORS = (
+    RejectedAlert,
+    NotFiniteError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What an impossible value in an alert makes Python, numpy or a graph raise. Anything else is no alert's
+fault."""
+
+PACKAGE = Path(__file__).parents[1]
 
 PLAIN_ALERT = Alert(
     survey="ztf",
@@ -92,6 +110,7 @@ class AlertFilter:
         self._decoder = decoder
         self._scorer = scorer
         self._tense = tense
+        self._gaps: Counter[tuple[str, str, str]] = Counter()
 
     def judge(
         self,
@@ -123,6 +142,7 @@ class AlertFilter:
         with times.of("score"):
             alerts = [alert for found in decoded if isinstance(found, list) for alert in found]
             outcomes = iter(self._score(alerts, received_at))
+        self._report_gaps()
         judgements = []
         for message, found in zip(messages, decoded, strict=True):
             if isinstance(found, RejectedAlert):
@@ -145,6 +165,7 @@ class AlertFilter:
             return rejection
         except DATA_ERRORS as error:
             # Adapters raise nothing else by their contract; a gap in that is one dead letter, not an outage.
+            self._note_gap("decode", error)
             return RejectedAlert(RejectReason.INVALID_VALUE, f"decoding raised {type(error).__name__}")
         return alerts or RejectedAlert(RejectReason.EMPTY, "the message holds no alert", access=frozenset())
 
@@ -163,9 +184,28 @@ class AlertFilter:
             return [*self._scorer.score(batch, tense=self._tense, received_at=received_at)]
         except DATA_ERRORS as error:
             if len(alerts) == 1:
+                self._note_gap("score", error)
                 return [_rejected(error)]
         middle = len(alerts) // 2
         return self._bisect(alerts[:middle], received_at) + self._bisect(alerts[middle:], received_at)
+
+    def _note_gap(self, stage: str, error: Exception) -> None:
+        if not isinstance(error, RejectedAlert):
+            self._gaps[stage, type(error).__name__, _place(error)] += 1
+
+    def _report_gaps(self) -> None:
+        gaps, self._gaps = self._gaps, Counter()
+        for (stage, error, where), count in gaps.items():
+            # Not the text: it may quote a value.
+            log.warning("alerts_failed", stage=stage, error=error, where=where, alerts=count)
+
+
+def _place(error: Exception) -> str:
+    """Return the line of our code that an error came from."""
+    frames = extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
+    frame = (ours or frames)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
 
 
 def _judgement(message: Message, outcomes: Sequence[Verdict | RejectedAlert]) -> Judgement:

@@ -11,7 +11,7 @@ from broker_plugin.codec.registry import frame
 from broker_plugin.codec.verdict import Verdict, encode_container, encode_datum, schema_text
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import Judgement
-from broker_plugin.streams.base import Headers, Message, OutgoingMessage
+from broker_plugin.streams.base import Headers, Message, OutgoingMessage, encoded
 
 __all__ = ["Encode", "Outbox", "Parcel", "framed"]
 
@@ -68,7 +68,7 @@ class Outbox:
             ("verdict_id", verdict.verdict_id.encode()),
             ("schema_version", self._schema_version.encode()),
             ("bundle_digest", verdict.bundle_digest.encode()),
-            ("source_topic", message.topic.encode()),
+            ("source_topic", encoded(message.topic)),
             ("source_partition", str(message.partition).encode()),
             ("source_offset", str(message.offset).encode()),
         )

@@ -10,7 +10,7 @@ from datetime import datetime, time, timedelta
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.taxonomy import CLASSES, canonical_class
 
-__all__ = ["Ranking", "Selection", "last_noon"]
+__all__ = ["Ranking", "Selection", "last_noon", "strangeness"]
 
 NOON = time(12)
 """Nights are counted from local noon, as observers do: no night is cut in two."""
@@ -84,7 +84,7 @@ class Ranking:
         if since != self._since:
             self._since, self._verdicts = since, []
         if verdict.emitted_at >= since and all(v.verdict_id != verdict.verdict_id for v in self._verdicts):
-            ranked = sorted([*self._verdicts, verdict], key=_strangeness)
+            ranked = sorted([*self._verdicts, verdict], key=strangeness)
             self._verdicts = ranked[: self._size]
         return [v.verdict_id for v in before] != [v.verdict_id for v in self._verdicts]
 
@@ -107,8 +107,9 @@ def last_noon(now: datetime) -> datetime:
     return datetime.combine(day, NOON, tzinfo=now.tzinfo)
 
 
-def _strangeness(verdict: Verdict) -> tuple[float, float]:
-    return verdict.anomaly_p_value, -verdict.anomaly_score
+def strangeness(verdict: Verdict) -> tuple[float, float, str]:
+    """Return a key that sorts the strangest first; equal p-values are told apart by the score."""
+    return verdict.anomaly_p_value, -verdict.anomaly_score, verdict.alert_key
 
 
 def _members(wanted: Iterable[str], classes: Iterable[str]) -> set[str]:

@@ -106,6 +106,8 @@ def serve(
             provider=scorer.provider.provider,
             reason=scorer.provider.reason,
         )
+        for warning in scorer.provider.warnings:
+            log.warning("gpu_left_idle", why=warning)
         outbox = Outbox(settings.output, _dead_letters(settings), encode=_encoding(settings, stop))
         source = _source(settings, instance.member_id)
         sink, delivery = _delivery(settings, source, instance.member_id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""SIGTERM and SIGINT end the loop in order; a second one ends the process at once."""
+"""SIGTERM and SIGINT end the work in order; a second one ends the process at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["stop_on_signal"]
+__all__ = ["InterruptedBySignal", "interrupt_on_signal", "stop_on_signal"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -30,6 +30,37 @@ def stop_on_signal(stop: threading.Event) -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL)
 
     before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class InterruptedBySignal(BaseException):
+    """A signal to stop came, and what was under way is given up. No `Exception`, so that nothing swallows it.
+
+    Parameters
+    ----------
+    number
+        The signal; `exit_status` is what a shell says of a process that it ended.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_status = 128 + number
+
+
+@contextmanager
+def interrupt_on_signal() -> Iterator[None]:
+    """Raise `InterruptedBySignal` at the first signal to stop, and leave a second one to the system."""
+
+    def give_up(number: int, _: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        raise InterruptedBySignal(number)
+
+    before = {number: signal.signal(number, give_up) for number in SIGNALS}
     try:
         yield
     finally:

@@ -7,10 +7,7 @@ order of their names, so that two runs give the same verdicts in the same order.
 
 from __future__ import annotations
 
-import gzip
 import io
-import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,15 +19,19 @@ from pyarrow import ArrowException
 from broker_plugin.codec.packets import MESSAGE_MAX_BYTES, ContainerReader, is_container
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason
 from broker_plugin.streams.base import Message
+from broker_plugin.streams.tar import TAR_SUFFIXES, read_members
 from broker_plugin.surveys.base import Packet
 
 __all__ = ["ARCHIVE_SUFFIXES", "ArchiveSource", "find_archives"]
 
-ARCHIVE_SUFFIXES = (".avro", ".tar", ".tar.gz", ".tgz", ".parquet")
+ARCHIVE_SUFFIXES = (".avro", *TAR_SUFFIXES, ".parquet")
 """What is read from a directory; a file named outright is read whatever its name."""
 
-GZIP_MAGIC = b"\x1f\x8b"
-"""First bytes of a gzip stream."""
+VERDICTS = "astrom3.verdict."
+"""What the full name of the verdict schema begins with, in every major version."""
+
+VERDICT_COLUMNS = frozenset({"verdict_id", "alert_key", "anomaly_p_value", "bundle_digest"})
+"""Columns by which a Parquet file of verdicts is known, whatever its minor version."""
 
 PARQUET_BATCH = 256
 """Rows of a Parquet file that are decoded at a time; nested histories make rows large."""
@@ -61,15 +62,38 @@ def find_archives(paths: Sequence[Path]) -> list[Path]:
 class ArchiveSource:
     """Reads alert packets from files; `commit` is a no-op, since a file can be read again.
 
+    Files of verdicts are left out: they are what an earlier run made of a directory.
+
     Parameters
     ----------
     paths
         Files and directories.
+
+    Attributes
+    ----------
+    paths
+        The files to read.
+    verdict_files
+        Those that hold verdicts and are not read.
+    ended_early
+        What could not be read to its end so far, and why.
+
+    Raises
+    ------
+    ConfigurationError
+        If a path does not exist, a file may not be read or nothing is found.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = find_archives(paths)
-        self.bytes_total = sum(path.stat().st_size for path in self._paths)
+        self.paths: list[Path] = []
+        self.verdict_files: list[Path] = []
+        for path in find_archives(paths):
+            (self.verdict_files if _is_verdicts(path) else self.paths).append(path)
+        if not self.paths:
+            names = ", ".join(str(path) for path in self.verdict_files)
+            raise ConfigurationError(f"{names}: verdicts, not alerts; give files of alert packets")
+        self.ended_early: list[str] = []
+        self.bytes_total = sum(path.stat().st_size for path in self.paths)
         self._bytes_before = 0
         self._handle: BinaryIO | None = None
         self._messages = self._read_all()
@@ -101,18 +125,38 @@ class ArchiveSource:
         self._exhausted = True
 
     def _read_all(self) -> Iterator[Message]:
-        for path in self._paths:
+        for path in self.paths:
             with path.open("rb") as handle:
                 self._handle = handle
-                yield from _read_file(path, handle)
+                for message in _read_file(path, handle):
+                    if isinstance(message.defect, _EndedEarly):
+                        self.ended_early.append(f"{message.topic}: {message.defect.detail}")
+                    yield message
             self._handle = None
             self._bytes_before += path.stat().st_size
+
+
+class _EndedEarly(RejectedAlert):
+    """What follows in the file cannot be read: this one rejection may stand for many alerts."""
+
+
+def _is_verdicts(path: Path) -> bool:
+    """Tell whether a file holds verdicts of ours, by its schema."""
+    try:
+        with path.open("rb") as handle:
+            if path.name.endswith(".parquet"):
+                return VERDICT_COLUMNS.issubset(pq.read_schema(handle).names)
+            return is_container(handle) and ContainerReader(handle).writer_schema.name.startswith(VERDICTS)
+    except (ArrowException, RejectedAlert):
+        return False  # what is wrong with it is said when it is read
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror or error}; permit it") from error
 
 
 def _read_file(path: Path, handle: BinaryIO) -> Iterator[Message]:
     if path.name.endswith(".parquet"):
         yield from _read_parquet(path, handle)
-    elif path.name.endswith((".tar", ".tar.gz", ".tgz")):
+    elif path.name.endswith(TAR_SUFFIXES):
         yield from _read_tar(path, handle)
     else:
         yield from _read_packets(str(path), handle)
@@ -133,64 +177,22 @@ def _read_packets(name: str, handle: BinaryIO) -> Iterator[Message]:
         if record == 0:
             yield _whole_or_too_large(name, handle)
         else:
-            yield _defective(name, record, defect)
+            yield _defective(name, record, _EndedEarly(defect.reason, defect.detail))
     else:
         if record == 0:
             yield _defective(name, 0, RejectedAlert(RejectReason.EMPTY, "the container file holds no record"))
 
 
 def _read_tar(path: Path, handle: BinaryIO) -> Iterator[Message]:
-    member_name = ""
     try:
-        stream = _TarStream(handle)
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                member_name = member.name
-                if not member.isfile():
-                    continue
-                name = f"{path}/{member.name}"
-                if member.size > MESSAGE_MAX_BYTES:
-                    yield _too_large(name)
-                    continue
-                yield from _read_packets(name, io.BytesIO(_content(archive, member)))
-        stream.require_end()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        detail = f"the archive cannot be read after member {member_name!r}: {type(error).__name__}"
-        yield _defective(str(path), 0, RejectedAlert(RejectReason.UNDECODABLE, detail))
-
-
-class _TarStream(io.RawIOBase):
-    """The bytes of a tar archive, plain or gzipped, that knows whether it was cut.
-
-    `tarfile` takes a stream that breaks off between two members for one that ends there.
-    """
-
-    def __init__(self, handle: BinaryIO) -> None:
-        is_gzip = handle.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        handle.seek(0)
-        self._source = gzip.GzipFile(fileobj=handle) if is_gzip else handle
-        self._tail = b""
-
-    def read(self, size: int = -1) -> bytes:
-        """Read like a file."""
-        content = self._source.read(size)
-        self._tail = (self._tail + content)[-tarfile.BLOCKSIZE :]
-        return content
-
-    def require_end(self) -> None:
-        """Raise EOFError unless the archive ended with a block of zeros, as every tar archive does."""
-        while self.read(tarfile.RECORDSIZE):
-            pass
-        if self._tail != bytes(tarfile.BLOCKSIZE):
-            raise EOFError("the archive has no end")
-
-
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    content = b"" if file is None else file.read()
-    if len(content) != member.size:
-        raise EOFError(f"{len(content)} of {member.size} bytes")
-    return content
+        for member, content in read_members(handle):
+            name = f"{path}/{member}"
+            if content is None:
+                yield _too_large(name)
+            else:
+                yield from _read_packets(name, io.BytesIO(content))
+    except RejectedAlert as defect:
+        yield _defective(str(path), 0, _EndedEarly(defect.reason, defect.detail))
 
 
 def _read_parquet(path: Path, handle: BinaryIO) -> Iterator[Message]:
@@ -200,9 +202,10 @@ def _read_parquet(path: Path, handle: BinaryIO) -> Iterator[Message]:
             for packet in batch.to_pylist():
                 yield _record(str(path), row, packet, "parquet")
                 row += 1
-    except (ArrowException, OSError) as error:
-        detail = f"the Parquet file cannot be read after row {row}: {type(error).__name__}"
-        yield _defective(str(path), row, RejectedAlert(RejectReason.UNDECODABLE, detail))
+    except (ArrowException, OSError):
+        place = f"after row {row}" if row else "at its beginning"
+        detail = f"the Parquet file cannot be read {place}: it is damaged, cut short or no Parquet"
+        yield _defective(str(path), row, _EndedEarly(RejectReason.UNDECODABLE, detail))
 
 
 def _record(name: str, record: int, packet: Packet, schema: str) -> Message:

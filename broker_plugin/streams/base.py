@@ -10,7 +10,7 @@ from typing import Protocol
 from broker_plugin.errors import RejectedAlert
 from broker_plugin.surveys.base import Packet
 
-__all__ = ["Headers", "Message", "OutgoingMessage", "Sink", "Source"]
+__all__ = ["Headers", "Message", "OutgoingMessage", "Sink", "Source", "encoded"]
 
 Headers = tuple[tuple[str, bytes], ...]
 """Message headers, in order; names may repeat."""
@@ -51,6 +51,17 @@ class OutgoingMessage:
     value: bytes
     key: bytes | None = None
     headers: Headers = ()
+
+
+def encoded(text: str) -> bytes:
+    r"""Return text as UTF-8; a file name's bytes that are none come out as escapes.
+
+    Examples
+    --------
+    >>> encoded("night\udcff.avro")
+    b'night\\udcff.avro'
+    """
+    return text.encode("utf-8", "backslashreplace")
 
 
 class Source(Protocol):

@@ -9,20 +9,20 @@ member's partition.
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
-from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
+from broker_plugin.errors import BrokerPluginError, ConfigurationError
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.bounded_call import CallAbandonedError, call_within
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
+from broker_plugin.streams.kafka_commit import CommitAnswer
 from broker_plugin.streams.kafka_message import message_of, names, offsets_of, places_of
-from broker_plugin.streams.ownership import Ownership, Place, next_offsets
+from broker_plugin.streams.look_ahead import LookAhead
+from broker_plugin.streams.ownership import Ownership, next_offsets
 
 __all__ = ["KafkaSource"]
 
@@ -37,12 +37,6 @@ FETCH_MAX_BYTES = 64 * 2**20
 
 QUEUED_MAX_KBYTES = 64 * 2**10
 """Messages fetched ahead, in the library's memory: as much as one batch may hold."""
-
-ANSWER_S = 10.0
-"""Longest wait for the answer to a commit: a coordinator that is up takes milliseconds."""
-
-LOOK_S = 0.002
-"""Time between two looks for that answer; it adds to every batch's time."""
 
 CLOSE_S = 5.0
 """Longest wait for the farewell to the group. With its coordinator away it would take the session's time."""
@@ -82,8 +76,9 @@ class KafkaSource:
         offset_reset: Literal["earliest", "latest"] = "earliest",
         batch_max_bytes: int = 64_000_000,
     ) -> None:
+        self._answer = CommitAnswer()
         properties: dict[str, Any] = {
-            "on_commit": self._note_answer,
+            "on_commit": self._answer.note,
             "group.id": group,
             "group.protocol": protocol,
             "enable.auto.commit": False,
@@ -103,8 +98,7 @@ class KafkaSource:
         self._batch_max_bytes = batch_max_bytes
         self._consumer = make_client(Consumer, address, properties)
         self._ownership = Ownership()
-        self._ahead: deque[Message] = deque()
-        self._answer: tuple[KafkaError | None, list[TopicPartition]] | None = None
+        self._ahead = LookAhead(bytes_max=batch_max_bytes)
         self._error: BrokerPluginError | None = None
         self._paused = False
         self._joined = False
@@ -125,7 +119,6 @@ class KafkaSource:
     def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
         """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""
         self._subscribe()
-        self._resume()
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -158,12 +151,12 @@ class KafkaSource:
         wanted = self.offsets_behind(owned)
         if wanted:
             # Not the library's synchronous commit: that waits out the session, deaf to signals.
-            self._answer = None
+            self._answer.forget()
             try:
                 self._consumer.commit(offsets=wanted, asynchronous=True)
             except KafkaException as error:
                 raise sort_error(error.args[0], "committing offsets") from error
-            self._await_answer(offsets_of(wanted))
+            self._answer.wait(offsets_of(wanted), look=self._look)
         self.settle(owned)
 
     def settle(self, messages: Iterable[Message]) -> None:
@@ -197,12 +190,8 @@ class KafkaSource:
 
     def keep_alive(self) -> None:
         """Stay in the group without taking messages, while a batch is being retried."""
-        if not self._paused:
-            self._consumer.pause(self._consumer.assignment())
-            self._paused = True
-        message = self._next_of_consumer(0.0)
-        if message is not None:
-            self._ahead.append(message)
+        self._pause()
+        self._look()
 
     def joined(self) -> bool:
         """Tell whether the group has given this member its partitions (perhaps none)."""
@@ -210,7 +199,7 @@ class KafkaSource:
 
     def lag(self) -> int:
         """Return how many messages lie ahead, as far as the last answers of the brokers say."""
-        ahead = 0
+        ahead = sum(message in self._ownership for message in self._ahead)
         for place in self._consumer.position(self._consumer.assignment()):
             watermarks = self._consumer.get_watermark_offsets(place, cached=True)
             if watermarks is None or watermarks[1] == OFFSET_INVALID:
@@ -231,22 +220,6 @@ class KafkaSource:
         except CallAbandonedError:
             log.warning("left_without_farewell", bootstrap=self._address.bootstrap)
 
-    def _await_answer(self, wanted: dict[Place, int]) -> None:
-        deadline = time.monotonic() + ANSWER_S
-        while self._answer is None or offsets_of(self._answer[1]) != wanted:
-            if time.monotonic() > deadline:
-                raise TransientError(f"no answer to a commit of offsets in {ANSWER_S:g} s; is Kafka up?")
-            message = self._next_of_consumer(LOOK_S)  # which is where answers come in
-            if message is not None:
-                self._ahead.append(message)
-        error, places = self._answer
-        for defect in (error, *(place.error for place in places)):
-            if defect is not None:
-                raise sort_error(defect, "committing offsets")
-
-    def _note_answer(self, error: KafkaError | None, places: list[TopicPartition]) -> None:
-        self._answer = (error, places)
-
     def _subscribe(self) -> None:
         # At the first poll: before, a member that is still warming up would hold partitions idle.
         if not self._subscribed:
@@ -255,16 +228,29 @@ class KafkaSource:
             )
             self._subscribed = True
 
+    def _look(self) -> None:
+        """Let the library call back; a message that comes along is kept for the next poll."""
+        message = self._next_of_consumer(0.0)
+        if message is not None:
+            self._ahead.add(message)
+        if self._ahead.full:
+            self._pause()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._consumer.pause(self._consumer.assignment())
+            self._paused = True
+
     def _resume(self) -> None:
         if self._paused:
             self._paused = False
             self._consumer.resume(self._consumer.assignment())
 
     def _next(self, timeout_s: float) -> Message | None:
-        while self._ahead:
-            message = self._ahead.popleft()
+        while (message := self._ahead.take()) is not None:
             if message in self._ownership:
                 return message
+        self._resume()
         return self._next_of_consumer(timeout_s)
 
     def _next_of_consumer(self, timeout_s: float) -> Message | None:

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Verdicts into a file: Avro, Parquet or JSON lines, by the file's suffix.
-
-A file appears under its name only when it is complete; until then it is `<name>.part`.
-"""
+"""Verdicts into a file: Avro, Parquet or JSON lines, by the file's suffix; and which files hold verdicts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -19,7 +15,7 @@ from fastavro.write import Writer as AvroWriter
 from broker_plugin.codec.verdict import Verdict, schema_text, to_json, to_record, verdict_schema
 from broker_plugin.errors import ConfigurationError
 
-__all__ = ["VerdictWriter", "check_format", "complete_file", "verdict_file"]
+__all__ = ["VerdictWriter", "check_format"]
 
 
 class VerdictWriter(Protocol):
@@ -32,47 +28,6 @@ class VerdictWriter(Protocol):
     def finish(self) -> None:
         """Write what the format needs at its end."""
         ...
-
-
-@contextmanager
-def complete_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears under its name when the block ends well, and not otherwise.
-
-    Raises
-    ------
-    ConfigurationError
-        If its directory does not exist.
-    """
-    if not path.parent.is_dir():
-        raise ConfigurationError(f"{path.parent} is not a directory; make it first")
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as handle:
-            yield handle
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
-def verdict_file(path: Path) -> Iterator[VerdictWriter]:
-    """Open a file for verdicts, which are written in order.
-
-    Parameters
-    ----------
-    path
-        Ends in `.avro`, `.parquet` or `.jsonl`; an existing file is replaced when the new one is complete.
-
-    Raises
-    ------
-    ConfigurationError
-        If the suffix is another one or the directory does not exist.
-    """
-    make = check_format(path)
-    with complete_file(path) as handle:
-        writer = make(handle)
-        yield writer
-        writer.finish()
 
 
 def check_format(path: Path) -> Callable[[BinaryIO], VerdictWriter]:

@@ -22,7 +22,13 @@ from __future__ import annotations
 
 from broker_plugin.records import SourceContext
 
-__all__ = ["REFERENCE_IS_SOURCE_ARCSEC", "SAME_SOURCE_ARCSEC", "lsst_context", "ztf_context"]
+__all__ = [
+    "REFERENCE_IS_SOURCE_ARCSEC",
+    "SAME_SOURCE_ARCSEC",
+    "TEMPLATE_SNR_MIN",
+    "lsst_context",
+    "ztf_context",
+]
 
 SAME_SOURCE_ARCSEC = 1.5
 """A catalogue source nearer than this is the object: ZTF's positions scatter by 0.1-0.5 arcsec when faint,

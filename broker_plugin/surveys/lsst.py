@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.records import Access, Alert, Origin, Provenance, QualityFlag, SourceContext
 from broker_plugin.surveys.base import Packet
-from broker_plugin.surveys.context import lsst_context
+from broker_plugin.surveys.context import TEMPLATE_SNR_MIN, lsst_context
 from broker_plugin.surveys.epochs import UNKNOWN_BAND, EpochRows, light_curve_of
 from broker_plugin.surveys.fields import (
     MISSING_INTEGER,
@@ -256,7 +256,9 @@ def _metadata(
     found["reliability"] = values["reliability"]
     template, extendedness = values["reference_njy"], values["extendedness"]
     if not moving:
-        found["reference_mag"] = mag_of_flux(template) if template is not None else None
+        template_snr = _ratio(template, values["reference_err_njy"])
+        if template is not None and template_snr is not None and template_snr >= TEMPLATE_SNR_MIN:
+            found["reference_mag"] = mag_of_flux(template)
         found["star_galaxy_score"] = 1.0 - extendedness if extendedness is not None else None
     return {name: value for name, value in found.items() if value is not None}
 

@@ -278,8 +278,9 @@ def _metadata(
     found["reliability"] = values["drb"] if values["drb"] is not None else values["rb"]
     found["solar_system_distance_arcsec"] = _asteroid_arcsec(candidate, values)
     if not moving:
-        found["reference_mag"] = values["reference_mag"]
-        found["reference_distance_arcsec"] = values["reference_arcsec"]
+        reference_arcsec = found["reference_distance_arcsec"] = values["reference_arcsec"]
+        if reference_arcsec is not None and reference_arcsec <= REFERENCE_IS_SOURCE_ARCSEC:
+            found["reference_mag"] = values["reference_mag"]
         ps1_arcsec = values["ps1_arcsec"]
         if ps1_arcsec is not None and ps1_arcsec <= SAME_SOURCE_ARCSEC:
             found |= {name: values[name] for name in PS1_COLUMNS}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import math
 import subprocess
@@ -106,6 +107,26 @@ def test_workers_change_nothing(data_dir: Path, tmp_path: Path, everything: list
     result = replay(data_dir / "alerts/ztf/nocutouts.avro", "--out", out, "--workers", 2)
     assert result.returncode == 0, result.stderr
     assert without_clock(verdicts_of(out)) == without_clock(everything[:N_ZTF])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_name_that_is_no_text_is_written_with_escapes(data_dir: Path, tmp_path: Path, workers: int) -> None:
+    packet = next((data_dir / "alerts/ztf/native").glob("*.avro")).read_bytes()
+    night = tmp_path / "night.tar"
+    with tarfile.open(night, "w") as archive:
+        for name, content in (("junk\udcff.avro", b"no alert"), ("packet\udcff.avro", packet)):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    junk = tmp_path / "junk\udcfe.avro"
+    junk.write_bytes(b"no alert")
+    out = tmp_path / "verdicts.jsonl"
+    result = replay(night, junk, "--out", out, "--workers", workers)
+    assert result.returncode == 0, result.stderr
+    assert len(verdicts_of(out)) == 1
+    dead = verdicts_of(tmp_path / "verdicts.jsonl.dead.jsonl")
+    assert [Path(letter["topic"]).name for letter in dead] == ["junk\\udcff.avro", "junk\\udcfe.avro"]
+    assert "auto took" in result.stderr  # cpu or cuda, and why
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -11,6 +11,7 @@ import pytest
 from broker_plugin.bundle import open_bundle
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BundleError, ConfigurationError
+from broker_plugin.taxonomy import CLASSES, TAXONOMY
 from export.parity import COSINE_MIN, FOREST_MAX, PROBABILITY_MAX, ParityError, forest_parity
 from export.writer import npz_bytes, write_bundle
 from tests.export.conftest import Exported
@@ -25,6 +26,13 @@ def test_the_manifest_reports_its_parity(exported: Exported) -> None:
     forests = [value for name, value in parity.items() if name.startswith("forest_")]
     assert len(forests) == 3
     assert max(forests) <= FOREST_MAX
+
+
+def test_the_classes_and_their_frequencies_have_names_of_their_own(exported: Exported) -> None:
+    manifest = open_bundle(exported.bundle).manifest
+    assert manifest.taxonomy == TAXONOMY
+    assert manifest.class_prior == exported.prepared.run.class_prior != TAXONOMY
+    assert set(manifest.classes) <= {entry.name for entry in CLASSES}
 
 
 def test_every_alert_finds_its_stratum(exported: Exported) -> None:

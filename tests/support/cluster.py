@@ -207,7 +207,12 @@ class KafkaCluster:
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Return, for each partition, the offset that its next record will have."""
-        consumer = Consumer({**self._client(), "group.id": f"reader-of-{topic}"})
+        return self._ends(topic, "read_uncommitted")
+
+    def _ends(self, topic: str, isolation: str) -> dict[int, int]:
+        consumer = Consumer(
+            {**self._client(), "group.id": f"reader-of-{topic}", "isolation.level": isolation}
+        )
         try:
             ends = {}
             for part in self.partitions(topic):
@@ -218,6 +223,10 @@ class KafkaCluster:
             return ends
         finally:
             consumer.close()
+
+    def has_open_transaction(self, topic: str) -> bool:
+        """Return whether a transaction on the topic is neither committed nor aborted."""
+        return self._ends(topic, "read_committed") != self._ends(topic, "read_uncommitted")
 
     def group_committed(self, group: str, topic: str) -> dict[int, int]:
         """Return a consumer group's committed offsets; partitions without one are left out.

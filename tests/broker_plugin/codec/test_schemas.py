@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from broker_plugin.codec import misses
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaDirectory, SchemaStore, cache_folder
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason, TransientError
@@ -108,6 +109,45 @@ def test_a_layout_with_a_part_missing_is_unknown_and_not_a_loop(tmp_path: Path, 
 def test_a_directory_that_is_not_there_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--schemas"):
         offline(tmp_path / "nowhere")
+
+
+def test_a_registry_is_asked_once_for_an_id_that_it_does_not_know(live: Answers, tmp_path: Path) -> None:
+    store = SchemaStore(registry_of(live), cache_dir=tmp_path, installed=False)
+    for _ in range(50):
+        with pytest.raises(RejectedAlert) as rejected:
+            store.writer_schema(77)
+        assert rejected.value.reason is RejectReason.UNKNOWN_SCHEMA
+    assert len(live.asked) == 1
+    assert store.writer_schema(7).name == "seven"
+
+
+def test_an_unknown_id_is_asked_for_again_when_the_miss_is_old(
+    live: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(misses, "KEEP_S", 0.0)
+    store = SchemaStore(registry_of(live), cache_dir=tmp_path, installed=False)
+    with pytest.raises(RejectedAlert):
+        store.writer_schema(77)
+    live.schemas[77] = schema("late")
+    assert store.writer_schema(77).name == "late"
+
+
+def test_a_registry_that_does_not_answer_is_no_miss(live: Answers, tmp_path: Path) -> None:
+    store = SchemaStore(registry_of(live), cache_dir=tmp_path, installed=False)
+    live.status = 503
+    for _ in range(2):
+        with pytest.raises(TransientError):
+            store.writer_schema(7)
+    live.status = 200
+    assert store.writer_schema(7).name == "seven"
+
+
+def test_of_many_unknown_ids_a_bounded_number_is_remembered() -> None:
+    store = offline()
+    for schema_id in range(3000):
+        with pytest.raises(RejectedAlert):
+            store.writer_schema(schema_id)
+    assert len(store._misses) == misses.MISSES_MAX
 
 
 def test_an_unknown_id_says_what_to_give() -> None:

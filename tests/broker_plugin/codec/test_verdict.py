@@ -89,6 +89,26 @@ def test_every_field_is_documented_and_nullable_ones_default_to_null() -> None:
             assert field["default"] is None
 
 
+UCD_FIRST = {
+    "instr", "meta.checksum", "meta.code", "meta.code.qual", "meta.id", "meta.id.assoc", "meta.note",
+    "meta.number", "meta.version", "pos.eq.dec", "pos.eq.ra", "src.class",
+    "stat.correlation", "stat.probability", "stat.value", "time.epoch", "time.period",
+}  # fmt: skip
+"""Words of the IVOA's list UCD1+ 1.5 that may begin a UCD (their flag is P or Q)."""
+
+UCD_LATER = {"meta.software", "obs", "src", "src.class"}
+"""Those that may follow (S or Q)."""
+
+
+def test_every_field_has_a_ucd_of_known_words() -> None:
+    fields = json.loads(schema_text())["fields"]
+    (analogue,) = [field["type"]["items"] for field in fields if field["name"] == "analogues"]
+    for field in (*fields, *analogue["fields"]):
+        first, *later = field["ucd"].split(";")
+        assert first in UCD_FIRST, field["name"]
+        assert set(later) <= UCD_LATER, field["name"]
+
+
 def test_a_container_message_is_read_without_anything_else() -> None:
     records = list(fastavro.reader(io.BytesIO(encode_container(VERDICT))))
     assert [from_record(record) for record in records] == [VERDICT]

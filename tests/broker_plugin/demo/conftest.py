@@ -54,6 +54,7 @@ def playback(small_night: Night, scorer: Scorer, decoder: Decoder) -> Playback:
         verdicts=tuple(verdicts),
         light_curves={alert.alert_key: alert.light_curve for alert in alerts},
         dead_letters=letters,
+        origins=[(0, offset) for offset in range(len(verdicts) + len(letters))],
         played=len(verdicts) + len(letters),
         seconds=2.0,
         night=small_night,

@@ -31,6 +31,8 @@ def test_a_night_adds_up_only_if_every_message_came_out_once(playback: Playback)
     assert not replace(playback, played=playback.played + 1).adds_up
     assert not replace(playback, verdicts=(*playback.verdicts, playback.verdicts[0])).adds_up
     assert not replace(playback, dead_letters=()).adds_up
+    one_lost_and_one_twice = (playback.origins[0], *playback.origins[:-1])
+    assert not replace(playback, origins=one_lost_and_one_twice).adds_up
 
 
 def test_every_object_has_one_rank_by_its_strangest_verdict(playback: Playback) -> None:

@@ -76,6 +76,21 @@ def test_an_archive_gives_what_its_files_give(data_dir: Path, tmp_path: Path) ->
     assert packed_ids == plain_ids
 
 
+@pytest.mark.parametrize("beyond", [0, 1000])
+def test_a_cut_archive_is_played_to_its_cut_and_refused(data_dir: Path, tmp_path: Path, beyond: int) -> None:
+    archive = tmp_path / "night.tar"
+    with tarfile.open(archive, "w") as packed:
+        for path in sorted((data_dir / "alerts/ztf/native").glob("*.avro"))[:3]:
+            packed.add(path, arcname=path.name)
+    with tarfile.open(archive) as packed:
+        last = packed.getmembers()[-1].offset
+    archive.write_bytes(archive.read_bytes()[: last + beyond])  # between two members, or within one
+    tracks = archive_tracks([archive])
+    assert all(next(tracks).value for _ in range(2))
+    with pytest.raises(ConfigurationError, match="restore it"):
+        next(tracks)
+
+
 def candid(message: bytes) -> int:
     (record,) = fastavro.reader(io.BytesIO(message))
     assert isinstance(record, dict)

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from broker_plugin.codec.decoder import Decoder
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason
-from broker_plugin.pipeline.dead_letters import PREFIX, DeadLetters, truncate
+from broker_plugin.pipeline.dead_letters import PREFIX, DeadLetters, can_shrink, shrink
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.outbox import Outbox
 from broker_plugin.pipeline.runner import Runner
@@ -62,7 +62,7 @@ def test_a_dead_letter_holds_the_message_and_says_where_it_is_from_and_why() -> 
 
 
 @given(
-    size=st.integers(0, 60_000),
+    size=st.sampled_from([0, 4]) | st.integers(0, 60_000),
     key=st.none() | st.binary(max_size=30_000),
     headers=st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=8_000)), max_size=4).map(tuple),
     max_bytes=st.integers(10_000, 50_000),
@@ -70,7 +70,7 @@ def test_a_dead_letter_holds_the_message_and_says_where_it_is_from_and_why() -> 
 def test_no_dead_letter_exceeds_the_limit_and_each_has_the_digest_of_the_whole(
     size: int, key: bytes | None, headers: tuple[tuple[str, bytes], ...], max_bytes: int
 ) -> None:
-    original = message(value=bytes(range(256)) * (size // 256 + 1), key=key, headers=headers)
+    original = message(value=(bytes(range(256)) * (size // 256 + 1))[:size], key=key, headers=headers)
     letter = DeadLetters(topic="dead", max_bytes=max_bytes).pack(original, UNREADABLE)
     assert wire_size(letter) <= max_bytes
     found = ours(letter)
@@ -87,15 +87,54 @@ def test_a_dead_letter_of_a_dead_letter_is_truncated_by_its_own_mark() -> None:
     again = message(value=bytes(20_000), key=first.key, headers=first.headers)
     second = DeadLetters(topic="dead").pack(again, UNREADABLE)
     assert ours(second)["truncated"] == "false"
-    assert ours(truncate(second))["truncated"] == "true"
+    assert ours(shrink(second))["truncated"] == "true"
 
 
 def test_what_cannot_be_shortened_is_the_topics_fault() -> None:
     short = DeadLetters(topic="dead").pack(message(), UNREADABLE)
-    long = truncate(DeadLetters(topic="dead").pack(message(value=bytes(9_000)), UNREADABLE))
+    long = shrink(DeadLetters(topic="dead").pack(message(value=bytes(9_000)), UNREADABLE))
     for letter in (short, long, OutgoingMessage(topic="verdicts", value=bytes(9_000))):
         with pytest.raises(ConfigurationError, match=r"max\.message\.bytes"):
-            truncate(letter)
+            shrink(letter)
+
+
+FOREIGN = {
+    "headers": {"value": b"junk", "headers": (("h", bytes(1_010_000)),)},
+    "key": {"value": b"", "key": bytes(1_100_000)},
+    "headers of our names": {"value": b"junk", "headers": ((f"{PREFIX}detail", bytes(1_010_000)),)},
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_a_large_key_or_large_headers_are_given_up_and_the_value_kept(foreign: str) -> None:
+    original = message(**FOREIGN[foreign])
+    letter = DeadLetters(topic="dead").pack(original, UNREADABLE)
+    assert wire_size(letter) < 10_000
+    assert (letter.value, letter.key) == (original.value, None)
+    headers = ours(letter)
+    assert headers["sha256"] == hashlib.sha256(original.value).hexdigest()
+    assert (headers["detail"], headers["truncated"]) == ("what was found", "true")
+    assert not can_shrink(letter)
+
+
+def test_a_topic_that_takes_less_than_the_headers_gets_the_rest(
+    decoder: Decoder, scorer: Scorer, native_packets: list[bytes]
+) -> None:
+    headers = (("h", bytes(30_000)),)
+    inputs = [
+        message(value=b"junk", headers=headers),
+        message(value=bytes(9_000), key=bytes(30_000), headers=headers, offset=18),
+        message(value=b"small", key=b"key", headers=(("a", b"b"),), offset=19),
+    ]
+    source, sink = MemorySource(inputs), MemorySink(message_max_bytes=20_000)
+    Runner(source, sink, AlertFilter(decoder, scorer), Outbox("verdicts", DeadLetters(topic="dead"))).run()
+    letters = {ours(letter)["offset"]: letter for letter in sink.on("dead")}
+    assert [(letters[n].value, letters[n].key) for n in ("17", "18", "19")] == [
+        (b"junk", None),
+        (bytes(EXCERPT), None),
+        (b"small", b"key"),
+    ]
+    assert source.committed == {("alerts", 2): 20}
 
 
 @pytest.mark.parametrize(

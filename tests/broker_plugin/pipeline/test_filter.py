@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
 from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.packets import read_container_file
@@ -17,13 +19,17 @@ from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
-from broker_plugin.errors import RejectedAlert, RejectReason, TransientError
+from broker_plugin.engine.scores import FUSED
+from broker_plugin.errors import BundleError, RejectedAlert, RejectReason, TransientError
+from broker_plugin.features.period import find_periods
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
 from broker_plugin.pipeline.stages import StageTimes
 from broker_plugin.records import Access, Alert, AlertBatch, Provenance
 from broker_plugin.streams.base import Message
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.registry import adapters
+
+FROM_TEST = Provenance(topic="test")
 
 
 def said(judgements: Sequence[Judgement]) -> list[object]:
@@ -105,6 +111,59 @@ def test_what_spoils_scoring_may_be_shown_to_nobody_and_quotes_nothing(
     assert rejection is not None
     assert rejection.access == frozenset(Access)
     assert "no such column" not in rejection.detail
+
+
+@pytest.mark.parametrize("offsets", [{2}, {0, 1, 2, 3}])
+def test_an_alert_that_no_graph_gives_a_number_for_is_a_dead_letter(
+    decoder: Decoder,
+    scorer: Scorer,
+    messages: list[Message],
+    monkeypatch: pytest.MonkeyPatch,
+    offsets: set[int],
+) -> None:
+    some = on_one_partition(messages[:4])
+    bad = [decoder.decode(m.value, FROM_TEST)[0] for m in some if m.offset in offsets]
+    batch, forest = AlertBatch.from_alerts(bad), scorer._graphs._forests[FUSED]
+    theirs, score = scorer._graphs.run(batch, find_periods(batch)).fusion.fused, forest.score
+
+    def without_theirs(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+        hit = (embeddings[:, None] == theirs).all(axis=2).any(axis=1)  # (B,); a batch changes no bit
+        return np.where(hit, np.nan, score(embeddings))
+
+    monkeypatch.setattr(forest, "score", without_theirs)
+    judgements = AlertFilter(decoder, scorer).judge(some)
+    assert {j.message.offset for j in judgements if j.rejection is not None} == offsets
+
+
+def test_a_bundle_that_gives_no_number_for_any_alert_stops_the_process(
+    decoder: Decoder, scorer: Scorer, messages: list[Message], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for forest in scorer._graphs._forests.values():
+        monkeypatch.setattr(forest, "score", lambda embeddings: np.full(len(embeddings), np.nan))
+    with pytest.raises(BundleError, match="not finite"):
+        AlertFilter(decoder, scorer).judge(on_one_partition(messages[:4]))
+
+
+def test_a_failure_of_our_own_is_in_the_log_with_its_place_and_without_values(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    class ForgetfulScorer:
+        def score(self, alerts: AlertBatch, **how: object) -> list[Verdict]:
+            if len(alerts) > 2:
+                raise KeyError("secret 42")
+            return [{}["secret 42"]] if len(alerts) == 1 and how else []
+
+    with capture_logs() as events:
+        AlertFilter(decoder, ForgetfulScorer()).judge(on_one_partition(messages[:5])[-1:])
+        AlertFilter(PoisonedDecoder(decoder, {0, 1}), scorer).judge(on_one_partition(messages[:5]))
+    assert [(e["log_level"], e["event"], e["stage"], e["alerts"]) for e in events] == [
+        ("warning", "alerts_failed", "score", 1),
+        ("warning", "alerts_failed", "score", 2),
+    ]
+    assert {e["error"] for e in events} >= {"KeyError"}
+    assert all(".py:" in e["where"] for e in events)
+    assert "secret" not in repr(events)
+    assert "no such column" not in repr(events)
 
 
 def test_a_scorer_that_fails_on_everything_stops_the_process(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Files are read whole, in order, and a defect costs only what it spoils."""
 
+import gc
 import gzip
 import io
 import tarfile
@@ -121,6 +122,19 @@ def test_a_corrupt_block_costs_only_what_follows_it(tmp_path: Path) -> None:
     assert numbers_of(messages) == list(range(len(messages) - 1))
 
 
+def test_an_archive_of_many_members_costs_no_memory_for_those_behind(tmp_path: Path) -> None:
+    path = tmp_path / "many.tar"
+    with tarfile.open(path, "w") as archive:
+        for number in range(400):
+            archive.addfile(tarfile.TarInfo(f"{number}.avro"))
+    before = sum(isinstance(thing, tarfile.TarInfo) for thing in gc.get_objects())
+    source = ArchiveSource([path])
+    assert len(source.poll(399)) == 399
+    held = sum(isinstance(thing, tarfile.TarInfo) for thing in gc.get_objects()) - before
+    source.close()
+    assert held < 10
+
+
 def test_parquet_rows_are_packets(tmp_path: Path) -> None:
     path = tmp_path / "night.parquet"
     pq.write_table(pa.Table.from_pylist(records(range(600))), path)
@@ -139,3 +153,31 @@ def test_a_missing_path_and_an_empty_directory_are_refused(tmp_path: Path) -> No
         ArchiveSource([tmp_path / "nowhere"])
     with pytest.raises(ConfigurationError, match="name it outright"):
         ArchiveSource([tmp_path])
+
+
+def test_what_ends_early_is_named_and_what_is_merely_bad_is_not(tmp_path: Path) -> None:
+    whole = container(range(50))
+    (tmp_path / "a.avro").write_bytes(whole[:-100])
+    (tmp_path / "b.avro").write_bytes(b"junk")
+    (tmp_path / "c.tar").write_bytes(b"no archive")
+    (tmp_path / "d.parquet").write_bytes(b"PAR1 not really")
+    source = ArchiveSource([tmp_path])
+    while not source.exhausted:
+        source.poll(7)
+    cut = [line.partition(": ")[0] for line in source.ended_early]
+    assert cut == [str(tmp_path / name) for name in ("a.avro", "c.tar", "d.parquet")]
+    assert "cannot be read at its beginning" in source.ended_early[1]
+    # Names of a library's errors tell nobody anything.
+    assert not any("Error" in line or "Arrow" in line for line in source.ended_early)
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "night.avro"
+    path.write_bytes(container(range(3)))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ConfigurationError, match="Permission denied"):
+        ArchiveSource([path])

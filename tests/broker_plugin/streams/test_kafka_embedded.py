@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer
 
 from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.streams import kafka_commit
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, KafkaTail
@@ -89,6 +94,45 @@ def test_messages_arrive_as_they_were_sent(
     assert len({(m.partition, m.offset) for m in found}) == 51
     assert all(m.timestamp_ms is not None for m in found)
     source.close()
+
+
+def send_with_header_name(address: KafkaAddress, topic: str, name: bytes, values: Sequence[bytes]) -> None:
+    """Send messages with a header of any name, which only the library's own interface lets one do."""
+    # The one that the Python client has loaded: its file's name has a digest in it.
+    found = re.search(r"\S*librdkafka\S*", Path("/proc/self/maps").read_text())
+    assert found, "librdkafka is not a library of its own"
+    library, pointer, size = ctypes.CDLL(found[0]), ctypes.c_void_p, ctypes.c_size_t
+    for function in (library.rd_kafka_conf_new, library.rd_kafka_new):
+        function.restype = pointer
+    text = ctypes.create_string_buffer(512)
+    settings = pointer(library.rd_kafka_conf_new())
+    library.rd_kafka_conf_set(settings, b"bootstrap.servers", address.bootstrap.encode(), text, size(512))
+    producer = pointer(library.rd_kafka_new(0, settings, text, size(512)))
+    (end, topic_tag, value_tag, copy_tag, header_tag), copy = (0, 1, 4, 7, 9), 2
+    for value in values:
+        assert not library.rd_kafka_producev(
+            producer,
+            *(topic_tag, ctypes.c_char_p(topic.encode()), copy_tag, copy),
+            *(value_tag, ctypes.c_char_p(value), size(len(value))),
+            *(header_tag, ctypes.c_char_p(name), ctypes.c_char_p(b"v"), ctypes.c_ssize_t(1), end),
+        )
+    assert library.rd_kafka_flush(producer, 10_000) == 0
+    library.rd_kafka_destroy(producer)
+
+
+def test_a_header_name_that_is_no_text_costs_the_headers_and_nothing_else(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    odd = [b"odd %d" % n for n in range(100)]  # so many that the interpreter takes its short cuts
+    send_with_header_name(address, topic, b"\xff\xfe", odd)
+    send_with_header_name(address, topic, b"plain", [b"even"])
+    tail, source = KafkaTail(address, topic, from_beginning=True), source_of(address, topic, topic)
+    tail.connect(deadline_s=PATIENCE_S)
+    for reader in (tail, source):
+        found = {message.value: message.headers for message in gather(reader, 101)}
+        assert found == dict.fromkeys(odd, ()) | {b"even": (("plain", b"v"),)}
+        reader.close()
 
 
 def test_poll_returns_no_more_than_it_is_asked_for(
@@ -181,6 +225,40 @@ def test_a_member_that_is_kept_alive_takes_nothing_and_loses_nothing(
     )
     assert in_order
     assert len(source.owned(found)) == 200
+    source.close()
+
+
+class Unanswered:
+    """A consumer of the library whose commits never reach the coordinator."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._consumer, name) if name != "commit" else lambda **_: None
+
+
+def test_a_coordinator_that_does_not_answer_costs_bounded_memory_and_no_message(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, number, size, bytes_max = new_topic(), 400, 1_000, 20_000
+    sink.send([OutgoingMessage(topic=topic, value=b"%d" % n + bytes(size)) for n in range(number)])
+    source = KafkaSource(address, [topic], group=topic, protocol="consumer", batch_max_bytes=bytes_max)
+    found = gather(source, 10, batch_max=10)
+    answering = source._consumer
+    source._consumer = Unanswered(answering)  # type: ignore[assignment]
+    monkeypatch.setattr(kafka_commit, "ANSWER_S", 1.0)
+    for _ in range(3):  # each time long enough for hundreds of messages
+        with pytest.raises(TransientError, match="no answer to a commit"):
+            source.commit(found)
+        assert 0 < sum(len(message.value) for message in source._ahead) < bytes_max + 2 * size
+    assert source.lag() == number - len(found)  # what was taken ahead is no less ahead
+    source._consumer = answering
+    monkeypatch.undo()
+    source.commit(found)
+    found += gather(source, number - len(found))
+    assert len(found) == len({(m.partition, m.offset) for m in found}) == number
+    assert source.lag() == 0
     source.close()
 
 

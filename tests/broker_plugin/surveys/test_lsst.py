@@ -267,6 +267,16 @@ def test_metadata_holds_what_the_packet_has() -> None:
     assert set(bare) == {"gal_lon_deg", "gal_lat_deg"}
 
 
+@pytest.mark.parametrize(
+    ("flux", "flux_err", "known"), [(100.0, 20.0, True), (99.0, 20.0, False), (100.0, None, False)]
+)
+def test_the_reference_magnitude_is_of_a_source_that_the_template_holds(
+    flux: float, flux_err: float | None, known: bool
+) -> None:
+    alert = lsst_alert(lsst_packet(templateFlux=flux, templateFluxErr=flux_err))
+    assert ("reference_mag" in alert.metadata) is known
+
+
 def test_a_sink_not_declared_for_public_alerts_gets_none() -> None:
     with pytest.raises(RejectedAlert) as rejected:
         LsstAdapter().adapt(lsst_packet(), access=frozenset({Access.CALTECH}), provenance=FROM_TEST)

@@ -299,6 +299,17 @@ def test_pan_starrs_columns_are_of_a_source_at_the_same_place() -> None:
     assert not any(name.startswith(("ps1", "star")) for name in far)
 
 
+def test_the_reference_magnitude_is_of_a_source_at_the_same_place() -> None:
+    # A pixel has 1.01 arcsec: 1.38 pixels are within the 1.4 arcsec, 1.39 are not.
+    near = ztf_alert(ztf_packet(distnr=1.38, magnr=17.0)).metadata
+    far = ztf_alert(ztf_packet(distnr=1.39, magnr=17.0)).metadata
+    unknown = ztf_alert(ztf_packet(distnr=None, magnr=17.0)).metadata
+    assert near["reference_mag"] == 17.0
+    assert "reference_mag" not in far
+    assert "reference_mag" not in unknown
+    assert far["reference_distance_arcsec"] == pytest.approx(1.39 * 1.01, rel=FLOAT32)
+
+
 def test_reliability_is_drb_else_rb() -> None:
     assert ztf_alert(ztf_packet(drb=0.7, rb=0.3)).metadata["reliability"] == 0.7
     assert ztf_alert(ztf_packet(drb=None, rb=0.3)).metadata["reliability"] == 0.3

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Output files that appear under their names when they are complete, and never at the cost of an input."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from broker_plugin.errors import ConfigurationError
+
+__all__ = ["cannot_write", "check_outputs", "complete_files"]
+
+
+def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Make sure that no output is another one or an input, under whatever name.
+
+    Raises
+    ------
+    ConfigurationError
+        If one is, or cannot be made.
+    """
+    for number, output in enumerate(outputs):
+        for other in outputs[:number]:
+            if _is_same(output, other):
+                raise ConfigurationError(f"{other} and {output} are one file; give each output its own")
+        for source in inputs:
+            if _is_same(output, source):
+                raise ConfigurationError(f"{output} is an input as well ({source}); choose another output")
+
+
+@contextmanager
+def complete_files(*paths: Path) -> Iterator[list[BinaryIO]]:
+    """Open files for writing that appear under their names, all of them, when the block ends well.
+
+    Until then each is `<name>.<random>.part` in the same folder, so that two runs never share one; if the
+    block fails, nothing is left and older files are as they were. A link is followed. What is no regular
+    file, as `/dev/null`, is written through.
+
+    Raises
+    ------
+    ConfigurationError
+        If a file cannot be made or written.
+    """
+    with ExitStack() as stack:
+        outputs: list[_Output] = []
+        for path in paths:
+            outputs.append(_Output(path))
+            stack.callback(outputs[-1].discard)
+        yield [output.handle for output in outputs]
+        for output in outputs:
+            output.finish()
+        for output in outputs:
+            output.appear()
+
+
+def cannot_write(path: Path, error: OSError) -> ConfigurationError:
+    """Return the error of a file that cannot be written, with what to do."""
+    return ConfigurationError(
+        f"cannot write {path}: {error.strerror or error}; make room or permit it, or choose another place"
+    )
+
+
+class _Output:
+    """One output: where it is to appear, and where it is written until then."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._target = _resolved(path)
+        if not self._target.parent.is_dir():
+            raise ConfigurationError(f"{path.parent} is not a directory; make it first")
+        if self._target.is_dir():
+            raise ConfigurationError(f"{path} is a directory; name a file in it")
+        is_file = self._target.is_file() or not self._target.exists()
+        self._part = (
+            self._target.with_name(f"{self._target.name}.{uuid.uuid4().hex[:8]}.part") if is_file else None
+        )
+        try:
+            raw = _Raw(self._part or self._target, "x" if self._part is not None else "w")
+            raw.shown = path
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self.handle = cast("BinaryIO", io.BufferedWriter(raw))
+
+    def finish(self) -> None:
+        """Write what is still held back."""
+        try:
+            self.handle.close()
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
+    def appear(self) -> None:
+        """Take the place of an older file, with its permissions."""
+        if self._part is None:
+            return
+        try:
+            if self._target.exists():
+                shutil.copymode(self._target, self._part)
+            self._part.replace(self._target)
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+
+    def discard(self) -> None:
+        """Leave nothing behind of what has not appeared."""
+        with suppress(ConfigurationError, OSError):  # what could not be written is thrown away here
+            self.handle.close()
+        if self._part is not None:
+            self._part.unlink(missing_ok=True)
+
+
+class _Raw(io.FileIO):
+    """A file whose failure to take more says which file it is and what to do."""
+
+    shown: Path
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            raise cannot_write(self.shown, error) from error
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there yet
+        return _resolved(one) == _resolved(other)
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise ConfigurationError(f"{path} is a link to itself; choose another output") from error

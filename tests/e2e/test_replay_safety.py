@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`broker-plugin replay` destroys nothing, leaves nothing behind, and says when something is missing."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from broker_plugin.commands.replay import replay
+from broker_plugin.errors import ConfigurationError
+from tests.e2e.test_replay import verdicts_of
+from tests.support.artefacts import REPOSITORY
+from tests.support.process import wait_until
+
+Started = Callable[..., subprocess.Popen[str]]
+
+DISK_BYTES = 20_000
+"""Room for the verdicts of a few alerts."""
+
+WITHOUT_ROOM = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({DISK_BYTES}, {DISK_BYTES}))
+from broker_plugin.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def packets(data_dir: Path, tmp_path: Path) -> list[Path]:
+    """Copies of five packets, in a folder of their own."""
+    folder = tmp_path / "alerts"
+    folder.mkdir()
+    natives = sorted((data_dir / "alerts/ztf/native").glob("*.avro"))[:5]
+    return [Path(shutil.copy(path, folder)) for path in natives]
+
+
+@pytest.fixture
+def started() -> Iterator[Started]:
+    """Starter of a replay that ends with the test, and its workers with it."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "broker_plugin", "replay", *map(str, arguments)]
+        processes.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_an_input_is_never_an_output(packets: list[Path]) -> None:
+    before = packets[0].read_bytes()
+    folder, other = packets[0].parent, packets[0].with_name("v.jsonl")
+    for given, out, dead in (
+        (packets[0], packets[0], None),
+        (folder, packets[0], None),
+        (folder, other, packets[0]),
+    ):
+        with pytest.raises(ConfigurationError, match="is an input as well"):
+            replay(given, out=out, dead_letters=dead)
+    assert packets[0].read_bytes() == before
+    assert sorted(folder.iterdir()) == packets
+
+
+def test_the_dead_letters_are_not_the_verdicts(packets: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "v.jsonl"
+    with pytest.raises(ConfigurationError, match="each output its own"):
+        replay(packets[0], out=out, dead_letters=out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("suffix", ["avro", "parquet"])
+def test_a_second_run_over_a_directory_leaves_the_verdicts_of_the_first_out(
+    packets: list[Path], capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    out = packets[0].with_name(f"verdicts.{suffix}")
+    assert replay(packets[0].parent, out=out) == 0
+    assert "hold verdicts" not in capsys.readouterr().err
+    assert replay(packets[0].parent, out=out) == 0
+    said = capsys.readouterr().err
+    assert "not read, since they hold verdicts" in said
+    assert "5 verdicts in" in said
+    assert "dead letter" not in said
+    with pytest.raises(ConfigurationError, match="verdicts, not alerts"):
+        replay(out, out=out.with_name("again.jsonl"))
+
+
+def test_an_archive_that_was_cut_has_a_status_and_a_line_of_its_own(
+    packets: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night = tmp_path / "night.tar.gz"
+    with tarfile.open(night, "w:gz") as archive:
+        for path in packets:
+            archive.add(path, path.name)
+    night.write_bytes(night.read_bytes()[: night.stat().st_size // 2])
+    out = tmp_path / "v.jsonl"
+    assert replay(night, out=out) == 3
+    said = capsys.readouterr().err
+    assert "INCOMPLETE: an input ended early" in said
+    assert f"{night}: the archive cannot be read after member" in said
+    assert "1 dead letter in" in said
+    assert 0 < len(verdicts_of(out)) < 5
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "avro", "parquet"])
+def test_a_full_disk_leaves_nothing_and_no_traceback(data_dir: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"v.{suffix}"
+    command = [sys.executable, "-c", WITHOUT_ROOM, "replay", str(data_dir / "alerts/ztf/native")]
+    result = subprocess.run(
+        [*command, "--out", str(out)],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        check=False,
+        timeout=280,
+    )
+    assert result.returncode == 2, result.stderr
+    assert f"cannot write {out}: File too large; make room" in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.stderr
+    assert "Exception ignored" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_leaves_nothing_behind(
+    data_dir: Path, tmp_path: Path, started: Started, number: signal.Signals, workers: int
+) -> None:
+    process = started(
+        data_dir / "alerts/ztf/nocutouts.avro", "--out", tmp_path / "v.jsonl", "--workers", workers
+    )
+    wait_until(lambda: any(tmp_path.iterdir()), timeout_s=120, what="the replay writes")
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name}; nothing was written" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+    assert not psutil.wait_procs(children, timeout=10)[1]
+
+
+def test_workers_end_with_a_parent_that_is_killed(data_dir: Path, tmp_path: Path, started: Started) -> None:
+    process = started(data_dir / "alerts/ztf/nocutouts.avro", "--out", tmp_path / "v.jsonl", "--workers", 2)
+    wait_until(lambda: any(tmp_path.iterdir()), timeout_s=120, what="the replay writes")
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.kill()
+    # A worker ends at once; a loaded machine may take a while to let it.
+    assert not psutil.wait_procs(children, timeout=20)[1]
+
+
+def test_a_worker_that_is_killed_is_said(data_dir: Path, tmp_path: Path, started: Started) -> None:
+    process = started(data_dir / "alerts/ztf/nocutouts.avro", "--out", tmp_path / "v.jsonl", "--workers", 2)
+    wait_until(lambda: any(tmp_path.iterdir()), timeout_s=120, what="the replay writes")
+    for child in psutil.Process(process.pid).children():
+        if "spawn_main" in " ".join(child.cmdline()):
+            child.kill()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "use fewer --workers" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_cannot_be_opened_is_said_before_any_progress(
+    packets: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], workers: int
+) -> None:
+    with pytest.raises(ConfigurationError, match="no bundle"):
+        replay(packets[0], out=tmp_path / "v.jsonl", bundle="nowhere", workers=workers)
+    assert capfd.readouterr().err == ""
