@@ -37,8 +37,8 @@ def p_value(score: FloatArray, calibration: FloatArray) -> NDArray[np.float64]:
 def nightly_rate(p_value: float, n: int, nightly_alerts: float | None) -> float | None:
     """Return how many alerts a night are this strange, or None where a calibration of n cannot tell.
 
-    At the smallest p-value nothing in the calibration was as strange: the rate is anything below, and no law of
-    the tail is assumed to say how far below.
+    At the smallest p-value nothing in the calibration was as strange: the rate is anything below, and no law
+    of the tail is assumed to say how far below.
 
     Examples
     --------

@@ -2,14 +2,16 @@
 """Which calibration an alert's anomaly scores are compared with.
 
 A bundle may carry strata of a stream's own alerts: survey / source context / modalities / number of epochs,
-as `ztf/stellar/photometry+metadata/8-15`. A stratum with too few objects does not exist, and its alerts go to
-the next wider one: first its epochs are pooled (`8+`, `any`), then the modalities (`ztf/stellar/any/any`),
-the contexts (`ztf/any/any/any`), the surveys (`any/any/any/any`). What no stratum of the stream takes is left
-to the calibration on catalogue stars. A verdict names the stratum that was used, and its size.
+as `ztf/stellar/photometry+metadata/8-15`. A stratum with too few objects does not exist, and its alerts go
+to the next wider one: first its epochs are pooled (`8+`, `any`), then the modalities (`ztf/stellar/any/any`),
+the contexts (those that are too small, `ztf/artefact+galaxy_host/any/any`, then all, `ztf/any/any/any`), the
+surveys (`any/any/any/any`). What no stratum of the stream takes is left to the calibration on catalogue
+stars. A verdict names the stratum that was used, and its size.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,7 +32,7 @@ class StreamStratum(BaseModel):
     name: str
     n: int = Field(gt=0, description="Objects behind it, one alert each.")
     surveys: list[str] = Field(min_length=1, description="Whose alerts are in it; it takes no others.")
-    context: str | None = Field(description="Source context; null for all of them.")
+    contexts: list[str] | None = Field(description="Source contexts; null for all of them.")
     modalities: list[str] | None = Field(description="Exactly these modalities; null for any of them.")
     epochs_min: int = Field(default=0, ge=0)
     epochs_max: int | None = Field(default=None, description="Most epochs; null for no limit.")
@@ -46,11 +48,16 @@ class StreamStratum(BaseModel):
             same_modalities = tuple(self.modalities) == modalities
         return (
             survey in self.surveys
-            and self.context in (None, context)
+            and (self.contexts is None or context in self.contexts)
             and same_modalities
             and self.epochs_min <= n_epochs
             and (self.epochs_max is None or n_epochs <= self.epochs_max)
         )
+
+    @property
+    def width(self) -> tuple[int, float, bool]:
+        """A key that sorts narrow before wide: by surveys, by contexts, by modalities."""
+        return len(self.surveys), len(self.contexts or ()) or math.inf, self.modalities is None
 
     @property
     def forest(self) -> str | None:
@@ -110,16 +117,16 @@ def epoch_range(low: int, high: int | None) -> str:
 
 
 def stream_stratum_name(
-    survey: str | None, context: str | None, modalities: Sequence[str] | None, epochs: str
+    survey: str | None, contexts: Sequence[str] | None, modalities: Sequence[str] | None, epochs: str
 ) -> str:
     """Return the name of a stratum; None stands for what is pooled.
 
     Examples
     --------
-    >>> stream_stratum_name("ztf", "stellar", ("photometry", "metadata"), "8-15")
+    >>> stream_stratum_name("ztf", ["stellar"], ("photometry", "metadata"), "8-15")
     'ztf/stellar/photometry+metadata/8-15'
     >>> stream_stratum_name("ztf", None, None, "any")
     'ztf/any/any/any'
     """
     having = ANY if modalities is None else "+".join(modalities) or "none"
-    return "/".join([survey or ANY, context or ANY, having, epochs])
+    return "/".join([survey or ANY, "+".join(contexts or [ANY]), having, epochs])

@@ -9,7 +9,7 @@ from typing import Any
 from trainer.checkpoint import Run
 from trainer.data.catalina import CITATION
 
-__all__ = ["model_card"]
+__all__ = ["markdown_table", "model_card"]
 
 _TEXT = """\
 # Model card: {name} {version}
@@ -81,8 +81,9 @@ Shares of ordinary test alerts with a p-value below a level (it should be the le
   training survey (declination -75 to -20, V 11 to 19.5), and a model can use that as a short cut.
 * Folded light curves inherit the catalogue's period and with it its opinion of the class (an eclipsing binary
   is folded at twice the strongest peak). The table of observed epochs is free of this.
-* Strata are calibrated on imitated alerts of Catalina stars, not on alerts of the surveys themselves: real
-  p-values are smaller or larger to the extent that real alerts differ from these.
+* The catalogue's strata are calibrated on imitated alerts of Catalina stars, not on alerts of the surveys
+  themselves: where a verdict names one of them, real p-values are smaller or larger to the extent that real
+  alerts differ from these. `trainer fit-anomaly --alerts` calibrates on a survey's own.
 * Temperature and class threshold of a stratum are fitted on the same {alerts_per_stratum:,} alerts or fewer.
 * The labels are the survey's own classification and hold its errors.
 
@@ -109,7 +110,7 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         n_stars=data["stars"],
         splits=", ".join(f"{count:,} {name}" for name, count in data["stars_by_split"].items()),
         digest=data["sha256"],
-        class_table=_table(
+        class_table=markdown_table(
             ["class", "training stars"],
             [[name, f"{count:,}"] for name, count in data["train_stars_by_class"].items()],
         ),
@@ -140,13 +141,15 @@ def _results(bins: Mapping[str, Any]) -> str:
         for part in ("photometry+metadata", "photometry", "random_forest", "commonest_class"):
             cells = [_cell(parts[part].get(measure)) for measure in measures]
             rows.append([name, part.replace("_", " "), *cells])
-    return _table(["epochs", "model", *(measure.replace("_", " ") for measure in measures)], rows)
+    return markdown_table(["epochs", "model", *(measure.replace("_", " ") for measure in measures)], rows)
 
 
 def _anomaly(bins: Mapping[str, Any]) -> str:
     kinds = list(next(iter(bins.values())))
     rows = [[name, *(f"{values[kind]:.2f}" for kind in kinds)] for name, values in bins.items()]
-    return _table(["epochs", *(kind.removeprefix("auroc_").replace("_", " ") for kind in kinds)], rows)
+    return markdown_table(
+        ["epochs", *(kind.removeprefix("auroc_").replace("_", " ") for kind in kinds)], rows
+    )
 
 
 def _calibration(bins: Mapping[str, Any]) -> str:
@@ -159,13 +162,16 @@ def _calibration(bins: Mapping[str, Any]) -> str:
         [name, *(_cell(parts["photometry+metadata"][measure]) for measure in measures)]
         for name, parts in bins.items()
     ]
-    return _table(["epochs", "p 0.01", "p 0.05", "p 0.1", "p 0.5", "coverage", "classes in set"], rows)
+    return markdown_table(
+        ["epochs", "p 0.01", "p 0.05", "p 0.1", "p 0.5", "coverage", "classes in set"], rows
+    )
 
 
 def _cell(measure: Mapping[str, float] | None) -> str:
     return "-" if measure is None else f"{measure['mean']:.3f} ({measure['spread']:.3f})"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a table as Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -86,7 +86,7 @@ def _compared_with(stratum: str) -> str:
         return "known variables"
     named = [
         parts[0].upper() if parts[0] != ANY else "",
-        parts[1].replace("_", " ") if parts[1] != ANY else "",
+        parts[1].replace("_", " ").replace("+", " or ") if parts[1] != ANY else "",
     ]
     return " ".join([*filter(None, named), "alerts"])
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """One alert an object, and parts that share neither an object nor an exposure.
 
-Alerts of one exposure have its seeing, its clouds and its faults in common, and those of one object its light.
-Whatever lies on both sides of a split makes scores look more ordinary than they are.
+Alerts of one exposure have its seeing, its clouds and its faults in common, and those of one object its
+light. Whatever lies on both sides of a split makes scores look more ordinary than they are.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def linked(*labels: Sequence[str] | NDArray[np.generic]) -> IntArray:
     return np.asarray(numbered.ravel(), np.int64)
 
 
-def one_each(sightings: Sequence[Sighting], *, seed: int) -> tuple[list[Sighting], IntArray]:
-    """Return one alert of each object and survey, in the archive's order, and the group of each.
+def one_each(sightings: Sequence[Sighting], *, seed: int) -> tuple[list[Sighting], IntArray, IntArray]:
+    """Return one alert of each object and survey in the archive's order, its object, and its group.
 
     An object is a name or a position within 10 arcsec. Which of its alerts stays follows from the seed and
     the alert's key alone, not from the order of the archive. Alerts of one object or one exposure, whatever
@@ -61,13 +61,13 @@ def one_each(sightings: Sequence[Sighting], *, seed: int) -> tuple[list[Sighting
         chosen.setdefault((alerts[row].survey, int(thing[row])), row)
     kept = np.array(sorted(chosen.values()), np.intp)
     group = linked(thing[kept], [sightings[row].exposure for row in kept])
-    return [sightings[row] for row in kept], group
+    return [sightings[row] for row in kept], thing[kept], group
 
 
 def away_from(
     sightings: Sequence[Sighting], ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]
 ) -> list[Sighting]:
-    """Return the alerts that are not within 10 arcsec of a position, as of stars the encoders were trained on."""
+    """Return the alerts farther than 10 arcsec from all positions, as of stars that trained the encoders."""
     alerts = [each.alert for each in sightings]
     ra = np.concatenate([ra_deg, [alert.ra_deg for alert in alerts]])
     dec = np.concatenate([dec_deg, [alert.dec_deg for alert in alerts]])
@@ -87,6 +87,7 @@ def deal(group: IntArray, shares: Sequence[float], *, seed: int) -> IntArray:
     >>> np.bincount(part).tolist()
     [150, 75, 75]
     """
+    _, group = np.unique(group, return_inverse=True)
     size = np.bincount(group)
     wanted = np.asarray(shares, np.float64) / np.sum(shares) * len(group)
     part_of_group = np.zeros(len(size), np.int64)

@@ -29,7 +29,7 @@ DETECTION_SIGMA = 5.0
 """The alert's own epoch must change by this much, or the survey would have issued no alert of it."""
 
 TRIES = 20
-"""Draws of the parameters until the alert's own epoch is a detection; a faint star under a weak event has none."""
+"""Draws of the parameters until the alert's own epoch is a detection; weak events on faint stars are none."""
 
 EINSTEIN_DAY, EINSTEIN_LOG_SIGMA = 20.0, 0.6
 """Median and log scatter of the Einstein times, about those of the Galactic disc and bulge."""

@@ -23,7 +23,7 @@ STRATUM_MIN = 200
 """Fewest objects of a stratum: the smallest p-value is then 1 in 201, and a share of 0.1 is known to 0.02."""
 
 Scores = Callable[[str | None, str, NDArray[np.float32]], NDArray[np.float64]]
-"""Scores of embeddings (V, D), by the survey whose own forests count (None: the common ones) and the source."""
+"""Scores of embeddings (V, D), by the survey whose own forests count (None: the common ones) and source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class _Cell:
     """What a planned stratum takes; `StreamStratum` without its size."""
 
     surveys: tuple[str, ...]
-    context: str | None
+    contexts: tuple[str, ...] | None
     modalities: tuple[str, ...] | None
     low: int
     high: int | None
@@ -40,11 +40,11 @@ class _Cell:
     def name(self) -> str:
         survey = self.surveys[0] if len(self.surveys) == 1 else None
         epochs = epoch_range(self.low, self.high)
-        return stream_stratum_name(survey, self.context, self.modalities, epochs)
+        return stream_stratum_name(survey, self.contexts, self.modalities, epochs)
 
 
 def merged_bins(counts: Sequence[int], *, least: int = STRATUM_MIN) -> list[tuple[int, int]]:
-    """Return ranges of bins (first, last) that hold `least` at least and cover all; none if there are too few.
+    """Return ranges of bins (first, last) that hold `least` each and cover all; none if there are too few.
 
     From left to right a range grows until it is large enough; what is left over joins the last one.
 
@@ -85,20 +85,18 @@ def plan_strata(
     cells = [
         cell
         for survey in sorted(set(encoded.survey[rows].tolist()))
-        for cell in _cells(survey, encoded, views, rows, edges, least)
+        for cell in _cells_of_survey(survey, encoded, views, rows, edges, least)
     ]
     surveys = tuple(sorted(set(encoded.survey[rows].tolist())))
     pools = [_pool((survey,), None) for survey in surveys]
     cells += [*pools, *([_pool(surveys, None)] if len(surveys) > 1 else [])]
-    # Narrow before wide: exact modalities, then any of a context, of a survey, of all.
-    cells.sort(key=lambda cell: (len(cell.surveys), cell.context is None, cell.modalities is None))
     sized = [(cell, sum(len(part) for _, part in _members(cell, encoded, views, rows))) for cell in cells]
-    return [
+    strata = [
         StreamStratum(
             name=cell.name,
             n=n,
             surveys=list(cell.surveys),
-            context=cell.context,
+            contexts=None if cell.contexts is None else list(cell.contexts),
             modalities=None if cell.modalities is None else list(cell.modalities),
             epochs_min=cell.low,
             epochs_max=cell.high,
@@ -106,6 +104,7 @@ def plan_strata(
         for cell, n in sized
         if n >= least
     ]
+    return sorted(strata, key=lambda stratum: stratum.width)
 
 
 def fill_strata(
@@ -123,7 +122,7 @@ def fill_strata(
     for stratum in planned:
         cell = _Cell(
             surveys=tuple(stratum.surveys),
-            context=stratum.context,
+            contexts=None if stratum.contexts is None else tuple(stratum.contexts),
             modalities=None if stratum.modalities is None else tuple(stratum.modalities),
             low=stratum.epochs_min,
             high=stratum.epochs_max,
@@ -153,7 +152,7 @@ def conservative(scores: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.asarray(np.sort(raised), np.float32)
 
 
-def _cells(
+def _cells_of_survey(
     survey: str,
     encoded: Encoded,
     views: Sequence[View],
@@ -161,33 +160,52 @@ def _cells(
     edges: Sequence[int],
     least: int,
 ) -> Iterator[_Cell]:
-    for context in sorted(set(encoded.context[rows].tolist())):
-        for view in views:
-            inside = _inside(view, encoded, rows, (survey,), context)
-            place = np.searchsorted(edges, view.n_epochs[inside], side="right") - 1
-            counts = np.bincount(place, minlength=len(edges)).tolist()
-            for first, last in merged_bins(counts, least=least):
-                # Below the first object's bin there is none that could be asked for.
-                low = 0 if first == 0 else int(edges[first])
-                high = None if last + 1 == len(edges) else int(edges[last + 1]) - 1
-                yield _Cell(
-                    surveys=(survey,), context=context, modalities=view.modalities, low=low, high=high
-                )
-        yield _pool((survey,), context)
+    """Yield the cells of each context, and a pool of the contexts that have too few objects for any."""
+    small = []
+    for context in sorted(set(encoded.context[rows[encoded.survey[rows] == survey]].tolist())):
+        yield from _cells(survey, context, encoded, views, rows, edges, least)
+        n = ((encoded.survey[rows] == survey) & (encoded.context[rows] == context)).sum()
+        small += [context] if n < least else []
+    if len(small) > 1:
+        yield _pool((survey,), tuple(small))
 
 
-def _pool(surveys: tuple[str, ...], context: str | None) -> _Cell:
-    return _Cell(surveys=surveys, context=context, modalities=None, low=0, high=None)
+def _cells(
+    survey: str,
+    context: str,
+    encoded: Encoded,
+    views: Sequence[View],
+    rows: NDArray[np.intp],
+    edges: Sequence[int],
+    least: int,
+) -> Iterator[_Cell]:
+    for view in views:
+        inside = _inside(view, encoded, rows, (survey,), (context,))
+        place = np.searchsorted(edges, view.n_epochs[inside], side="right") - 1
+        counts = np.bincount(place, minlength=len(edges)).tolist()
+        for first, last in merged_bins(counts, least=least):
+            low = int(edges[first])
+            high = None if last + 1 == len(edges) else int(edges[last + 1]) - 1
+            if first == 0 and high is not None and view.counted:
+                low = 1  # nothing that has a light curve has no epochs
+            yield _Cell(
+                surveys=(survey,), contexts=(context,), modalities=view.modalities, low=low, high=high
+            )
+    yield _pool((survey,), (context,))
+
+
+def _pool(surveys: tuple[str, ...], contexts: tuple[str, ...] | None) -> _Cell:
+    return _Cell(surveys=surveys, contexts=contexts, modalities=None, low=0, high=None)
 
 
 def _members(
     cell: _Cell, encoded: Encoded, views: Sequence[View], rows: NDArray[np.intp]
 ) -> Iterator[tuple[View, NDArray[np.intp]]]:
-    """Yield positions in a view of the objects of a cell; where modalities are pooled, each object as it is."""
+    """Yield the places in a view of a cell's objects; where modalities are pooled, each object as it is."""
     for view in views:
         if cell.modalities is not None and view.modalities != cell.modalities:
             continue
-        inside = _inside(view, encoded, rows, cell.surveys, cell.context)
+        inside = _inside(view, encoded, rows, cell.surveys, cell.contexts)
         if cell.modalities is None:
             inside &= view.natural & bool(view.modalities)
         inside &= (view.n_epochs >= cell.low) & (cell.high is None or view.n_epochs <= (cell.high or 0))
@@ -200,7 +218,7 @@ def _inside(
     encoded: Encoded,
     rows: NDArray[np.intp],
     surveys: Sequence[str],
-    context: str | None,
+    contexts: Sequence[str] | None,
 ) -> NDArray[np.bool_]:
     inside = np.isin(view.rows, rows) & np.isin(encoded.survey[view.rows], surveys)
-    return inside if context is None else inside & (encoded.context[view.rows] == context)
+    return inside if contexts is None else inside & np.isin(encoded.context[view.rows], contexts)

@@ -44,13 +44,13 @@ ELSEWHERE_ARCSEC = 36.0
 """A history farther away is another source's: ZTF associates within 1.5 arcsec, LSST within 1."""
 
 LSSTCAM_FIRST_LIGHT_MJD = 60780.0
-"""2025-04-15: LSSTCam's first photons. What is dated before is a rehearsal, a reprocessing or another camera."""
+"""2025-04-15, LSSTCam's first photons. What is dated before is a rehearsal or another camera's."""
 
 LSST_SKY_SCHEMA_MIN = 9
-"""Schema major from which on LSSTCam's alerts were issued (September 2025); before there were test streams."""
+"""Schema major of LSSTCam's first alerts (September 2025); before there were test streams."""
 
 POSITION_STEP_DEG = 1e-5
-"""Positions equal to this (0.04 arcsec) are one number written twice; measured ones scatter ten times as far."""
+"""Positions equal to this (0.04 arcsec) are one number written twice; measured ones scatter ten times it."""
 
 SHARED_OBJECTS = 3
 """Fewest objects at one position that no survey makes; ZTF gives a position a second name now and then."""

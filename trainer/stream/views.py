@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 
 import numpy as np
@@ -41,6 +41,14 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.survey)
 
+    def take(self, rows: NDArray[np.intp]) -> Encoded:
+        """Return the alerts at `rows`."""
+        return Encoded(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
+
+    def modalities(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """Return which of the modalities, in the order of `names`, each alert has."""
+        return [tuple(name for name, there in zip(names, row, strict=True) if there) for row in self.present]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
@@ -65,6 +73,11 @@ class View:
     natural: NDArray[np.bool_]
     n_epochs: NDArray[np.int64]
     embeddings: dict[str, Float32Array]
+
+    @property
+    def counted(self) -> bool:
+        """Whether the light curve is among them, so that there are epochs to count."""
+        return PHOTOMETRY in self.modalities
 
 
 class Engine:
@@ -100,12 +113,20 @@ class Engine:
         for size in range(n, -1, -1):
             for subset in combinations(range(n), size):
                 wanted = np.isin(np.arange(n), subset)
-                rows = np.flatnonzero(encoded.present[:, wanted].all(axis=1))
-                natural = ~encoded.present[rows][:, ~wanted].any(axis=1)
+                rows = np.flatnonzero(np.all(encoded.present[:, wanted], axis=1))
+                natural: NDArray[np.bool_] = np.all(~encoded.present[rows][:, ~wanted], axis=1)
                 if natural_only:
                     rows, natural = rows[natural], natural[natural]
                 if len(rows):
                     yield self._view(encoded, wanted, rows, natural)
+
+    def sources(self, encoded: Encoded) -> dict[str, Float32Array]:
+        """Return the embeddings (N, D) of the alerts as they are, by source; zero where one is missing."""
+        found = {name: encoded.embeddings[:, position] for position, name in enumerate(self.modalities)}
+        fused = np.zeros_like(encoded.embeddings[:, 0])
+        for view in self.views(encoded, natural_only=True):
+            fused[view.rows] = view.embeddings[FUSED]
+        return {FUSED: fused} | found
 
     def _encode(self, batch: AlertBatch) -> tuple[Float32Array, NDArray[np.bool_]]:
         periods = find_periods(batch)
@@ -128,12 +149,10 @@ class Engine:
         of_source = {FUSED: fused} | {
             name: encoded.embeddings[rows, self.modalities.index(name)] for name in names
         }
-        # Without light curve encoder no alert has epochs to count.
-        counted = PHOTOMETRY in names
         return View(
             modalities=names,
             rows=rows,
             natural=natural,
-            n_epochs=encoded.n_epochs[rows] if counted else np.zeros(len(rows), np.int64),
+            n_epochs=encoded.n_epochs[rows] if PHOTOMETRY in names else np.zeros(len(rows), np.int64),
             embeddings=of_source,
         )
