@@ -42,9 +42,9 @@ contexts, surveys; a verdict names the stratum that was used and its size.
 
 {splits} random splits, a fifth of the objects held back in each; mean over the splits (standard deviation).
 *Share* is that of held-back ordinary alerts with a p-value at or below a level, beside what it should be with
-so few objects and the error of one split. KS is the Kolmogorov-Smirnov distance from uniformity, of all splits
-together and of single ones. The last two columns are the same alerts against the catalogue stars that the
-bundle came with. Held back by object: exposures may be in common.
+so few objects and the error of one split. KS is the Kolmogorov-Smirnov distance from uniformity, of all
+splits together and of single ones, beside what chance alone makes of one. The last two columns are the same
+alerts against the catalogue stars that the bundle came with. Held back by object: exposures may be in common.
 
 {by_object}
 
@@ -145,7 +145,7 @@ def _uniformity(results: Mapping[str, Any]) -> str:
                 f"{each['n_test']:,}",
                 *(_share(each, level) for level in ("0.1", "0.01")),
                 f"{each['ks_all_splits']:.3f}",
-                _cell(each["ks"]),
+                f"{_cell(each['ks'])}, by chance {each['ks_due']['mean']:.3f}",
                 _cell(catalogue["share_0.1"]),
                 _cell(catalogue["share_0.01"]),
             ]

@@ -90,7 +90,7 @@ def fit_anomaly(
         Path | None,
         Parameter(help="Parquet file with the columns ra and dec of the stars behind the encoders."),
     ] = None,
-    splits: Annotated[int, Parameter(help="Random splits to measure on; 0 not to.")] = 5,
+    splits: Annotated[int, Parameter(help="Random splits to measure on; 0 not to.")] = 10,
     seed: int = 1,
     version: Annotated[str | None, Parameter(help="Version of the new bundle; by default the next.")] = None,
     run: Annotated[Path | None, Parameter(help="A training run, in place of --alerts.")] = None,

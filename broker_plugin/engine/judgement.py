@@ -117,7 +117,7 @@ class Judge:
         position = self._stream.positions(
             batch.survey, batch.source_context, scores.modalities, batch.n_epochs
         )
-        self._require_own_strata(batch, position)
+        self._require_own_strata(batch, scores, position)
         basis = [
             (catalogue.name, catalogue.n) if at < 0 else (self._stream[at].name, self._stream[at].n)
             for catalogue, at in zip(strata, position.tolist(), strict=True)
@@ -132,20 +132,26 @@ class Judge:
         )
 
     def _p_values(self, scores: RawScores, name: NDArray[np.str_]) -> dict[str, NDArray[np.float64]]:
-        """Return p-values by source, 1 where a stratum has no scores of a source to compare with."""
+        """Return p-values by source.
+
+        They are 1 where a stratum has no scores of a source to compare with, and where an alert has no
+        modality at all: of nothing, nothing is strange.
+        """
+        has_any = np.array([bool(modalities) for modalities in scores.modalities])
         p_values = {source: np.ones(len(name)) for source in scores.anomaly}
         for each in np.unique(name):
-            rows = name == each
+            rows = (name == each) & has_any
             for source, score in scores.anomaly.items():
                 if f"{each}/{source}" in self._calibration:
                     p_values[source][rows] = p_value(score[rows], self._calibration[f"{each}/{source}"])
         return p_values
 
-    def _require_own_strata(self, batch: AlertBatch, position: NDArray[np.int64]) -> None:
+    def _require_own_strata(self, batch: AlertBatch, scores: RawScores, position: NDArray[np.int64]) -> None:
         """Refuse to compare scores of a survey's own forest with scores of the common one."""
         for survey in self._own_forest & set(batch.survey):
-            rows = np.flatnonzero(np.array(batch.survey) == survey)
-            if any(at < 0 or self._stream[at].forest != survey for at in position[rows].tolist()):
+            found = zip(batch.survey, scores.modalities, position.tolist(), strict=True)
+            used = {at for name, modalities, at in found if name == survey and modalities}
+            if any(at < 0 or self._stream[at].forest != survey for at in used):
                 raise BundleError(
                     f"bundle {self._bundle.manifest.name} scores {survey} by a forest of its own and has no "
                     "calibration of that forest for one of the alerts; fit it again with trainer fit-anomaly"

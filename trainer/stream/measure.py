@@ -29,6 +29,9 @@ FloatArray = NDArray[np.float64]
 LEVELS = (0.1, 0.01)
 """Levels at which exceedance is counted."""
 
+KS_MEAN = 0.8687
+"""Mean of Kolmogorov's distribution, sqrt(pi / 2) ln 2: times 1 / sqrt(n), the distance by chance alone."""
+
 TEST_SHARE = 0.2
 """Share of the objects that a split holds back."""
 
@@ -86,7 +89,11 @@ def uniformity(p_values: FloatArray, n_calibration: int) -> dict[str, float | No
     A share of p-values at a level is at most the level: with n calibration objects p is a multiple of
     1 / (n + 1). Where even the smallest p-value is above the level, there is nothing to count.
     """
-    result: dict[str, float | None] = {"ks": ks_distance(p_values)}
+    n_effective = 1.0 / (1.0 / len(p_values) + (1.0 / n_calibration if n_calibration else 0.0))
+    result: dict[str, float | None] = {
+        "ks": ks_distance(p_values),
+        "ks_due": KS_MEAN / math.sqrt(n_effective),
+    }
     for level in LEVELS:
         n = n_calibration or 10**6
         expected = math.floor(level * (n + 1) + 1e-9) / (n + 1)

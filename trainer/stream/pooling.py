@@ -162,11 +162,12 @@ def _cells_of_survey(
 ) -> Iterator[_Cell]:
     """Yield the cells of each context, and a pool of the contexts that have too few objects for any."""
     small = []
-    for context in sorted(set(encoded.context[rows[encoded.survey[rows] == survey]].tolist())):
+    contexts = sorted(set(encoded.context[rows[encoded.survey[rows] == survey]].tolist()))
+    for context in contexts:
         yield from _cells(survey, context, encoded, views, rows, edges, least)
         n = ((encoded.survey[rows] == survey) & (encoded.context[rows] == context)).sum()
         small += [context] if n < least else []
-    if len(small) > 1:
+    if 1 < len(small) < len(contexts):
         yield _pool((survey,), tuple(small))
 
 
@@ -207,7 +208,7 @@ def _members(
             continue
         inside = _inside(view, encoded, rows, cell.surveys, cell.contexts)
         if cell.modalities is None:
-            inside &= view.natural & bool(view.modalities)
+            inside &= view.natural
         inside &= (view.n_epochs >= cell.low) & (cell.high is None or view.n_epochs <= (cell.high or 0))
         if inside.any():
             yield view, np.flatnonzero(inside)

@@ -52,12 +52,12 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Alerts as if they had these modalities and no others.
+    """Alerts as if they had these modalities, one at least, and no others.
 
     Parameters
     ----------
     modalities
-        Their names, in the bundle's order; none at all is a view too.
+        Their names, in the bundle's order.
     rows
         The alerts that have them, (V,).
     natural
@@ -110,7 +110,7 @@ class Engine:
     def views(self, encoded: Encoded, *, natural_only: bool = False) -> Iterator[View]:
         """Yield the alerts with every subset of their modalities, or as they are only."""
         n = len(self.modalities)
-        for size in range(n, -1, -1):
+        for size in range(n, 0, -1):
             for subset in combinations(range(n), size):
                 wanted = np.isin(np.arange(n), subset)
                 rows = np.flatnonzero(np.all(encoded.present[:, wanted], axis=1))
