@@ -29,7 +29,7 @@ by what the packet says of their source:
 
 {contexts}
 
-Forests: {choice}. A quarter of a survey's stellar objects ({forest:,}) grew them where they are the stream's,
+Forests: {choice}. A fifth of a survey's stellar objects ({forest:,}) grew them where they are the stream's,
 {calibration:,} objects calibrate; the two share neither an object nor an exposure ({groups:,} groups, the
 largest of {largest_group:,} objects; {dropped:,} objects were lost to that).
 

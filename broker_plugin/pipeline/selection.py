@@ -87,7 +87,7 @@ class Ranking:
         Parameters
         ----------
         verdict
-            One that was emitted before the last local noon, or says nothing new of its object, changes nothing.
+            One that was emitted before the last local noon, or has no news of its object, changes nothing.
         now
             Local time, with its time zone. When a noon has passed, the ranking begins anew.
         """

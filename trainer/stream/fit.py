@@ -26,12 +26,12 @@ from trainer.stream.views import Encoded, Engine, Float32Array, View
 
 __all__ = ["Fitted", "Forests", "Material", "Parts", "fit_parts", "p_values_of", "part_rows"]
 
-FOREST_SHARE = 0.25
-"""Share of a survey's stellar objects that its forest is grown on: a tree takes 256 at most, and what is left
-makes the strata, of which there should be many and large ones."""
+FOREST_SHARE = 0.19
+"""Share of a survey's stellar objects that its forest is grown on. More makes a steadier forest and leaves
+fewer objects to the strata: with too few, short and long light curves share one, and long ones are drowned."""
 
-FOREST_MIN = 150
-"""Fewest stellar objects of a forest: with fewer every tree is grown on the same ones."""
+FOREST_MIN = 100
+"""Fewest stellar objects of a forest; isolation forests do well on samples of some dozens (Liu et al. 2008)."""
 
 MOSTLY_STELLAR = 0.9
 """Least share of stellar objects in an exposure that a forest may take: the exposure's other objects are
