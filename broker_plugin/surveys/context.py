@@ -39,9 +39,9 @@ ASTEROID_ARCSEC = 5.0
 
 ASTEROID_SEARCH_ARCSEC = 30.0
 """ZTF's own search radius for asteroids. The predictions drift: those good to 12 arcsec fell from 98 to 82 %
-in some months of 2026 (BOOM's tests). So a far match counts too where the place is empty: no reference source,
-no catalogue source, no earlier detection. A new source that has an asteroid within 30 arcsec by chance is
-taken for it until it is seen a second time."""
+in some months of 2026 (BOOM's tests). So a far match counts too where the place is empty: no reference
+source, no catalogue source, no earlier detection. A new source that has an asteroid within 30 arcsec by
+chance is taken for it until it is seen a second time."""
 
 HOST_ARCSEC = 3.0
 """Search radius for a host. At 5 arcsec about every second position has a faint galaxy by chance."""

@@ -28,10 +28,10 @@ __all__ = ["Fitted", "Forests", "Material", "Parts", "fit_parts", "p_values_of",
 
 FOREST_SHARE = 0.19
 """Share of a survey's stellar objects that its forest is grown on. More makes a steadier forest and leaves
-fewer objects to the strata: with too few, short and long light curves share one, and long ones are drowned."""
+fewer objects to the strata: with too few, short and long light curves share one and drown each other."""
 
 FOREST_MIN = 100
-"""Fewest stellar objects of a forest; isolation forests do well on samples of some dozens (Liu et al. 2008)."""
+"""Fewest stellar objects of a forest; samples of some dozens do well (Liu et al. 2008)."""
 
 MOSTLY_STELLAR = 0.9
 """Least share of stellar objects in an exposure that a forest may take: the exposure's other objects are
