@@ -18,6 +18,7 @@ LAYERS = (
     ("surveys",),
     ("codec",),
     ("features",),
+    ("strata",),
     ("bundle", "calibration"),
     ("engine",),
     ("streams",),

@@ -69,8 +69,9 @@ def measure(
             catalogue.setdefault(stratum.name, []).append((of_catalogue[inside], 0))
         for kind, values in _planted(material, parts.test, fitted).items():
             planted.setdefault(kind, []).append(values)
-        for survey, sources in fitted.choice.items():
-            taken.setdefault(survey, []).append(str(sources[FUSED]["taken"]))
+        for survey in sorted(set(material.encoded.survey.tolist())):
+            own = FUSED in fitted.forests.own.get(survey, {})
+            taken.setdefault(survey, []).append("stream" if own else "bundle")
     return {
         "splits": splits,
         "test_share": TEST_SHARE,
