@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format train bench clean
+.PHONY: help demo test check format train normal bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ format: $(VENV)/.dev ## Format the code and sort its imports
 train: $(VENV)/.dev ## Train the default bundle again from the light curves in $(DATA)
 	$(BIN)/trainer train --config trainer/configs/default.toml --data $(DATA) --out runs/default \
 		--bundle broker_plugin/bundles/default
+
+normal: $(VENV)/.dev ## Fit the default bundle's anomaly p-values to the real alerts in $(DATA), into runs/normal
+	$(BIN)/trainer fit-anomaly --bundle default --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst \
+		--trained-on $(DATA)/lightcurves/catalina_sss.parquet --out runs/normal
 
 bench: $(VENV)/.dev ## Compare rates within one run on this machine
 	$(BIN)/python -m pytest -m bench tests/bench -s

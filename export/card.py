@@ -85,8 +85,9 @@ Shares of ordinary test alerts with a p-value below a level (it should be the le
   training survey (declination -75 to -20, V 11 to 19.5), and a model can use that as a short cut.
 * Folded light curves inherit the catalogue's period and with it its opinion of the class (an eclipsing binary
   is folded at twice the strongest peak). The table of observed epochs is free of this.
-* Strata are calibrated on imitated alerts of Catalina stars, not on alerts of the surveys themselves: real
-  p-values are smaller or larger to the extent that real alerts differ from these.
+* The catalogue's strata are calibrated on imitated alerts of Catalina stars, not on alerts of the surveys
+  themselves: where a verdict names one of them, real p-values are smaller or larger to the extent that real
+  alerts differ from these. `trainer fit-anomaly --alerts` calibrates on a survey's own.
 * Temperature and class threshold of a stratum are fitted on the same {alerts_per_stratum:,} alerts or fewer.
 * The labels are the survey's own classification and hold its errors.
 

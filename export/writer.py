@@ -38,7 +38,7 @@ from trainer.fitting import CALIBRATION, EVALUATION, REFERENCES, STRATA
 from trainer.lengths import padded_lengths
 from trainer.model import AlertModel
 
-__all__ = ["write_bundle"]
+__all__ = ["BATCH", "arrays_of", "npz_bytes", "put_bundle", "write_bundle"]
 
 BATCH = 256
 """Rows of a run of the head and of the forests, and the most that an encoder takes."""
@@ -64,7 +64,7 @@ def write_bundle(checkpoint: Path, out: Path) -> Path:
     """
     run = load_run(checkpoint)
     model = load_model(run, checkpoint)
-    references = _arrays(checkpoint / REFERENCES)
+    references = arrays_of(checkpoint / REFERENCES)
     files: dict[str, bytes] = {}
     parity: dict[str, float] = {}
     shapes = {name: _shapes(build_modality(name, run.specs[name]).longest) for name in model.modalities}
@@ -80,17 +80,14 @@ def write_bundle(checkpoint: Path, out: Path) -> Path:
         forest, probes, scores = read_forests(source, checkpoint)
         files[f"forest-{source}.onnx"] = forest_graph(forest)
         parity |= forest_parity(files[f"forest-{source}.onnx"], source, probes, scores)
-    files["calibration.npz"] = npz_bytes(_arrays(checkpoint / CALIBRATION))
+    files["calibration.npz"] = npz_bytes(arrays_of(checkpoint / CALIBRATION))
     files["reference.npz"] = npz_bytes(
         {name: references[name] for name in ("object_id", "label", "profile", "period_day")}
     )
     manifest = _manifest(run, model, checkpoint, shapes, parity)
     files["MODEL_CARD.md"] = model_card(run, manifest).encode()
     manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    files["manifest.json"] = (
-        json.dumps(Manifest.model_validate(manifest).model_dump(mode="json"), indent=1) + "\n"
-    ).encode()
-    return _put(files, out)
+    return put_bundle(files, Manifest.model_validate(manifest), out)
 
 
 def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -157,20 +154,22 @@ def _shapes(longest: int) -> list[tuple[int, int]]:
     return [(length, min(BATCH, TOKENS // length)) for length in padded_lengths(longest)]
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def arrays_of(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file that the trainer wrote."""
     if not path.is_file():
         raise ConfigurationError(f"no {path.name} in {path.parent}; run `trainer fit-anomaly` on it first")
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
-def _put(files: Mapping[str, bytes], out: Path) -> Path:
-    """Write the files beside their place, open them as a reader would, and swap the folders."""
+def put_bundle(files: dict[str, bytes], manifest: Manifest, out: Path) -> Path:
+    """Write a bundle beside its place, open it as a reader would, and swap the folders."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     new.mkdir(parents=True)
-    for name, content in files.items():
+    for name, content in (files | {"manifest.json": text.encode()}).items():
         (new / name).write_bytes(content)
     open_bundle(new)
     if out.exists():

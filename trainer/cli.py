@@ -4,24 +4,26 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.surveys.registry import SURVEYS
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
+from trainer.exporting import run_export
 from trainer.fitting import fit, measure
 from trainer.object_runs import prepare_objects
 from trainer.preparation import Prepared, prepare, progress_bar, scoring_bar, train_set, validation_set
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.simulate.dataset import write_simulation
+from trainer.stream.command import Recalibration, recalibrate
 from trainer.training import train
 
 __all__ = ["app", "main"]
@@ -84,17 +86,62 @@ def pretrain(
 @app.command
 def fit_anomaly(
     *,
+    alerts: Annotated[
+        list[Path] | None,
+        Parameter(consume_multiple=True, help="Files, directories, nightly archives of a survey's alerts."),
+    ] = None,
+    bundle: Annotated[str, Parameter(help="The finished bundle, by name or directory.")] = "default",
+    survey: Annotated[Literal["ztf", "lsst", "auto"], Parameter(help="Whose alerts these are.")] = "auto",
+    schemas: Annotated[list[Path] | None, Parameter(help="Directory of schemas of framed packets.")] = None,
+    trained_on: Annotated[
+        Path | None,
+        Parameter(help="Parquet file with the columns ra and dec of the stars behind the encoders."),
+    ] = None,
+    splits: Annotated[int, Parameter(help="Random splits to measure on; 0 not to.")] = 10,
+    seed: int = 1,
+    version: Annotated[str | None, Parameter(help="Version of the new bundle; by default the next.")] = None,
+    run: Annotated[Path | None, Parameter(help="A training run, in place of --alerts.")] = None,
     config: Annotated[
-        Path | None, Parameter(help="Settings, a TOML file; default: those of the run.")
+        Path | None, Parameter(help="With --run: settings, a TOML file; default: those of the run.")
     ] = None,
     data: Data = None,
-    out: Out = Path("runs/default"),
-    bundle: BundleFolder = None,
-    evaluation: Annotated[bool, Parameter(help="Measure on the test split too.")] = True,
+    evaluation: Annotated[bool, Parameter(help="With --run: measure on the test split too.")] = True,
+    out: Annotated[
+        Path | None, Parameter(help="Folder of the new bundle; default with --run: RUN/bundle.")
+    ] = None,
 ) -> None:
-    """Fit the forests and the calibration of a trained run, and export its bundle."""
-    settings = read_settings(config) if config else load_run(out).settings
-    _finish(_prepare(settings, data, out), out, bundle, evaluation=evaluation)
+    """Fit what is normal: for a finished bundle on a stream's own alerts, or for a training run.
+
+        trainer fit-anomaly --bundle default --alerts night.tar.gz --out my-bundle
+        trainer fit-anomaly --run runs/mine
+
+    The alerts need no labels. Forests and p-values of the new bundle are the stream's own, measured on
+    objects that were held back; encoders and classes are those of the old one, which stays as it is.
+    """
+    if alerts:
+        if run is not None or out is None:
+            raise ConfigurationError(
+                "--alerts goes with --out and without --run; give the new bundle's folder"
+            )
+        recalibrate(
+            Recalibration(
+                bundle=bundle,
+                alerts=tuple(alerts),
+                surveys=SURVEYS if survey == "auto" else (survey,),
+                schemas=tuple(schemas or ()),
+                trained_on=trained_on,
+                splits=splits,
+                seed=seed,
+                version=version,
+                out=out,
+            ),
+            say=_say,
+        )
+    elif run is not None:
+        settings = read_settings(config) if config else load_run(run).settings
+        _finish(_prepare(settings, data, run), run, out, evaluation=evaluation)
+    else:
+        raise ConfigurationError("give --alerts and --out, or --run")
 
 
 @app.command
@@ -203,9 +250,7 @@ def _finish(prepared: Prepared, out: Path, bundle: Path | None, *, evaluation: b
     if evaluation:
         measure(prepared, fitted, out, say=_say)
     target = bundle or out / "bundle"
-    command = [sys.executable, "-m", "export", "--checkpoint", str(out), "--out", str(target)]
-    if subprocess.run(command, check=False).returncode != 0:  # noqa: S603 - our own module
-        raise ConfigurationError(f"the export of {out} failed; the message above says why")
+    run_export("--checkpoint", str(out), "--out", str(target))
 
 
 def _say(line: str) -> None:
