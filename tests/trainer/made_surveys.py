@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,18 @@ citation = "made up"
 """
 
 WITH_MOTION = 'pm_ra_cosdec_mas_yr = "pmra", pm_dec_mas_yr = "pmdec",'
+
+
+@contextmanager
+def no_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Check that progress adds up instead of showing it."""
+    done = [0]
+
+    def advance(n: int) -> None:
+        done[0] += n
+
+    yield advance
+    assert done[0] == total, what
 
 
 def config(*, motion: bool = True, radius: float = RADIUS_ARCSEC, extra: str = "") -> str:

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -24,6 +25,7 @@ from tests.trainer.made_surveys import (
     RUNNER,
     TWINS,
     config,
+    no_bar,
     positions,
     write_spectrum,
     write_surveys,
@@ -34,6 +36,7 @@ from trainer.build.pipeline import CARD, CARD_MARKDOWN, OBJECTS, SKY_MAP, build
 from trainer.build.settings import BuildSettings, read_build_settings
 from trainer.build.spectra import signal_to_noise
 from trainer.cli import app
+from trainer.data import objects
 from trainer.data.catalina import file_digest
 from trainer.data.objects import ObjectRow, alerts_of, card_digest_of, iter_objects
 
@@ -42,25 +45,13 @@ RESULTS = (OBJECTS, CARD, CARD_MARKDOWN, SKY_MAP)
 BUILD = """
 import sys
 from pathlib import Path
-from tests.trainer.test_build import no_bar
+from tests.trainer.made_surveys import no_bar
 from trainer.build.pipeline import build
 from trainer.build.settings import read_build_settings
 data, out = map(Path, sys.argv[1:])
 build(read_build_settings(data / "build.toml"), data, out, say=print, bar=no_bar)
 """
 """The build in a process of its own, to be killed."""
-
-
-@contextmanager
-def no_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Check that progress adds up instead of showing it."""
-    done = [0]
-
-    def advance(n: int) -> None:
-        done[0] += n
-
-    yield advance
-    assert done[0] == total, what
 
 
 def settings_of(folder: Path, text: str) -> BuildSettings:
@@ -184,6 +175,15 @@ def test_ambiguous_matches_are_counted_and_go_to_the_nearest(sky: Path, tmp_path
     assert again[star(NEIGHBOURS[0])].spectrum is None
 
 
+def test_two_spectra_of_a_new_star_are_one_object(sky: Path, tmp_path: Path) -> None:
+    write_spectrum(sky / "spectra/f.fits", 200.0, 80.0 + 1 / 3600, rng=np.random.default_rng(1), noise=0.01)
+    rows = built(sky, tmp_path / "a", config())
+    spectrum = rows["spectra:e"].spectrum
+    assert spectrum is not None
+    assert signal_to_noise(spectrum) > 50  # 100 by construction; the other has 20
+    assert "spectra:f" not in rows
+
+
 def test_columns_that_know_the_answer_change_nothing(
     sky: Path, tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -236,15 +236,20 @@ def test_objects_score_as_alerts(sky: Path, tmp_path: Path) -> None:
 def test_a_build_that_stopped_while_writing_ends_in_the_same_bytes(
     sky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(objects, "ROWS_PER_GROUP", 2)
     built(sky, tmp_path / "whole", config())
 
-    def stop(*args: object, **kwargs: object) -> int:
+    rows = pipeline._rows
+
+    def stopping(*args: Any, **kwargs: Any) -> Iterator[ObjectRow]:
+        yield from itertools.islice(rows(*args, **kwargs), 5)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(pipeline, "write_objects", stop)
+        broken.setattr(pipeline, "_rows", stopping)
         with pytest.raises(KeyboardInterrupt):
             built(sky, tmp_path / "stopped", config())
+    assert (tmp_path / "stopped" / CARD).exists()
     assert not (tmp_path / "stopped" / OBJECTS).exists()
     said: list[str] = []
     build(settings_of(sky, config()), sky, tmp_path / "stopped", say=said.append, bar=no_bar)
