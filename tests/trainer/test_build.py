@@ -31,11 +31,11 @@ from tests.trainer.made_surveys import (
     write_surveys,
 )
 from tests.trainer.test_objects import assert_same
-from trainer.build import pipeline
-from trainer.build.pipeline import CARD, CARD_MARKDOWN, OBJECTS, SKY_MAP, build
-from trainer.build.settings import BuildSettings, read_build_settings
-from trainer.build.spectra import signal_to_noise
 from trainer.cli import app
+from trainer.crossmatch import pipeline
+from trainer.crossmatch.pipeline import CARD, CARD_MARKDOWN, OBJECTS, SKY_MAP, build
+from trainer.crossmatch.settings import BuildSettings, read_build_settings
+from trainer.crossmatch.spectra import signal_to_noise
 from trainer.data import objects
 from trainer.data.catalina import file_digest
 from trainer.data.objects import ObjectRow, alerts_of, card_digest_of, iter_objects
@@ -46,8 +46,8 @@ BUILD = """
 import sys
 from pathlib import Path
 from tests.trainer.made_surveys import no_bar
-from trainer.build.pipeline import build
-from trainer.build.settings import read_build_settings
+from trainer.crossmatch.pipeline import build
+from trainer.crossmatch.settings import read_build_settings
 data, out = map(Path, sys.argv[1:])
 build(read_build_settings(data / "build.toml"), data, out, say=print, bar=no_bar)
 """

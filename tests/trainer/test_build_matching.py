@@ -11,7 +11,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
-from trainer.build.matching import Places, match_places, moved, pairs_within, separation_arcsec
+from trainer.crossmatch.matching import Places, match_places, moved, pairs_within, separation_arcsec
 
 
 def places(

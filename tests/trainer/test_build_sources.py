@@ -20,10 +20,10 @@ from astropy.time import Time
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Spectrum
 from broker_plugin.surveys.photometry import flux_of_mag
-from trainer.build.lightcurves import keep_light_curve, mjd_tai_of
-from trainer.build.parts import Part
-from trainer.build.reading import files_of, read_parts, size_of
-from trainer.build.settings import (
+from trainer.crossmatch.lightcurves import keep_light_curve, mjd_tai_of
+from trainer.crossmatch.parts import Part
+from trainer.crossmatch.reading import files_of, read_parts, size_of
+from trainer.crossmatch.settings import (
     CatalogueSource,
     Columns,
     Cuts,
@@ -32,7 +32,7 @@ from trainer.build.settings import (
     SpectrumFilesSource,
     TimeSettings,
 )
-from trainer.build.spectra import inverse_variance_of_scatter, read_lamost, vacuum_of_air
+from trainer.crossmatch.spectra import inverse_variance_of_scatter, read_lamost, vacuum_of_air
 
 UTC = TimeSettings(scale="utc")
 
