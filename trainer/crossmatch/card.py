@@ -102,8 +102,8 @@ def markdown_of(card: Mapping[str, Any], *, card_sha256: str) -> str:
         "",
         *_table(("step", "count"), card["funnel"].items()),
         "",
-        f"Objects within {settings['merge_radius_arcsec']:g} arcsec are merged if their catalogue periods agree "
-        f"to {settings['merge_period_tolerance']:g}. All objects linked by steps of at most "
+        f"Objects within {settings['merge_radius_arcsec']:g} arcsec are merged if their catalogue periods "
+        f"agree to {settings['merge_period_tolerance']:g}. All objects linked by steps of at most "
         f"{settings['group_radius_arcsec']:g} arcsec are in one split.",
         "",
         "## Sources",
@@ -117,7 +117,7 @@ def markdown_of(card: Mapping[str, Any], *, card_sha256: str) -> str:
         "- `period_day` is a catalogue's period. It carries the cataloguer's opinion of the class; it is no",
         "  input unless one asks for it.",
         f"- Never read as inputs: {', '.join(f'`{name}`' for name in card['never_inputs'])}.",
-        "- Galactic coordinates are those of the position where the source has none; nothing else is derived.",
+        "- Galactic coordinates are those of the position where a source has none; nothing else is derived.",
         "- A published class is what a survey's pipeline or people said, not the truth.",
         "- A spectrum is the one of the highest signal-to-noise among an object's spectra.",
         "",

@@ -27,7 +27,7 @@ ROWS_PER_BLOCK = 2000
 
 
 BOTH_IN_ONE = re.compile(r"(\d+:\d+:[\d.]+):?\s*([+-]\d+:\d+:[\d.]+)")
-"""Right ascension and declination in one field, where somebody's comma became a colon: the sign parts them."""
+"""Right ascension and declination in one field, where a comma became a colon: the sign parts them."""
 
 
 def rows_in(path: Path) -> int:
