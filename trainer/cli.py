@@ -188,8 +188,8 @@ def build_command(
     ),
 ) -> None:
     """Build a multimodal dataset: cross-match light curves, spectra and catalogue rows."""
-    from trainer.build.pipeline import build
-    from trainer.build.settings import read_build_settings
+    from trainer.crossmatch.pipeline import build
+    from trainer.crossmatch.settings import read_build_settings
 
     build(read_build_settings(config), _data_folder(data), out, say=_say, bar=progress_bar)
 
