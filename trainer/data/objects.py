@@ -32,7 +32,6 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +42,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import METADATA_COLUMNS, Access, Alert, LightCurve, Origin, Provenance, Spectrum
-from broker_plugin.taxonomy import PASSBANDS
-from trainer.data.splits import Split
+from trainer.data.object_row import SPLITS, ObjectRow, check_row
 
 __all__ = [
     "FORMAT_VERSION",
@@ -61,9 +59,6 @@ __all__ = [
 
 FORMAT_VERSION = "1"
 """Version of the layout; a reader refuses any other."""
-
-SPLITS: tuple[str, ...] = tuple(each.name.lower() for each in Split)
-"""Spellings of the splits, by the code of `splits.Split`."""
 
 ROWS_PER_GROUP = 1000
 """Rows of a row group: about 5 MB of light curves, or 50 MB of spectra, in memory at a time."""
@@ -98,34 +93,6 @@ _SPECTRUM: Mapping[str, tuple[str, pa.DataType, Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectRow:
-    """One object with what is known of it.
-
-    Parameters
-    ----------
-    label
-        Class by the names of `broker_plugin.taxonomy`, None where the published one has no such name.
-    metadata
-        Known values by name, of `records.METADATA_COLUMNS`.
-    period_day
-        The catalogue's period.
-    """
-
-    object_id: str
-    ra_deg: float | None
-    dec_deg: float | None
-    split: str
-    source: str
-    label: str | None = None
-    published_label: str | None = None
-    simulated: bool = False
-    light_curve: LightCurve | None = None
-    spectrum: Spectrum | None = None
-    metadata: Mapping[str, float] = field(default_factory=dict)
-    period_day: float | None = None
-
-
 def objects_schema(card_sha256: str = "") -> pa.Schema:
     """Return the Arrow schema of the file, with the data card's digest in its metadata."""
     columns = [pa.field(name, kind, name in _NULLABLE) for name, kind in _SCALARS.items()]
@@ -154,7 +121,7 @@ def write_objects(path: Path, rows: Iterable[ObjectRow], *, card_sha256: str = "
         iterator = iter(rows)
         while group := list(itertools.islice(iterator, ROWS_PER_GROUP)):
             for row in group:
-                _check(row)
+                check_row(row)
                 if row.object_id in seen:
                     raise ValueError(f"{row.object_id}: this id is there twice")
                 seen.add(row.object_id)
@@ -237,52 +204,6 @@ def _opened(path: Path) -> pq.ParquetFile:
             f"{path} has dataset version {found}, this software reads {FORMAT_VERSION}; build it anew"
         )
     return file
-
-
-def _check(row: ObjectRow) -> None:
-    faults = []
-    if row.split not in SPLITS:
-        faults.append(f"split {row.split!r} is none of {', '.join(SPLITS)}")
-    if not _possible_position(row.ra_deg, row.dec_deg):
-        faults.append("an impossible position; None is for one that is not known")
-    if unknown := set(row.metadata) - set(METADATA_COLUMNS):
-        faults.append(f"unknown columns {', '.join(sorted(unknown))}")
-    if not np.isfinite([*row.metadata.values(), row.period_day or 0.0]).all():
-        faults.append("a metadata value or period that is not finite; leave it out")
-    if row.light_curve is not None:
-        faults += _light_curve_faults(row.light_curve)
-    if row.spectrum is not None:
-        faults += _spectrum_faults(row.spectrum)
-    if faults:
-        raise ValueError(f"{row.object_id}: {'; '.join(faults)}")
-
-
-def _possible_position(ra_deg: float | None, dec_deg: float | None) -> bool:
-    if ra_deg is None or dec_deg is None:
-        return ra_deg is dec_deg is None
-    return 0 <= ra_deg <= 360 and abs(dec_deg) <= 90
-
-
-def _light_curve_faults(curve: LightCurve) -> Iterator[str]:
-    if not _finite(curve.mjd_tai, curve.flux_njy, curve.flux_err_njy):
-        yield "an epoch that is not finite"
-    if (np.diff(curve.mjd_tai) < 0).any():
-        yield "epochs out of order"
-    if len(curve) and not (curve.band.min() >= 0 and curve.band.max() < len(PASSBANDS)):
-        yield "an unknown band"
-    if not curve.apparent.all():
-        yield "difference flux, where apparent flux is kept"
-
-
-def _spectrum_faults(spectrum: Spectrum) -> Iterator[str]:
-    if not _finite(spectrum.wave_aa, spectrum.flux, spectrum.inverse_variance):
-        yield "a pixel that is not finite"
-    if (np.diff(spectrum.wave_aa) <= 0).any():
-        yield "wavelengths that do not increase"
-
-
-def _finite(*columns: NDArray[Any]) -> bool:
-    return all(bool(np.isfinite(column).all()) for column in columns)
 
 
 def _batch(rows: Sequence[ObjectRow], schema: pa.Schema) -> pa.RecordBatch:
