@@ -25,9 +25,9 @@ _TEXT = """\
 
 ## What it does
 
-One encoder for each of {modalities} gives embeddings of {dim} dimensions in one space (trained contrastively
-and on classes, after AstroM3, arXiv:2411.08842). Any subset of them is fused; a classifier gives
-probabilities of {n_classes} classes, isolation forests say how strange the embedding is.
+One encoder for each modality ({modalities}) gives embeddings of {dim} dimensions in one
+space (trained contrastively and on classes, after AstroM3, arXiv:2411.08842). Any subset of them is fused; a
+classifier gives probabilities of {n_classes} classes, isolation forests say how strange the embedding is.
 
 * Light curve: 1 to {max_epochs} epochs.
 * Catalogue values: {columns}.

@@ -85,7 +85,7 @@ def evaluate(
 
 
 def _measure(trained: _Trained, examples: ExampleSet, bin_name: str) -> dict[str, dict[str, float]]:
-    model, label = trained.model, examples.label
+    model = trained.model
     encoded = encode(model, examples.tokens)
     measures: dict[str, dict[str, float]] = {}
     for subset in possible_subsets(model.modalities, with_epochs=True):
@@ -93,7 +93,8 @@ def _measure(trained: _Trained, examples: ExampleSet, bin_name: str) -> dict[str
             continue
         modalities = "+".join(model.modalities[k] for k in subset)
         stratum = trained.stratum(f"{modalities}/{bin_name}")
-        fused = encoded.only(subset).fused()
+        having = np.flatnonzero(encoded.present[:, list(subset)].all(dim=1).numpy())
+        fused, label = encoded.only(subset).fused()[having], examples.label[having]
         temperature = np.full(len(label), stratum.temperature)
         probability = softmax(logits_of(model, fused), temperature)
         balanced = softmax(logits_of(model, fused, prior=False), temperature)
@@ -108,10 +109,10 @@ def _measure(trained: _Trained, examples: ExampleSet, bin_name: str) -> dict[str
     measures["random_forest"] = _baseline(trained.baseline, model, examples)
     commonest = int(model.head.log_prior.argmax())
     measures["commonest_class"] = {
-        "accuracy": float((label == commonest).mean()),
+        "accuracy": float((examples.label == commonest).mean()),
         "balanced_accuracy": 1.0 / len(model.head.log_prior),
     }
-    measures["n"] = {"alerts": float(len(label))}
+    measures["n"] = {"alerts": float(len(examples))}
     return measures
 
 

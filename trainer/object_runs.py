@@ -202,8 +202,8 @@ def _star_table(rows: Sequence[ObjectRow], label: NDArray[np.int64]) -> StarTabl
         np.where(each > 0, centre / np.where(each > 0, each, 1.0), 1.0)
         for each, centre in zip(level, usual, strict=True)
     ]
-    flux = [curve.flux_njy * factor for curve, factor in zip(curves, scale, strict=True)]
-    error = [curve.flux_err_njy * factor for curve, factor in zip(curves, scale, strict=True)]
+    flux = [np.asarray(curve.flux_njy * by, np.float64) for curve, by in zip(curves, scale, strict=True)]
+    error = [np.asarray(curve.flux_err_njy * by, np.float64) for curve, by in zip(curves, scale, strict=True)]
     profile = [
         folded_profile(curve.mjd_tai, each / centre - 1, noise / centre, days)
         if days and len(curve)

@@ -41,11 +41,3 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("simulated") / "stars.parquet"
     write_simulation(path, 200, seed=5)
     return path
-
-
-@pytest.fixture
-def small_strata(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a handful of alerts calibrate a stratum, by small forests: 200 objects do not give 400 each."""
-    monkeypatch.setattr("trainer.calibrate.STRATUM_MIN", 5)
-    monkeypatch.setattr("trainer.anomaly.GLOBAL_TREES", 20)
-    monkeypatch.setattr("trainer.anomaly.MODALITY_TREES", 10)

@@ -21,7 +21,7 @@ from broker_plugin.bundle import open_bundle
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Access, Attachment, LightCurve
-from tests.trainer.multimodal import TRIMODAL, finish, held_out_alerts, multimodal_settings
+from tests.trainer.multimodal import TRIMODAL, Finished, finish, held_out_alerts, multimodal_settings
 from trainer.checkpoint import new_model
 from trainer.cli import app
 from trainer.object_runs import UNUSED, prepare_objects
@@ -32,9 +32,42 @@ from trainer.training import train
 STAMP_SIDE = 8
 
 
-@pytest.mark.usefixtures("small_strata")
-def test_every_subset_of_three_modalities_gets_a_verdict(simulated: Path, tmp_path: Path) -> None:
-    finished = finish(simulated, TRIMODAL, tmp_path)
+def with_stamps(dataset: Path, out: Path) -> Path:
+    """Return a copy of a dataset in which two objects of three have a stamp of a star and noise."""
+    rng = np.random.default_rng(2)
+    table = pq.read_table(dataset)
+    y, x = np.mgrid[:STAMP_SIDE, :STAMP_SIDE] - (STAMP_SIDE - 1) / 2
+    star = np.exp(-(x**2 + y**2) / 4)
+    stamps = [
+        None if row % 3 == 0 else (star * rng.uniform(2, 50) + rng.normal(size=star.shape)).ravel().tolist()
+        for row in range(table.num_rows)
+    ]
+    pq.write_table(table.append_column("attachment_stamp", pa.array(stamps, pa.list_(pa.float32()))), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def finished(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """A run of four modalities up to its bundle: the fourth is the stamp's two files beside the packages'.
+
+    Small forests and strata of a handful of alerts: 200 objects do not give 400 with every modality.
+    """
+    here, root = Path(__file__).parent / "stamp", tmp_path_factory.mktemp("finished")
+    packages = ((broker_plugin.features.modalities, "runtime"), (trainer.encoders, "encoder"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainer.calibrate.STRATUM_MIN", 5)
+        patch.setattr("trainer.anomaly.GLOBAL_TREES", 20)
+        patch.setattr("trainer.anomaly.MODALITY_TREES", 10)
+        for package, folder in packages:
+            patch.setattr(package, "__path__", [*package.__path__, str(here / folder)])
+        stamp = {"spec": {"side": STAMP_SIDE}, "encoder": {"hidden_dim": 16}}
+        dataset = with_stamps(simulated, root / "stamps.parquet")
+        yield finish(dataset, TRIMODAL | {"stamp": stamp}, root)
+    for package, _ in packages:
+        sys.modules.pop(f"{package.__name__}.stamp", None)
+
+
+def test_every_subset_of_three_modalities_gets_a_verdict(simulated: Path, finished: Finished) -> None:
     scorer = Scorer.open(finished.bundle, device="cpu")
     whole = next(
         alert
@@ -67,41 +100,9 @@ def test_every_subset_of_three_modalities_gets_a_verdict(simulated: Path, tmp_pa
     assert open_bundle(finished.bundle).manifest.training["data"]["simulated"] is True
 
 
-@pytest.fixture
-def fourth_modality(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The stamp's two files, beside those of the packages."""
-    here = Path(__file__).parent / "stamp"
-    for package, folder in (
-        (broker_plugin.features.modalities, "runtime"),
-        (trainer.encoders, "encoder"),
-    ):
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(here / folder)])
-    yield
-    for package in (broker_plugin.features.modalities, trainer.encoders):
-        sys.modules.pop(f"{package.__name__}.stamp", None)
-
-
-def with_stamps(dataset: Path, out: Path) -> Path:
-    """Return a copy of a dataset in which two objects of three have a stamp of a star and noise."""
-    rng = np.random.default_rng(2)
-    table = pq.read_table(dataset)
-    y, x = np.mgrid[:STAMP_SIDE, :STAMP_SIDE] - (STAMP_SIDE - 1) / 2
-    star = np.exp(-(x**2 + y**2) / 4)
-    stamps = [
-        None if row % 3 == 0 else (star * rng.uniform(2, 50) + rng.normal(size=star.shape)).ravel().tolist()
-        for row in range(table.num_rows)
-    ]
-    pq.write_table(table.append_column("attachment_stamp", pa.array(stamps, pa.list_(pa.float32()))), out)
-    return out
-
-
-@pytest.mark.usefixtures("fourth_modality", "small_strata")
 def test_a_fourth_modality_is_two_files_and_a_table_of_the_configuration(
-    simulated: Path, tmp_path: Path
+    simulated: Path, finished: Finished
 ) -> None:
-    dataset = with_stamps(simulated, tmp_path / "stamps.parquet")
-    stamp = {"spec": {"side": STAMP_SIDE}, "encoder": {"hidden_dim": 16}}
-    finished = finish(dataset, TRIMODAL | {"stamp": stamp}, tmp_path)
     manifest = open_bundle(finished.bundle).manifest
     assert [model.name for model in manifest.modalities] == [*TRIMODAL, "stamp"]
     alert = next(alert for alert in held_out_alerts(simulated) if alert.spectrum is not None)
