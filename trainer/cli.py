@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from broker_plugin.errors import ConfigurationError
+from trainer.astrom3.command import reproduce
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
 from trainer.fitting import fit, measure
@@ -96,6 +97,9 @@ def evaluate(*, data: Data = None, out: Out = Path("runs/default")) -> None:
     prepared = _prepare(load_run(out).settings, data, out)
     measure(prepared, fit(prepared, out, say=_say), out, say=_say)
     _say(f"wrote {out / 'evaluation.json'}")
+
+
+app.command(reproduce)
 
 
 def main() -> None:

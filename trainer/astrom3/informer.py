@@ -51,10 +51,8 @@ class Informer(nn.Module):
             1 for observed rows, 0 for padding (B, L); it blanks the output only.
         """
         rows = self.dropout(self.encoder(self.enc_embedding(tokens)))
-        features = (rows * mask.unsqueeze(-1)).reshape(-1, self.config.width)
-        if self.config.classification:
-            features = self.fc(features)
-        return features
+        features: torch.Tensor = (rows * mask.unsqueeze(-1)).reshape(-1, self.config.width)
+        return self.fc(features) if self.config.classification else features
 
 
 class _Embedding(nn.Module):

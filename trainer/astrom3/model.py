@@ -22,7 +22,7 @@ __all__ = ["PAIRS", "AstroM3", "Inputs", "Modality", "Model", "logits_of", "new_
 Modality = Literal["photometry", "spectra", "metadata", "all"]
 
 PAIRS = ("ps", "sm", "mp")
-"""Pairs of modalities that the contrastive loss compares, by their initials, as the logit scales are named."""
+"""Pairs of modalities that the contrastive loss compares, by their initials."""
 
 LOGIT_SCALE_INITIAL = math.log(100.0)
 LOGIT_SCALE_MAX = 100.0
@@ -110,7 +110,7 @@ class AstroM3(nn.Module):
         return self.logit_scale_ps, self.logit_scale_sm, self.logit_scale_mp
 
     def fuse(self, *embeddings: torch.Tensor) -> torch.Tensor:
-        """Return what the classifier reads: the mean of the embeddings, not normalised again, or all three."""
+        """Return what the classifier reads: the mean of the embeddings, unnormalised, or all three."""
         if self.config.fusion == "concat":
             return torch.cat(embeddings, dim=-1)
         return torch.stack(embeddings).mean(dim=0)
