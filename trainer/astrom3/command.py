@@ -26,7 +26,7 @@ __all__ = ["reproduce"]
 
 ARMS: Mapping[str, tuple[bool, ...]] = {"both": (False, True), "with": (True,), "without": (False,)}
 
-Many = Parameter(consume_multiple=True)
+Many = Parameter(consume_multiple=True, negative="")
 
 _console = Console()
 

@@ -2,8 +2,8 @@
 """From observations to the model's inputs, as the published weights expect them.
 
 The original divides by spreads that may be zero and so feeds NaN or infinity to the model: for a constant
-flux, for more than half of the fluxes alike, for one epoch, for epochs all at one time, for one missing value.
-Here each of these is refused with `UnusableInput`, or, with `guard=True`, given the next best scale:
+flux, for more than half of the fluxes alike, for one epoch, for epochs all at one time, for one missing
+value. Here each of these is refused with `UnusableInput`, or, with `guard=True`, given the next best scale:
 
 ================================== ===========================================================
 what is wrong                      with `guard=True`

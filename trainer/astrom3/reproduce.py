@@ -2,8 +2,8 @@
 """The paper's table: modality x share of labels x with or without contrastive pre-training x seed.
 
 Two things are stricter than in the authors' code: the contrastive model is trained anew for every seed, on
-that seed's training objects only, and accuracies are those of the test split. Every cell has a file of its own,
-so a run that was killed goes on where it was.
+that seed's training objects only, and accuracies are those of the test split. Every cell has a file of its
+own, so a run that was killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def score_published(
 
 
 class _Source:
-    """Splits as they are asked for; the last full set and the last subset stay, as cells come in that order."""
+    """Splits as they are asked for; the last full set and the last subset stay in memory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The state of a run in one file, replaced at once: weights, the optimiser's moments, and what was counted."""
+"""The state of a run in one file, replaced at once: weights, the optimiser's moments, and counters."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_rel  # type: ignore[import-untyped]
 
 from trainer.astrom3.model import Modality
 from trainer.astrom3.paper import ARXIV_V1, CAVEATS, JOURNAL, Published
