@@ -92,9 +92,7 @@ class _Classifier(nn.Module):
 @app.default
 def export(
     *,
-    checkpoint: Annotated[
-        str, Parameter(help="Folder of config.json and weights, or name on the hub.")
-    ],
+    checkpoint: Annotated[str, Parameter(help="Folder of config.json and weights, or name on the hub.")],
     out: Annotated[Path, Parameter(help="Folder of the graphs.")],
 ) -> None:
     """Export a checkpoint of the paper's model and check every graph against torch."""

@@ -20,7 +20,8 @@ HJD, FLUX, FLUX_ERR = 0, 3, 4
 """Columns that the model uses, of HJD MAG MAG_ERR FLUX FLUX_ERR; fluxes in mJy."""
 
 N_LAMOST_ROWS = 3
-"""Rows of a LAMOST image that are used: flux, inverse variance, wavelength."""
+"""Rows of a LAMOST image that are used: flux, inverse variance, and wavelength or, in the first release, the
+continuum."""
 
 
 def read_asassn(path: Path) -> NDArray[np.float64]:
@@ -46,7 +47,8 @@ def read_asassn(path: Path) -> NDArray[np.float64]:
 def read_lamost(path: Path) -> NDArray[np.float64]:
     """Return wavelengths in Angstrom, fluxes and inverse variances (N, 3) of a LAMOST low-resolution file.
 
-    Both layouts are read: to data release 7 the rows of an image, later the columns of a table.
+    All three layouts are read: an image without wavelengths, which its header then gives (first data release),
+    an image with them (to release 7), and the columns of a table.
 
     Raises
     ------
@@ -61,6 +63,9 @@ def read_lamost(path: Path) -> NDArray[np.float64]:
         with fits.open(path, memmap=False) as units:
             if units[0].data is not None:
                 flux, inverse_variance, wave_aa = units[0].data[:N_LAMOST_ROWS]
+                if not (np.diff(wave_aa) > 0).all():
+                    start, step = units[0].header["COEFF0"], units[0].header["COEFF1"]
+                    wave_aa = 10.0 ** (start + step * np.arange(len(flux)))
             else:
                 table = units[1].data
                 flux, inverse_variance, wave_aa = (
