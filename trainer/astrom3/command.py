@@ -47,6 +47,7 @@ def reproduce(
     ] = "both",
     epochs_max: Annotated[int | None, Parameter(help="For a trial: at most so many epochs a run.")] = None,
     batch_size: Annotated[int | None, Parameter(help="For a trial: objects in a batch, not 512.")] = None,
+    layers: Annotated[int | None, Parameter(help="For a trial: layers of the Informer, not 8.")] = None,
     padding: Annotated[Padding, Parameter(help="What padded rows of light curves hold.")] = "gen-2",
     device: Annotated[str | None, Parameter(help="cpu or cuda; default: cuda where there is one.")] = None,
     threads: Annotated[int | None, Parameter(help="Threads of a CPU; default: all cores.")] = None,
@@ -77,7 +78,9 @@ def reproduce(
         subsets=tuple(subset or SUBSETS),
         arms=ARMS[clip],
         seeds=tuple(seeds or SEEDS),
-        running=Running(epochs_max=epochs_max, batch_size=batch_size, padding=padding, device=chosen),
+        running=Running(
+            epochs_max=epochs_max, batch_size=batch_size, layers=layers, padding=padding, device=chosen
+        ),
         keep_weights=keep_weights,
     )
     if not plan.data.is_dir():

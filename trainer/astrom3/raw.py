@@ -47,8 +47,8 @@ def read_asassn(path: Path) -> NDArray[np.float64]:
 def read_lamost(path: Path) -> NDArray[np.float64]:
     """Return wavelengths in Angstrom, fluxes and inverse variances (N, 3) of a LAMOST low-resolution file.
 
-    All three layouts are read: an image without wavelengths, which its header then gives (first data release),
-    an image with them (to release 7), and the columns of a table.
+    Three layouts are read: an image without wavelengths, which its header then gives (first data release), an
+    image with them (to release 7), and the columns of a table.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from typing import Literal
 from trainer.astrom3.config import AstroM3Config, Config, MetadataConfig, PhotometryConfig, SpectraConfig
 from trainer.astrom3.model import Modality
 
-__all__ = ["MODALITIES", "SEEDS", "SUBSETS", "Recipe", "Subset", "clip_recipe", "recipe"]
+__all__ = ["LAYERS", "MODALITIES", "SEEDS", "SUBSETS", "Recipe", "Subset", "clip_recipe", "recipe"]
 
 Subset = Literal["full", "sub50", "sub25", "sub10"]
 
@@ -20,6 +20,9 @@ MODALITIES: tuple[Modality, ...] = ("spectra", "metadata", "photometry", "all")
 SUBSETS: tuple[Subset, ...] = ("sub10", "sub25", "sub50", "full")
 SEEDS = (42, 0, 66, 12, 123)
 """Each seed has its own split of the same 21,440 objects, and its own initial weights."""
+
+LAYERS = 8
+"""Layers of the Informer."""
 
 EPOCHS_CLIP, EPOCHS_CLASSIFY = 100, 50
 
@@ -65,19 +68,25 @@ class Recipe:
     plateau_patience: int = 3
     stop_patience: int = 6
 
-    def config(self, modality: Modality, *, classes: int, classification: bool) -> Config:
+    def config(
+        self, modality: Modality, *, classes: int, classification: bool, layers: int = LAYERS
+    ) -> Config:
         """Return the config of the model that this recipe trains."""
         fixed = {"classification": classification, "num_classes": classes}
         match modality:
             case "photometry":
-                return PhotometryConfig(dropout=self.p_dropout, **fixed)
+                return PhotometryConfig(dropout=self.p_dropout, e_layers=layers, **fixed)
             case "spectra":
                 return SpectraConfig(dropout=self.s_dropout, **fixed)
             case "metadata":
                 return MetadataConfig(dropout=self.m_dropout, **fixed)
             case "all":
                 return AstroM3Config(
-                    p_dropout=self.p_dropout, s_dropout=self.s_dropout, m_dropout=self.m_dropout, **fixed
+                    p_dropout=self.p_dropout,
+                    s_dropout=self.s_dropout,
+                    m_dropout=self.m_dropout,
+                    p_e_layers=layers,
+                    **fixed,
                 )
 
 

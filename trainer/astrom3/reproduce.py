@@ -203,7 +203,9 @@ def _contrastive(plan: Plan, seed: int, source: _Source, on_cell: OnCell, on_epo
         splits = source.read("full", seed)
         on_cell(None, seed, plan.running.epochs(settings))
         torch.manual_seed(seed)
-        config = settings.config("all", classes=len(splits["train"].classes), classification=False)
+        config = settings.config(
+            "all", classes=len(splits["train"].classes), classification=False, layers=plan.running.depth
+        )
         outcome = fit(
             new_model(config),
             settings,
@@ -237,7 +239,9 @@ def _run_cell(
     folder = plan.out / "work" / cell.name
     torch.manual_seed(cell.seed)
     classes = splits["train"].classes
-    model = new_model(settings.config(cell.modality, classes=len(classes), classification=True))
+    model = new_model(
+        settings.config(cell.modality, classes=len(classes), classification=True, layers=plan.running.depth)
+    )
     if clip is not None:
         load_encoder(model, clip)
     outcome: Outcome = fit(
@@ -256,7 +260,7 @@ def _run_cell(
     result = {
         "key": key,
         **asdict(cell),
-        "trial": plan.running.epochs_max is not None or plan.running.batch_size is not None,
+        "trial": plan.running.trial,
         "test": evaluate(best, splits["test"], cell.modality, running=plan.running),
         "objects": {split: len(objects) for split, objects in splits.items()},
         "outcome": asdict(outcome),
@@ -296,7 +300,7 @@ def _run_key(plan: Plan, *configs: str) -> list[Any]:
     files = [path for config in configs for path in sorted((plan.data / config).rglob("*.parquet"))]
     sizes = [[path.relative_to(plan.data).as_posix(), path.stat().st_size] for path in files]
     running = plan.running
-    return [running.epochs_max, running.batch_size, running.padding, sizes]
+    return [running.epochs_max, running.batch_size, running.layers, running.padding, sizes]
 
 
 def _digest(content: list[Any]) -> str:

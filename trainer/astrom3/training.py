@@ -26,7 +26,7 @@ from trainer.astrom3.data import Objects
 from trainer.astrom3.model import Modality, Model
 from trainer.astrom3.objective import Objective
 from trainer.astrom3.preprocess import Padding
-from trainer.astrom3.recipes import Recipe
+from trainer.astrom3.recipes import LAYERS, Recipe
 from trainer.astrom3.state import load_state, save_state
 
 __all__ = ["BEST", "Outcome", "Running", "fit", "learning_rate_share", "train_epoch", "validate"]
@@ -49,16 +49,29 @@ class Running:
         Stop after so many epochs; None for the recipe's number. Fewer make it a trial, not a reproduction.
     batch_size
         In place of the recipe's; None for that.
+    layers
+        Of the Informer, in place of the paper's eight; None for those.
     """
 
     epochs_max: int | None = None
     batch_size: int | None = None
+    layers: int | None = None
     padding: Padding = "gen-2"
     device: str = "cpu"
 
     def epochs(self, recipe: Recipe) -> int:
         """Return how many epochs a run has at most."""
         return recipe.epochs if self.epochs_max is None else min(recipe.epochs, self.epochs_max)
+
+    @property
+    def trial(self) -> bool:
+        """Whether something was changed that makes the numbers incomparable with the paper's."""
+        return any(each is not None for each in (self.epochs_max, self.batch_size, self.layers))
+
+    @property
+    def depth(self) -> int:
+        """Layers of the Informer."""
+        return self.layers or LAYERS
 
     def size(self, recipe: Recipe) -> int:
         """Return the number of objects in a batch."""

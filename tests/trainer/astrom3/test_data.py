@@ -13,7 +13,7 @@ import pytest
 from broker_plugin.errors import ConfigurationError
 from tests.trainer.astrom3.generated import CLASSES, write_asassn, write_lamost_table, write_split
 from trainer.astrom3.data import read_objects, require_no_overlap
-from trainer.astrom3.preprocess import light_curve_rows, spectrum_channels
+from trainer.astrom3.preprocess import GRID_AA, light_curve_rows, spectrum_channels
 from trainer.astrom3.raw import read_asassn, read_lamost
 
 
@@ -124,6 +124,7 @@ def test_real_lamost_spectra_become_finite_channels(data_dir: Path) -> None:
         channels = spectrum_channels(*spectrum.T)
         assert channels.shape == (3, 2575)
         assert np.isfinite(channels).all()
-        # The flux is centred on its mean and its MAD is one. 1e-3: float32 over 2575 points of up to 1e2.
+        # Centred on the mean, and a MAD of one where the flux is not zero. 1e-3: float32 of up to 1e2.
         assert abs(channels[0].mean()) < 1e-3
-        assert np.median(abs(channels[0] - np.median(channels[0]))) == pytest.approx(1, abs=1e-3)
+        seen = channels[0][np.interp(GRID_AA, spectrum[:, 0], spectrum[:, 1]) != 0]
+        assert np.median(abs(seen - np.median(seen))) == pytest.approx(1, abs=1e-3)
