@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from broker_plugin.errors import ConfigurationError
 from tests.support.artefacts import REPOSITORY
 from tests.trainer.astrom3.generated import write_processed
 from trainer.astrom3.checkpoint import load_checkpoint, save_checkpoint
+from trainer.astrom3.command import reproduce
 from trainer.astrom3.config import MetadataConfig, PhotometryConfig
 from trainer.astrom3.model import AstroM3, Modality, new_model
 from trainer.astrom3.paper import ARXIV_V1, JOURNAL
@@ -75,7 +75,9 @@ def test_finished_cells_are_not_run_again_and_other_settings_are_refused(
         run(small_plan(processed, tmp_path, running=replace(TRIAL, epochs_max=2)))
 
 
-def test_a_command_that_was_killed_goes_on_to_the_same_table(processed: Path, tmp_path: Path) -> None:
+def test_a_command_that_was_killed_goes_on_to_the_same_table(
+    processed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = [
         *(sys.executable, "-m", "trainer", "reproduce", "--data", str(processed), "--modality", "metadata"),
         *("--subset", "sub10", "--seeds", "42", "--epochs-max", "2", "--batch-size", "20", "--layers", "1"),
@@ -99,13 +101,20 @@ def test_a_command_that_was_killed_goes_on_to_the_same_table(processed: Path, tm
     assert running.wait() == -signal.SIGKILL
     assert not (killed / "table.json").exists()
     assert (killed / "cells" / "metadata-sub10-42.json").is_file()
-    done = subprocess.run(
-        [*command, str(killed)], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    reproduce(
+        data=str(processed),
+        out=killed,
+        modality=["metadata"],
+        subset=["sub10"],
+        seeds=[42],
+        epochs_max=2,
+        batch_size=20,
+        layers=1,
+        device="cpu",
     )
-    assert done.returncode == 0, done.stderr
-    assert "arXiv v1" in done.stdout
-    assert "should not be quoted" in " ".join(done.stdout.split())
-    torch.set_num_threads(1)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "arXiv v1" in shown
+    assert "should not be quoted" in shown
     plan = small_plan(processed, tmp_path / "whole", subsets=("sub10",), running=replace(TRIAL, epochs_max=2))
     assert json.loads((killed / "table.json").read_text()) == run(plan)
 
