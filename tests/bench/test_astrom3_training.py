@@ -36,14 +36,14 @@ LEARNING_RATE = 3e-4
 
 EPOCHS, BATCH = 3, 64
 
-STEPS, STEP_BATCH = 10, 32
+STEPS, STEP_BATCH = 8, 10
 
 NOISE_TIMES = 3.0
 """How far our curve may be from the plain one, in units of how far two plain ones are from each other."""
 
 
 def test_an_epoch_is_faster(tmp_path: Path) -> None:
-    train, validation = splits(tmp_path)
+    train, validation = splits(tmp_path, objects=26)
     settings = recipe("photometry", "full", clip=False)
     ours, plain = twins(settings.p_dropout)
     fast, slow = optimiser(ours, settings), optimiser(plain, settings)
@@ -67,7 +67,7 @@ def test_an_epoch_is_faster(tmp_path: Path) -> None:
 
 def test_the_loss_curve_is_the_plain_ones_within_its_own_noise(tmp_path: Path) -> None:
     """Without dropout and on the same batches, only the sampled keys make two plain curves differ."""
-    train, _ = splits(tmp_path)
+    train, _ = splits(tmp_path, objects=8)
     settings = recipe("photometry", "full", clip=False)
     ours, first = twins(0.0)
     _, second = twins(0.0)
@@ -94,9 +94,9 @@ def test_the_loss_curve_is_the_plain_ones_within_its_own_noise(tmp_path: Path) -
     assert distance < NOISE_TIMES * noise
 
 
-def splits(folder: Path) -> tuple[Objects, Objects]:
+def splits(folder: Path, *, objects: int) -> tuple[Objects, Objects]:
     torch.set_num_threads(1)
-    write_processed(folder, per_class={"train": 26, "validation": 6, "test": 1})
+    write_processed(folder, per_class={"train": objects, "validation": 6, "test": 1})
     return read_objects(folder, "full_42", "train"), read_objects(folder, "full_42", "validation")
 
 
