@@ -14,6 +14,7 @@ from rich.console import Console
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.registry import SURVEYS
+from trainer.astrom3.command import reproduce
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
@@ -214,6 +215,9 @@ def simulate(
     with progress_bar("simulated objects", n) as advance:
         write_simulation(out, n, seed=seed, advance=advance)
     _say(f"wrote {n:,} SIMULATED objects to {out}")
+
+
+app.command(reproduce)
 
 
 def main() -> None:
