@@ -8,27 +8,20 @@ environment, `--dead-letters` as a flag. Further librdkafka properties (SASL, TL
 
 from __future__ import annotations
 
-import os
-import tomllib
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.errors import ConfigurationError
 
-__all__ = ["PREFIX", "KafkaTables", "Properties", "Settings", "flag", "load_settings"]
+__all__ = ["PREFIX", "KafkaTables", "Properties", "Settings", "flag"]
 
 PREFIX = "ASTROM3_"
 """What our environment variables begin with."""
-
-NEAR = 0.85
-"""Similarity from which an unknown variable is taken for a misspelt one of ours; those of other programs
-(`ASTROM3_DATA`) lie below it."""
 
 
 def _property(name: str) -> str:
@@ -69,7 +62,7 @@ class KafkaTables(BaseModel):
 
 
 class Settings(BaseSettings):
-    """Everything that an operator can set. Make it with `load_settings`."""
+    """Everything that an operator can set. Make it with `service.settings_sources.load_settings`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
@@ -150,7 +143,8 @@ class Settings(BaseSettings):
     group_protocol: Literal["classic", "consumer"] = Field(
         default="classic",
         title="Group protocol",
-        description="consumer is KIP-848, for Kafka 4 and later.",
+        description="consumer is KIP-848, for Kafka 4 and later: a process that stops hands over at once. "
+        "With classic its partitions wait for its restart until its session runs out (45 s).",
     )
     offset_reset: Literal["earliest", "latest"] = Field(
         default="earliest",
@@ -245,81 +239,3 @@ def flag(name: str) -> str:
     '--dead-letters'
     """
     return f"--{name.replace('_', '-')}"
-
-
-def load_settings(flags: Mapping[str, Any] | None = None, *, config: Path | None = None) -> Settings:
-    """Build the settings from a file, the environment and flags, the later ones winning.
-
-    Raises
-    ------
-    ConfigurationError
-        If the file cannot be read, a name is unknown or a value does not fit. Values are never quoted.
-    """
-    table = _read_table(config) if config is not None else {}
-    _refuse_unknown(table, where=str(config))
-    _refuse_misspelt_variables(os.environ)
-
-    class Layered(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=table)
-
-    try:
-        return Layered(**dict(flags or {}))
-    except ValidationError as error:
-        raise ConfigurationError(_explained(error)) from None
-
-
-def _read_table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the settings {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}") from error
-
-
-def _refuse_unknown(table: Mapping[str, Any], *, where: str) -> None:
-    for name in table:
-        if name not in Settings.model_fields:
-            raise ConfigurationError(
-                f"unknown setting {name!r} in {where}{_hint(name, Settings.model_fields)}"
-            )
-    kafka = table.get("kafka", {})
-    for name in kafka if isinstance(kafka, Mapping) else ():
-        if name not in KafkaTables.model_fields:
-            raise ConfigurationError(
-                f"unknown table [kafka.{name}] in {where}; there are [kafka.source] and [kafka.sink]"
-            )
-
-
-def _refuse_misspelt_variables(environment: Mapping[str, str]) -> None:
-    # Others use the prefix too (the trainer, the tests), so only what looks like one of ours is refused.
-    for variable in environment:
-        name = variable.removeprefix(PREFIX).lower().split("__")[0]
-        if variable.startswith(PREFIX) and name not in Settings.model_fields:
-            near = get_close_matches(name, Settings.model_fields, n=1, cutoff=NEAR)
-            if near:
-                raise ConfigurationError(
-                    f"unknown environment variable {variable}; did you mean {PREFIX}{near[0].upper()}?"
-                )
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-
-
-def _explained(error: ValidationError) -> str:
-    lines = []
-    for defect in error.errors(include_input=False, include_url=False):
-        name = ".".join(str(part) for part in defect["loc"])
-        lines.append(f"{name}: {defect['msg']} ({flag(name)} or {PREFIX}{name.upper().replace('.', '__')})")
-    return "these settings do not fit:\n  " + "\n  ".join(lines)

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from broker_plugin.commands.run import RunFlags
 from broker_plugin.service.diagnosis import Check, Outcome, diagnose
-from broker_plugin.settings import load_settings
+from broker_plugin.service.settings_sources import load_settings
 
 __all__ = ["doctor"]
 

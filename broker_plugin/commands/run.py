@@ -14,8 +14,9 @@ from pydantic.fields import FieldInfo
 from broker_plugin.service.application import serve
 from broker_plugin.service.consistency import check_service
 from broker_plugin.service.logging import configure_logging
+from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.service.signals import stop_on_signal
-from broker_plugin.settings import Settings, load_settings
+from broker_plugin.settings import Settings
 
 __all__ = ["run"]
 

@@ -25,8 +25,9 @@ from broker_plugin.pipeline.verdict_reader import VerdictReader
 from broker_plugin.records import SourceContext
 from broker_plugin.service.application import sink_address
 from broker_plugin.service.logging import configure_logging
+from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.service.signals import stop_on_signal
-from broker_plugin.settings import Settings, load_settings
+from broker_plugin.settings import Settings
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail
 

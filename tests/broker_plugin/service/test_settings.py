@@ -15,7 +15,8 @@ from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_acce
 from broker_plugin.records import Access
 from broker_plugin.service.application import sink_address, source_address
 from broker_plugin.service.consistency import check_service
-from broker_plugin.settings import PREFIX, Settings, load_settings
+from broker_plugin.service.settings_sources import load_settings
+from broker_plugin.settings import PREFIX, Settings
 
 CONTRACT = (
     *("survey", "bootstrap", "input", "output", "dead-letters", "group", "delivery", "bundle", "device"),
