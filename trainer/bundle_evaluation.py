@@ -10,8 +10,9 @@ anomalies to be found.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -63,6 +64,9 @@ PACKET = "packet"
 PACKET_EPOCHS_MAX = 100
 """Most epochs of a `packet`; their number is uniform in the logarithm."""
 
+Score = Callable[[Sequence[Sequence[Alert]]], Iterable["Predictions"]]
+"""Chunks of alerts to the predictions for each."""
+
 CHUNK = 250
 """Stars that a worker scores at once."""
 
@@ -82,6 +86,7 @@ def evaluate_bundle(
     out: Path,
     predictions: Path | None,
     *,
+    seen: Container[str] = frozenset(),
     workers: int = 1,
     advance: Callable[[int], None] = lambda n: None,
     begin: Callable[[int], None] = lambda n: None,
@@ -90,6 +95,8 @@ def evaluate_bundle(
 
     Parameters
     ----------
+    seen
+        Identifiers (`css:<id>`) of stars to leave out, since the bundle was trained on them.
     out
         JSON file of the measures: each a mapping from the setting.
     predictions
@@ -103,11 +110,14 @@ def evaluate_bundle(
         If the file cannot be read.
     """
     unsorted = read_unsorted(data)
+    unsorted = unsorted.take(
+        np.flatnonzero([str(each) not in seen for each in unsorted.stars.star_id]).astype(np.int64)
+    )
     begin(len(unsorted.star_id) * (len(SETTINGS) + 1))
-    by_setting = {
-        setting: predict(bundle, unsorted, setting, workers=workers, advance=advance)
-        for setting in (*SETTINGS, PACKET)
-    }
+    with _scoring(bundle, workers) as score:
+        by_setting = {
+            setting: predict(score, unsorted, setting, advance=advance) for setting in (*SETTINGS, PACKET)
+        }
     results = {setting: measures_of(found, unsorted.published) for setting, found in by_setting.items()}
     names = next(iter(results.values())).keys()
     measures = {name: {setting: found[name] for setting, found in results.items()} for name in names}
@@ -120,22 +130,20 @@ def evaluate_bundle(
 
 
 def predict(
-    bundle: str,
-    unsorted: Unsorted,
-    setting: str,
-    *,
-    workers: int = 1,
-    advance: Callable[[int], None] = lambda n: None,
+    score: Score, unsorted: Unsorted, setting: str, *, advance: Callable[[int], None] = lambda n: None
 ) -> Predictions:
-    """Return the bundle's predictions for every star in one setting; they do not depend on `workers`."""
+    """Return what `score` says of every star in one setting.
+
+    Parameters
+    ----------
+    score
+        Takes chunks of alerts and yields the predictions for each, in order.
+    """
     chunks = [_alerts(unsorted, setting, rows) for rows in _chunks(len(unsorted.star_id))]
     parts: list[Predictions] = []
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_open, initargs=(bundle,)
-    ) as pool:
-        for alerts, part in zip(chunks, pool.map(_score, chunks), strict=True):
-            parts.append(part)
-            advance(len(alerts))
+    for alerts, part in zip(chunks, score(chunks), strict=True):
+        parts.append(part)
+        advance(len(alerts))
     return Predictions(
         probability=np.concatenate([part.probability for part in parts]),
         anomaly_score=np.concatenate([part.anomaly_score for part in parts]),
@@ -224,15 +232,31 @@ def _packet(unsorted: Unsorted, row: int) -> Alert:
     )
 
 
-_SCORER: list[Scorer] = []
+@contextmanager
+def _scoring(bundle: str, workers: int) -> Iterator[Score]:
+    """Open the bundle, in this process or in several of its own."""
+    if workers == 1:
+        scorer = Scorer.open(bundle, device="cpu")
+        yield lambda chunks: (_predictions(scorer, alerts) for alerts in chunks)
+        return
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_open, initargs=(bundle,)) as pool:
+        yield lambda chunks: pool.map(_score_in_worker, chunks)
+
+
+_WORKER_SCORER: list[Scorer] = []
 
 
 def _open(bundle: str) -> None:
-    _SCORER.append(Scorer.open(bundle, device="cpu"))
+    _WORKER_SCORER.append(Scorer.open(bundle, device="cpu"))
 
 
-def _score(alerts: Sequence[Alert]) -> Predictions:
-    verdicts = _SCORER[0].score(alerts, tense=Tense.TEST)
+def _score_in_worker(alerts: Sequence[Alert]) -> Predictions:
+    return _predictions(_WORKER_SCORER[0], alerts)
+
+
+def _predictions(scorer: Scorer, alerts: Sequence[Alert]) -> Predictions:
+    verdicts = scorer.score(alerts, tense=Tense.TEST)
     return Predictions(
         probability=np.array([_merged(verdict) for verdict in verdicts]),
         anomaly_score=np.array([verdict.anomaly_score for verdict in verdicts]),

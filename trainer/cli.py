@@ -18,10 +18,21 @@ from trainer.astrom3.command import reproduce
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
+from trainer.data.splits import Split
 from trainer.exporting import run_export
 from trainer.fitting import fit, measure
 from trainer.object_runs import prepare_objects
-from trainer.preparation import Prepared, prepare, progress_bar, scoring_bar, train_set, validation_set
+from trainer.preparation import (
+    Prepared,
+    n_windows,
+    prepare,
+    progress_bar,
+    scoring_bar,
+    seen_stars,
+    train_set,
+    validation_set,
+    window_set,
+)
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.simulate.dataset import write_simulation
 from trainer.stream.command import Recalibration, recalibrate
@@ -154,15 +165,19 @@ def evaluate(
     predictions: Annotated[
         Path | None, Parameter(help="Parquet file of what was predicted for each star and setting.")
     ] = None,
+    run: Annotated[
+        Path | None, Parameter(help="The bundle's training run, whose stars are left out but for its test's.")
+    ] = None,
     workers: Annotated[int, Parameter(help="Processes that score.")] = 1,
 ) -> None:
     """Measure a finished bundle on catalogued stars, by setting: with all epochs, the first 100, 30, 10 ...
 
-    The stars should be ones that the bundle has not been trained on.
+    The stars must be ones that the bundle has not been trained on; of the training file, --run leaves them.
     """
+    seen = frozenset[str]() if run is None else seen_stars(run)
     with scoring_bar() as (begin, advance):
         measures = evaluate_bundle(
-            bundle, data, out, predictions, workers=workers, begin=begin, advance=advance
+            bundle, data, out, predictions, seen=seen, workers=workers, begin=begin, advance=advance
         )
     for line in summary_lines(measures):
         _say(line)
@@ -243,6 +258,9 @@ def _pretrain(prepared: Prepared, out: Path) -> None:
     settings = prepared.run.settings.data
     with progress_bar("validation alerts", settings.validation_alerts) as advance:
         validation = validation_set(prepared, advance=advance)
+    if settings.windows_per_set and prepared.make is None:
+        with progress_bar("windows of observed epochs", n_windows(prepared, Split.TRAIN)) as advance:
+            window_set(prepared, Split.TRAIN, advance=advance)
     with progress_bar("training alerts", settings.train_sets * settings.alerts_per_set) as advance:
         for number in range(settings.train_sets):
             train_set(prepared, number, advance=advance)

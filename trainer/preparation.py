@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from broker_plugin.records import AlertBatch
-from trainer.checkpoint import Run, save_run
+from trainer.checkpoint import Run, load_run, save_run
 from trainer.config import Settings
 from trainer.data.catalina import FILE, file_digest, learned_classes, read_catalina
 from trainer.data.splits import Split, split_stars
@@ -35,9 +35,11 @@ __all__ = [
     "CLASS_PRIOR",
     "Prepared",
     "bin_limits",
+    "n_windows",
     "prepare",
     "progress_bar",
     "scoring_bar",
+    "seen_stars",
     "set_of_bin",
     "train_set",
     "validation_set",
@@ -126,6 +128,20 @@ def prepare(settings: Settings, data: Path, out: Path, *, say: Callable[[str], N
     return Prepared(run=run, stars=stars, split=split, cache=cache)
 
 
+def seen_stars(out: Path) -> frozenset[str]:
+    """Return the identifiers of all stars that a run used in any way but for its test.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder holds no run.
+    """
+    settings = load_run(out).settings
+    stars = read_stars(out / "cache" / "stars.npz")
+    split = split_stars(stars, settings.data.split_fractions, seed=settings.seed)
+    return frozenset(stars.star_id[split != Split.TEST].tolist())
+
+
 def train_set(
     prepared: Prepared, number: int, *, advance: Callable[[int], None] = lambda n: None
 ) -> ExampleSet:
@@ -140,7 +156,7 @@ def train_set(
     imitated = _made(prepared, plan, f"train-{number}", advance)
     if settings.data.windows_per_set == 0 or prepared.make is not None:
         return imitated
-    windows = window_set(prepared, Split.TRAIN, advance=advance)
+    windows = window_set(prepared, Split.TRAIN)
     rng = np.random.default_rng((settings.seed, 9, number))
     count = np.bincount(windows.label)
     chance = (tempered(count) / np.maximum(count, 1))[windows.label]
@@ -162,6 +178,11 @@ def window_set(
     star = np.tile(members, len(parts))
     plan = Plan(star=star, n_epochs=windows.n_epochs, seed=seed, windows=windows)
     return _made(prepared, plan, f"windows-{split.name.lower()}", advance)
+
+
+def n_windows(prepared: Prepared, split: Split) -> int:
+    """Return how many windows `window_set` makes."""
+    return len(prepared.members(split)) * (len(FIRST_EPOCHS) + RANDOM_WINDOWS)
 
 
 def validation_set(prepared: Prepared, *, advance: Callable[[int], None] = lambda n: None) -> ExampleSet:

@@ -129,6 +129,12 @@ class Unsorted:
     star_id: NDArray[np.int64]
     published: NDArray[np.str_]
 
+    def take(self, rows: NDArray[np.int64]) -> Unsorted:
+        """Return some of the stars."""
+        return Unsorted(
+            stars=self.stars.take(rows), star_id=self.star_id[rows], published=self.published[rows]
+        )
+
 
 def read_unsorted(path: Path) -> Unsorted:
     """Read every star of a file laid out like the training light curves.
