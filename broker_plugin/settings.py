@@ -172,7 +172,8 @@ class Settings(BaseSettings):
         default=1_000_000,
         ge=10_000,
         title="Largest dead letter",
-        description="A dead letter that would be larger on the wire keeps 4 KiB of the original.",
+        description="A dead letter that would be larger on the wire keeps 4 KiB of the original, and not its "
+        "key and headers if those are too much.",
     )
     batch_max: int = Field(
         default=256, ge=1, title="Batch size", description="Most messages that are scored together."

@@ -23,6 +23,7 @@ from tests.support.cluster import KafkaCluster, KafkaRecord, Outgoing
 from tests.support.process import ServerProcess
 
 __all__ = [
+    "READY_S",
     "Topics",
     "all_places",
     "as_records",

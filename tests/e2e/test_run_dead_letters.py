@@ -111,23 +111,32 @@ def test_each_defect_is_a_dead_letter_and_none_a_crash(
     }
 
 
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
 def test_a_dead_letter_larger_than_its_topic_takes_is_cut(
     kafka_broker: KafkaCluster,
     topic: Callable[[str], str],
     data_dir: Path,
     run: StartRun,
     rng: np.random.Generator,
+    delivery: str,
 ) -> None:
     topics = Topics(kafka_broker, topic)
     topics.dead_letters = kafka_broker.create_topic(topic("tiny"), max_message_bytes=20_000)
     junk = rng.bytes(60_000)
     good: list[Outgoing] = [(b"", packet, []) for packet in ztf_packets(data_dir)[:5]]
     small: list[Outgoing] = [(b"small %d" % n, b"junk", []) for n in range(3)]
-    kafka_broker.produce(topics.input, [*good, *small, (b"junk", junk, [])])
-    process = run(topics.flags)
-    wait_for_outputs(topics, 9, process)
+    # One whose headers alone are larger than the topic takes, and one whose key is.
+    headed: Outgoing = (b"headed", b"junk", [("h", rng.bytes(30_000))])
+    keyed: Outgoing = (rng.bytes(30_000), b"keyed", [])
+    kafka_broker.produce(topics.input, [*good, *small, (b"junk", junk, []), headed, keyed])
+    process = run([*topics.flags, "--delivery", delivery])
+    process.wait_ready(lambda: topics.committed() == 11, timeout_s=60.0)
     assert stop_in_order(process) == 0
-    letters = by_key(topics.letters(4))
+    found = topics.letters(6)
+    bare = [record for record in found if record.key is None]
+    assert sorted(record.value or b"" for record in bare) == [b"junk", b"keyed"]
+    assert all(dead_letter_headers(record)["truncated"] == "true" for record in bare)
+    letters = by_key(found)
     assert letters["junk"].value == junk[:EXCERPT]
     assert dead_letter_headers(letters["junk"])["sha256"] == hashlib.sha256(junk).hexdigest()
     assert [dead_letter_headers(letters[f"small {n}"])["truncated"] for n in range(3)] == ["false"] * 3

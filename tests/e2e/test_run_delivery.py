@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import StartRun
 from tests.e2e.service import (
+    READY_S,
     Topics,
     all_places,
     as_records,
@@ -41,6 +42,9 @@ SHORT_SESSIONS = {
 }
 """A KIP-848 broker gives a killed member's partitions away when its session has run out, by default 45 s."""
 
+CLASSIC_SESSION_S = 6
+"""The shortest that a broker allows by default."""
+
 N_PACKETS = 1000
 
 FINISH_S = 90.0
@@ -67,6 +71,11 @@ def wait_until_committed(topics: Topics, process: ServerProcess) -> None:
         return committed == N_PACKETS
 
     process.wait_ready(done, timeout_s=FINISH_S)
+
+
+def has_partitions(process: ServerProcess) -> bool:
+    """Tell whether the group has given a process a share."""
+    return any(e["event"] == "partitions_assigned" and e["partitions"] for e in events(process))
 
 
 def kill_in_a_transaction(process: ServerProcess, topics: Topics) -> None:
@@ -220,14 +229,25 @@ def test_a_stop_while_the_broker_is_away_is_bounded_and_loses_nothing(
         assert set(places.values()) == {1}
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_two_processes_share_the_stream_and_one_takes_over(
-    kafka_broker: KafkaCluster, topic: Callable[[str], str], packets: tuple[bytes, ...], run: StartRun
+    kafka_broker: KafkaCluster,
+    topic: Callable[[str], str],
+    packets: tuple[bytes, ...],
+    run: StartRun,
+    tmp_path: Path,
+    protocol: str,
 ) -> None:
     topics = Topics(kafka_broker, topic, partitions=4)
-    flags = [*topics.flags, *SMALL_BATCHES, "--group-protocol", "consumer"]
+    flags = [*topics.flags, *SMALL_BATCHES, "--group-protocol", protocol]
+    if protocol == "classic":
+        # A member with a name keeps its partitions over its end, until its session has run out.
+        config = tmp_path / "run.toml"
+        config.write_text(f'[kafka.source]\n"session.timeout.ms" = {CLASSIC_SESSION_S * 1000}\n')
+        flags += ["--config", str(config)]
     first, second = run(flags, name="first"), run(flags, name="second")
     for process in (first, second):
-        wait_for_event(process, "partitions_assigned")
+        process.wait_ready(lambda process=process: has_partitions(process), timeout_s=READY_S)
     half = as_records(packets)[: N_PACKETS // 2]
     kafka_broker.produce(topics.input, half)
     first.wait_ready(lambda: topics.committed() == len(half), timeout_s=FINISH_S)
@@ -235,8 +255,11 @@ def test_two_processes_share_the_stream_and_one_takes_over(
     assert len(instances) == 2
     assert {e["event"] for e in events(second)} >= {"batch_delivered"}
     assert stop_in_order(first) == 0
+    stopped = time.monotonic()
     kafka_broker.produce(topics.input, as_records(packets)[N_PACKETS // 2 :])
     second.wait_ready(lambda: topics.committed() == N_PACKETS, timeout_s=FINISH_S)
+    if protocol == "classic":
+        assert time.monotonic() - stopped > CLASSIC_SESSION_S / 2  # else the name did not hold them
     assert stop_in_order(second) == 0
     places = source_places(topics.verdicts(N_PACKETS))
     assert set(places) == all_places(topics)
