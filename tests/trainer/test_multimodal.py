@@ -29,6 +29,9 @@ from trainer.preparation import train_set, validation_set
 from trainer.sets import Plan
 from trainer.training import train
 
+pytestmark = pytest.mark.timeout(1200)
+"""Five graphs are exported, half a minute of computing; on a machine that others share that can be ten."""
+
 STAMP_SIDE = 8
 
 
