@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Annotated
 
 import structlog
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.text import Text
 
 from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.demo.cards import reference_profiles
-from broker_plugin.demo.findings import Playback, found_limit, planted_outcomes, rank_objects
+from broker_plugin.demo.findings import Playback, planted_sentence, rank_objects
 from broker_plugin.demo.night import play
 from broker_plugin.demo.packets import write_schemas
 from broker_plugin.demo.playlist import Track, archive_tracks, night_tracks
@@ -30,8 +30,8 @@ from broker_plugin.demo.table import NightTable
 from broker_plugin.demo.targets import TARGETS_NAME
 from broker_plugin.engine.providers import Device
 from broker_plugin.engine.scorer import Scorer
-from broker_plugin.errors import ConfigurationError
 from broker_plugin.service.signals import stop_on_signal
+from broker_plugin.streams.output_files import cannot_write
 from broker_plugin.surveys.registry import adapters
 
 __all__ = ["demo"]
@@ -44,8 +44,8 @@ def demo(
     *,
     alerts: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
     out: Path = Path("demo-report"),
-    n_alerts: int = 400,
-    seed: int = 1,
+    n_alerts: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 400,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1,
     bundle: str = "default",
     device: Device = Device.AUTO,
     schemas: Path | None = None,
@@ -64,9 +64,9 @@ def demo(
     out
         Folder of the report.
     n_alerts
-        Size of the simulated night.
+        Size of the simulated night; it is larger where the planted oddities alone raise more alerts.
     seed
-        Equal seeds give equal nights.
+        Equal seeds give equal nights; 0 or more.
     bundle
         Name of an installed model bundle, or a directory.
     device
@@ -102,12 +102,19 @@ def _play(
         stop_on_signal(stop),
         NightTable(console, title=title) as table,
     ):
-        write_schemas(Path(scratch))
+        _write_schemas(Path(scratch))
         directories = [Path(scratch)] if schemas is None else [schemas, Path(scratch)]
         decoder = Decoder(schemas=SchemaStore(directories=directories), adapters=adapters())
         playback = play(tracks, scorer, decoder, watch=table.watch, night=night, stop=stop)
     table.finish()
     return playback
+
+
+def _write_schemas(scratch: Path) -> None:
+    try:
+        write_schemas(scratch)
+    except OSError as error:
+        raise cannot_write(scratch, error) from error
 
 
 def _opening(scorer: Scorer) -> Text:
@@ -123,13 +130,7 @@ def _closing(playback: Playback, page: Path) -> Text:
     if not playback.adds_up:
         text.append("Messages were lost or came twice; please report it.\n", "bold red")
     if playback.night is not None:
-        outcomes = planted_outcomes(playback.night, rank_objects(playback.verdicts))
-        found = sum(outcome.found for outcome in outcomes)
-        limit = found_limit(len(outcomes))
-        text.append(
-            f"{found} of {len(outcomes)} planted oddities are among the {limit} strangest stars; the report "
-            "shows which were missed.\n"
-        )
+        text.append(f"{planted_sentence(playback.night, rank_objects(playback.verdicts))}\n")
     text.append(f"Report: {page.resolve().as_uri()}\nTargets: {page.with_name(TARGETS_NAME)}")
     return text
 
@@ -138,8 +139,9 @@ def _make_folder(out: Path) -> None:
     """Make the report's folder before the night is played, not to find out afterwards that it cannot be."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
-        raise ConfigurationError(f"cannot make {out}: {error.strerror}; choose another --out") from error
+        raise cannot_write(out, error) from error
 
 
 def _quieten() -> None:

@@ -5,29 +5,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from broker_plugin.bundle import MANIFEST, Bundle, installed_bundles, open_bundle
-from broker_plugin.codec.decoder import Decoder
-from broker_plugin.codec.packets import ContainerReader, is_container
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.errors import ConfigurationError, RejectedAlert
-from broker_plugin.records import Access, Alert, Origin, Provenance
-from broker_plugin.surveys.registry import adapters
+from broker_plugin.pipeline.alert_files import read_alerts
+from broker_plugin.records import Access, Alert, Origin
 from broker_plugin.taxonomy import PASSBANDS
 from broker_plugin.times import utc_iso
 
 __all__ = ["inspect"]
+
+EXIT_REJECTED = 1
+"""Something that was shown cannot become an alert."""
 
 EVERY_ACCESS = frozenset(Access)
 """Whoever holds the file may see all of it; nothing here is sent anywhere."""
@@ -36,19 +37,22 @@ EVERY_ACCESS = frozenset(Access)
 def inspect(
     path: str,
     *,
-    limit: int = 10,
+    limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
     schemas: Path | None = None,
     input_registry: str = "",
     as_json: Annotated[bool, Parameter(name="--json")] = False,
-) -> None:
-    """Show what is in a file of alert packets, or in a model bundle.
+) -> int:
+    """Show what is in files of alert packets, or in a model bundle.
+
+    Reads what `replay` reads. The exit status is 1 if something that is shown cannot become an alert.
 
     Parameters
     ----------
     path
-        A file (Avro container or Confluent-framed message), a bundle's directory or its installed name.
+        A file (Avro container, Confluent-framed message, tar archive, Parquet), a directory of such files, a
+        bundle's directory or its installed name.
     limit
-        Most packets to show.
+        Most packets to show; a line on standard error says if there are more.
     schemas
         Directory of alert schemas, for framed messages.
     input_registry
@@ -60,16 +64,21 @@ def inspect(
     if path in installed_bundles() or (Path(path) / MANIFEST).is_file():
         bundle = bundle_summary(open_bundle(path))
         _print_json(bundle) if as_json else _show_bundle(console, bundle)
-        return
-    if not Path(path).is_file():
+        return 0
+    if not Path(path).exists():
         names = ", ".join(installed_bundles()) or "none"
         raise ConfigurationError(f"{path} is neither a file nor a bundle; installed bundles: {names}")
     registry = SchemaRegistry(input_registry) if input_registry else None
     store = SchemaStore(registry, [schemas] if schemas is not None else [])
-    decoder = Decoder(schemas=store, adapters=adapters(), access=EVERY_ACCESS)
-    for alert in islice(_alerts(Path(path), decoder), limit):
-        summary = alert_summary(alert) if isinstance(alert, Alert) else alert
+    outcomes = read_alerts(path, schemas=store, access=EVERY_ACCESS).outcomes()
+    n_rejected = 0
+    for outcome in islice(outcomes, limit):
+        n_rejected += isinstance(outcome, RejectedAlert)
+        summary = _reason(outcome) if isinstance(outcome, RejectedAlert) else alert_summary(outcome)
         _print_json(summary) if as_json else _show_alert(console, summary)
+    if next(outcomes, None) is not None:
+        sys.stderr.write(f"broker-plugin: there are more than the {limit} shown; give --limit N\n")
+    return EXIT_REJECTED if n_rejected else 0
 
 
 def alert_summary(alert: Alert) -> dict[str, Any]:
@@ -130,33 +139,6 @@ def bundle_summary(bundle: Bundle) -> dict[str, Any]:
         "parity": manifest.parity,
         "files": {name: len(content) for name, content in bundle.contents.items()},
     }
-
-
-def _alerts(path: Path, decoder: Decoder) -> Iterator[Alert | dict[str, Any]]:
-    """Yield the alerts of a file; what cannot become one is yielded as the reason."""
-    with path.open("rb") as source:
-        if not is_container(source):
-            provenance = Provenance(topic=str(path))
-            try:
-                yield from decoder.decode(source.read(), provenance)
-            except RejectedAlert as rejection:
-                yield _reason(rejection)
-            return
-        try:
-            reader = ContainerReader(source)
-            for offset, packet in enumerate(reader):
-                yield _alert(
-                    packet, decoder, Provenance(topic=str(path), offset=offset, schema=reader.schema)
-                )
-        except RejectedAlert as rejection:
-            yield _reason(rejection)
-
-
-def _alert(packet: Mapping[str, Any], decoder: Decoder, provenance: Provenance) -> Alert | dict[str, Any]:
-    try:
-        return decoder.adapt(packet, provenance)
-    except RejectedAlert as rejection:
-        return _reason(rejection)
 
 
 def _reason(rejection: RejectedAlert) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from broker_plugin.codec.verdict import Tense
+from broker_plugin.engine.explanation import counted
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import FilterRecipe, parse_access, parse_dead_letter_access
 from broker_plugin.pipeline.backfill import Backfill, open_backfill
@@ -39,7 +40,7 @@ DEAD_LETTER_MAX_BYTES = 1_000_000
 
 def replay(
     *paths: Path,
-    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     bundle: str = "default",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
@@ -71,7 +72,7 @@ def replay(
     paths
         Files and directories of alert packets.
     out
-        The verdicts; ends in .avro, .parquet or .jsonl. Appears when it is complete.
+        The verdicts; ends in .avro, .parquet or .jsonl. Appears when it is complete. Must be given.
     bundle
         Name of an installed bundle, or a directory.
     device
@@ -98,6 +99,8 @@ def replay(
     """
     configure_logging(level="warning")
     console = Console(stderr=True)
+    if out is None:
+        raise ConfigurationError("no place for the verdicts; give --out FILE, in .avro, .parquet or .jsonl")
     check_format(out)
     if not paths:
         raise ConfigurationError("nothing to read; give files or directories of alert packets")
@@ -190,13 +193,9 @@ def _progress(console: Console) -> Progress:
 
 
 def _summary(counts: Counter[str], out: Path, dead_letter_path: Path) -> str:
-    text = f"{_count(counts['verdict'], 'verdict')} in {out}"
+    text = f"{counted(counts['verdict'], 'verdict')} in {out}"
     dead = {reason: n for reason, n in counts.items() if reason != "verdict"}
     if not dead:
         return text
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(dead.items()))
-    return f"{text}; {_count(sum(dead.values()), 'dead letter')} in {dead_letter_path} ({reasons})"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{text}; {counted(sum(dead.values()), 'dead letter')} in {dead_letter_path} ({reasons})"

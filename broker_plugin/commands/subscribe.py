@@ -20,7 +20,7 @@ from broker_plugin.codec.verdict import Verdict
 from broker_plugin.commands.listing import Listing, make_listing
 from broker_plugin.errors import ConfigurationError, RejectedAlert, TransientError
 from broker_plugin.pipeline.backoff import Backoff
-from broker_plugin.pipeline.selection import Selection
+from broker_plugin.pipeline.selection import Selection, unknown_names
 from broker_plugin.pipeline.verdict_reader import VerdictReader
 from broker_plugin.records import SourceContext
 from broker_plugin.service.application import sink_address
@@ -30,6 +30,7 @@ from broker_plugin.service.signals import stop_on_signal
 from broker_plugin.settings import Settings
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail
+from broker_plugin.taxonomy import CLASSES
 
 __all__ = ["subscribe"]
 
@@ -64,10 +65,11 @@ def subscribe(
 ) -> int:
     """Follow the verdicts on the output topic, all or those that are asked for.
 
+    JSON has one verdict a line, with the field names of the schema. A class that no verdict can have is
+    warned of: at once if this version knows no such class or kind, else with the first verdict.
+
         broker-plugin subscribe --bootstrap localhost:9092 --topic verdicts --strangest 10
         broker-plugin subscribe --config run.toml --class RRAB --class RRC --min-probability 0.8 --format json
-
-    JSON has one verdict a line, with the field names of the schema.
 
     Parameters
     ----------
@@ -113,6 +115,12 @@ def subscribe(
         context=context or ("any" if strangest is None else SourceContext.STELLAR),
     )
     listing = make_listing(output_format, strangest, Console())
+    for name in unknown_names(selection.classes):
+        # A bundle may have classes of its own, so this cannot be an error.
+        known = ", ".join(
+            [*(entry.name for entry in CLASSES), *dict.fromkeys(entry.parent for entry in CLASSES)]
+        )
+        sys.stderr.write(f"broker-plugin: no class or kind {name!r} is known here; known are {known}\n")
     stop = threading.Event()
     source = _source(address, topic, group, from_beginning)
     with stop_on_signal(stop), closing(source):

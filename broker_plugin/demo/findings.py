@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.demo.simulator import Night, SimulatedObject
+from broker_plugin.engine.explanation import counted
 from broker_plugin.pipeline.selection import strangeness
 from broker_plugin.records import LightCurve
 
@@ -28,9 +29,11 @@ __all__ = [
     "Playback",
     "ScoredObject",
     "confusion",
+    "found_by_chance",
     "found_limit",
     "p_value_histogram",
     "planted_outcomes",
+    "planted_sentence",
     "rank_objects",
 ]
 
@@ -132,6 +135,34 @@ def rank_objects(verdicts: Sequence[Verdict]) -> list[ScoredObject]:
 def found_limit(n_planted: int) -> int:
     """Return K: how many of the strangest stellar objects are looked through for the planted ones."""
     return FOUND_FACTOR * n_planted
+
+
+def found_by_chance(n_planted: int, n_stellar: int) -> float:
+    """Return how many of the planted objects would be found on average among as many drawn blindly.
+
+    Examples
+    --------
+    >>> found_by_chance(16, 320), found_by_chance(16, 20)
+    (1.6, 16.0)
+    """
+    return n_planted * min(1.0, found_limit(n_planted) / n_stellar) if n_stellar else 0.0
+
+
+def planted_sentence(night: Night, ranked: Sequence[ScoredObject]) -> str:
+    """Return what became of the planted oddities in one sentence, beside what chance would find."""
+    outcomes = planted_outcomes(night, ranked)
+    n_planted, limit = len(outcomes), found_limit(len(outcomes))
+    n_stellar = sum(scored.verdict.class_applies for scored in ranked)
+    if n_stellar <= limit:
+        return (
+            f"Too short a night to judge by: {counted(n_stellar, 'star')} got a verdict, and "
+            f"the {limit} strangest are looked through for the {n_planted} planted oddities."
+        )
+    n_found = sum(outcome.found for outcome in outcomes)
+    return (
+        f"{n_found} of {n_planted} planted oddities are among the {limit} strangest of {n_stellar} stars, "
+        f"where chance finds {found_by_chance(n_planted, n_stellar):.1f}; the report shows which were missed."
+    )
 
 
 def planted_outcomes(night: Night, ranked: Sequence[ScoredObject]) -> list[PlantedOutcome]:

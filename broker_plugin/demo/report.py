@@ -22,7 +22,9 @@ from broker_plugin.demo.sections import (
     planted_section,
     strangest_section,
 )
-from broker_plugin.demo.targets import TARGETS_NAME, write_targets
+from broker_plugin.demo.targets import TARGETS_NAME, targets_text
+from broker_plugin.engine.explanation import counted
+from broker_plugin.streams.output_files import cannot_write, complete_files
 
 __all__ = ["REPORT_NAME", "render_report", "write_report"]
 
@@ -30,12 +32,21 @@ REPORT_NAME = "index.html"
 
 
 def write_report(folder: Path, playback: Playback, profiles: Profiles) -> Path:
-    """Write the page and the targets into a folder and return the page's path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ranked = rank_objects(playback.verdicts)
-    write_targets(folder / TARGETS_NAME, ranked)
+    """Write the page and the targets into a folder, both or neither, and return the page's path.
+
+    Raises
+    ------
+    ConfigurationError
+        If they cannot be written.
+    """
     page = folder / REPORT_NAME
-    page.write_text(render_report(playback, profiles), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    with complete_files(page, folder / TARGETS_NAME) as (page_handle, targets_handle):
+        page_handle.write(render_report(playback, profiles).encode())
+        targets_handle.write(targets_text(rank_objects(playback.verdicts)).encode())
     return page
 
 
@@ -113,8 +124,8 @@ def _equation(playback: Playback) -> str:
     sign = "=" if playback.adds_up else "≠"
     said = "nothing was lost" if playback.adds_up else "messages were lost or came twice"
     return (
-        f"<strong>{playback.played:,} in {sign} {len(playback.verdicts):,} verdicts + "
-        f"{len(playback.dead_letters):,} dead letters</strong> ({right:,}): {said}."
+        f"<strong>{playback.played:,} in {sign} {counted(len(playback.verdicts), 'verdict')} + "
+        f"{counted(len(playback.dead_letters), 'dead letter')}</strong> ({right:,}): {said}."
     )
 
 

@@ -17,9 +17,11 @@ from broker_plugin.demo.findings import (
     Playback,
     ScoredObject,
     confusion,
+    found_by_chance,
     found_limit,
     p_value_histogram,
     planted_outcomes,
+    planted_sentence,
 )
 from broker_plugin.demo.night_figures import histogram_figure, sky_figure
 from broker_plugin.demo.targets import TARGETS_NAME
@@ -42,13 +44,18 @@ def planted_section(playback: Playback, ranked: Sequence[ScoredObject]) -> str:
     n_found = sum(outcome.found for outcome in outcomes)
     limit = found_limit(len(outcomes))
     n_stellar = sum(scored.verdict.class_applies for scored in ranked)
-    by_chance = limit / n_stellar * len(outcomes) if n_stellar else 0.0
+    by_chance = found_by_chance(len(outcomes), n_stellar)
+    said = (
+        f"{n_found} of {len(outcomes)} found."
+        if n_stellar > limit
+        else planted_sentence(playback.night, ranked)
+    )
     table = _table(
         ("Outcome", "#Rank among stars", "#Rank of all", "#Odds", "Simulated as", "What is odd", "Object"),
         [_planted_row(outcome) for outcome in outcomes],
     )
     return (
-        f"<p><strong>{n_found} of {len(outcomes)} found.</strong> Found means: among the {limit} strangest "
+        f"<p><strong>{said}</strong> Found means: among the {limit} strangest "
         f"of the night's {n_stellar} stellar objects by p-value, {limit} being {FOUND_FACTOR} times the "
         f"number planted; this was fixed before any night was played. Picking {limit} of them blindly would "
         f"find {by_chance:.1f} on average. Those marked hard change by little, or where few epochs look.</p>"

@@ -17,7 +17,7 @@ from broker_plugin.codec.verdict import Verdict
 from broker_plugin.demo.cards import context_name
 from broker_plugin.demo.findings import ScoredObject, rank_objects
 from broker_plugin.demo.night import Progress
-from broker_plugin.engine.explanation import one_in
+from broker_plugin.engine.explanation import counted, one_in
 from broker_plugin.records import SourceContext
 
 __all__ = ["NightTable", "books"]
@@ -42,16 +42,16 @@ STRANGE_P_VALUE = 0.01
 WIDE_COLUMNS = {
     "object": 28,
     "survey": 6,
-    "context": 13,
+    "context": 14,
     "top class (p)": 13,
     "odds": 24,
     "epochs a band": 23,
     "modalities": 10,
 }
 NARROW_NAMES = ("object", "context", "class (p)", "odds")
-NARROW_WIDTHS = (29, 14, 12)
+NARROW_WIDTHS = (29, 15, 12)
 
-SHORT_NAMES = {"photometry": "phot", "metadata": "meta", "spectrum": "spec"}
+SHORT_NAMES = {"photometry": "phot", "metadata": "meta", "spectrum": "spec", "light_curve": "curve"}
 
 
 class NightTable:
@@ -135,8 +135,8 @@ def books(progress: Progress) -> Text:
     """Return the footer: the rate, the lag, and what went in against what came out."""
     said = (
         f"{progress.rate_per_s:,.0f} messages/s, lag {progress.lag:,}: "
-        f"{progress.played:,} played = {len(progress.verdicts):,} verdicts + "
-        f"{len(progress.dead_letters):,} dead letters + {progress.in_flight:,} in flight"
+        f"{progress.played:,} played = {counted(len(progress.verdicts), 'verdict')} + "
+        f"{counted(len(progress.dead_letters), 'dead letter')} + {progress.in_flight:,} in flight"
     )
     return Text(said, style="bold")
 

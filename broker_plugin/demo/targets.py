@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from broker_plugin.demo.findings import ScoredObject
 from broker_plugin.engine.explanation import one_in
 
-__all__ = ["TARGETS_NAME", "TARGET_COLUMNS", "write_targets"]
+__all__ = ["TARGETS_NAME", "TARGET_COLUMNS", "targets_text"]
 
 TARGETS_NAME = "targets.csv"
 
@@ -30,9 +30,9 @@ TARGET_COLUMNS = (
 )
 
 
-def write_targets(path: Path, ranked: Sequence[ScoredObject]) -> None:
-    """Write one line for each object, the strangest first; what is not known is empty."""
-    with path.open("w", newline="", encoding="utf-8") as handle:
+def targets_text(ranked: Sequence[ScoredObject]) -> str:
+    """Return one line for each object, the strangest first; what is not known is empty."""
+    with io.StringIO(newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(TARGET_COLUMNS)
         for scored in ranked:
@@ -54,3 +54,4 @@ def write_targets(path: Path, ranked: Sequence[ScoredObject]) -> None:
                     str(verdict.tense),
                 )
             )
+        return handle.getvalue()

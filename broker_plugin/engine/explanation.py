@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from broker_plugin.codec.verdict import Analogue
 from broker_plugin.strata import ANY
 
-__all__ = ["explain", "one_in"]
+__all__ = ["counted", "explain", "one_in"]
 
 NOTABLE_P_VALUE = 0.05
 """Below this a source of strangeness is named: one ordinary alert in twenty gets that far."""
@@ -35,6 +35,17 @@ def one_in(p_value: float, n: int) -> str:
     if p_value * (n + 1) <= 1.0 + 1e-9:
         return f"< 1 in {n:,}"
     return f"1 in {1 / p_value:,.0f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return how many there are of something.
+
+    Examples
+    --------
+    >>> counted(1, "dead letter"), counted(2000, "verdict")
+    ('1 dead letter', '2,000 verdicts')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def explain(

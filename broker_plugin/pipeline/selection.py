@@ -10,7 +10,7 @@ from datetime import datetime, time, timedelta
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.taxonomy import CLASSES, canonical_class
 
-__all__ = ["ANY_CONTEXT", "Ranking", "Selection", "has_changed", "last_noon", "strangeness"]
+__all__ = ["ANY_CONTEXT", "Ranking", "Selection", "has_changed", "last_noon", "strangeness", "unknown_names"]
 
 ANY_CONTEXT = "any"
 """Stands for every source context."""
@@ -125,6 +125,18 @@ def has_changed(verdict: Verdict, *, since: Verdict) -> bool:
     the calibration can say, the score rose.
     """
     return verdict.inputs_digest != since.inputs_digest and strangeness(verdict) < strangeness(since)
+
+
+def unknown_names(classes: Iterable[str]) -> list[str]:
+    """Return the names that are no class, spelling or kind of classes of the taxonomy.
+
+    Examples
+    --------
+    >>> unknown_names(["rrab", "pulsating", "FOO"])
+    ['FOO']
+    """
+    known = [entry.name for entry in CLASSES]
+    return [name for name in classes if not _members((name,), known)]
 
 
 def last_noon(now: datetime) -> datetime:

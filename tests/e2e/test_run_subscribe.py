@@ -134,6 +134,20 @@ def test_the_strangest_are_those_of_the_smallest_p_values(
     ]
 
 
+def test_a_class_that_nobody_knows_is_named_before_any_verdict_comes(
+    publish: Publish, subscribe: Subscribe
+) -> None:
+    publish([])
+    process = subscribe("--class", "FOO", "--class", "pulsating")
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    assert "no class or kind 'FOO' is known here; known are " in said
+    assert "RRAB" in said
+    process.terminate()
+    _, rest = process.communicate(timeout=ENDS_S)
+    assert "'pulsating'" not in rest
+
+
 @pytest.mark.parametrize("flags", [[], ["--strangest", str(N_VERDICTS), "--context", "any"]])
 def test_a_table_names_every_object(
     publish: Publish, subscribe: Subscribe, verdicts: list[Verdict], flags: list[str]

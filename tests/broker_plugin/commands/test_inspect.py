@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from broker_plugin.bundle import installed_bundles
@@ -57,6 +61,37 @@ def test_what_is_no_alert_is_shown_with_the_reason(shown: Shown, tmp_path: Path,
     (found,) = shown(path)
     assert found["rejected"] in ("empty", "undecodable", "unknown_schema")
     assert found["detail"]
+
+
+def test_the_exit_status_says_that_something_was_rejected(
+    capsys: pytest.CaptureFixture[str], data_dir: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "odd.avro"
+    path.write_bytes(b"junk")
+    assert inspect(str(path)) == 1
+    assert inspect(str(data_dir / "alerts/lsst/lsst_v9_0_nocutouts.avro"), limit=3) == 0
+    assert "there are more than the 3 shown; give --limit N" in capsys.readouterr().err
+    assert inspect(str(data_dir / "alerts/lsst/lsst_v9_0_nocutouts.avro"), limit=229) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_what_replay_reads_is_shown(shown: Shown, data_dir: Path, tmp_path: Path) -> None:
+    packets = sorted((data_dir / "alerts/ztf/native").glob("*.avro"))[:3]
+    night, table = tmp_path / "night.tar.gz", tmp_path / "night.parquet"
+    with tarfile.open(night, "w:gz") as archive:
+        for path in packets:
+            archive.add(path, path.name)
+    records = []
+    for path in packets:
+        with path.open("rb") as handle:
+            records += [
+                {k: v for k, v in r.items() if not k.startswith("cutout")} for r in fastavro.reader(handle)
+            ]
+    pq.write_table(pa.Table.from_pylist(records), table)
+    expected = [f"ztf:{path.stem}" for path in packets]
+    for path in (night, table, tmp_path):
+        keys = [alert["alert_key"] for alert in shown(path)]
+        assert keys == (expected * 2 if path == tmp_path else expected)
 
 
 def test_a_damaged_file_is_shown_as_far_as_it_is_whole(shown: Shown, data_dir: Path, tmp_path: Path) -> None:

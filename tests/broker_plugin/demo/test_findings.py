@@ -17,6 +17,7 @@ from broker_plugin.demo.findings import (
     found_limit,
     p_value_histogram,
     planted_outcomes,
+    planted_sentence,
     rank_objects,
 )
 from broker_plugin.demo.simulator import Night
@@ -96,6 +97,23 @@ def test_a_planted_object_that_was_not_scored_is_missed(small_night: Night) -> N
     assert len(outcomes) == len(small_night.planted)
     assert not any(outcome.found for outcome in outcomes)
     assert all(outcome.rank is None and outcome.verdict is None for outcome in outcomes)
+
+
+def test_few_stars_are_not_said_to_hold_the_planted_ones(playback: Playback, small_night: Night) -> None:
+    """If all are looked through, all that was scored is found, which says nothing."""
+    star = next(v for v in playback.verdicts if v.class_applies)
+    limit = found_limit(len(small_night.planted))
+    crowd = [with_p_value(star, 0.5, object_id=f"ztf:crowd{n}") for n in range(2 * limit)]
+    few = planted_sentence(small_night, rank_objects(crowd[:limit]))
+    assert few.startswith(f"Too short a night to judge by: {limit} stars got a verdict")
+    assert planted_sentence(small_night, rank_objects(crowd[:1])).startswith(
+        "Too short a night to judge by: 1 star "
+    )
+    many = planted_sentence(small_night, rank_objects(crowd))
+    n_planted = len(small_night.planted)
+    # Half of the stars are looked through, so half of the planted are found by chance.
+    assert f"0 of {n_planted} planted oddities are among the {limit} strangest of {2 * limit} stars" in many
+    assert f"where chance finds {n_planted / 2:.1f}" in many
 
 
 def test_the_limit_is_fixed_before_looking() -> None:

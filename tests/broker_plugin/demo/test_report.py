@@ -3,6 +3,7 @@
 
 import csv
 import re
+import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ from broker_plugin.demo.report import REPORT_NAME, render_report, write_report
 from broker_plugin.demo.sections import CARDS
 from broker_plugin.demo.simulator import Night
 from broker_plugin.demo.targets import TARGET_COLUMNS, TARGETS_NAME
+from broker_plugin.errors import ConfigurationError
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -90,7 +92,7 @@ def test_every_scored_object_is_shown_and_no_other(
 
 
 def test_the_books_are_on_the_page(page: Page, playback: Playback, profiles: Profiles) -> None:
-    assert f"{playback.played} in = {len(playback.verdicts)} verdicts + 1 dead letters" in page.text
+    assert f"{playback.played} in = {len(playback.verdicts)} verdicts + 1 dead letter " in page.text
     lost = Page(render_report(replace(playback, played=playback.played + 3), profiles))
     assert f"{playback.played + 3} in ≠ {len(playback.verdicts)} verdicts" in lost.text
     assert "nothing was lost" not in lost.text
@@ -149,7 +151,7 @@ def test_bundle_and_provider_are_named(page: Page, playback: Playback) -> None:
 
 
 def test_an_empty_night_has_a_page(playback: Playback, profiles: Profiles) -> None:
-    nothing = replace(playback, night=None, verdicts=(), dead_letters=(), played=0, seconds=0.0)
+    nothing = replace(playback, night=None, verdicts=(), dead_letters=(), origins=(), played=0, seconds=0.0)
     page = Page(render_report(nothing, profiles))
     assert "0 in = 0 verdicts + 0 dead letters" in page.text
 
@@ -183,3 +185,18 @@ def test_links_fit_the_kind_of_object(playback: Playback) -> None:
     assert ztf["ALeRCE"].endswith("/ZTF18abcdefg")
     assert "313875416785879049" in lsst["Fink"]
     assert list(moving) == ["SIMBAD"]  # brokers' object pages go by diaObjectId
+
+
+def test_a_full_disk_leaves_no_half_report(
+    playback: Playback, profiles: Profiles, report_folder: Path
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    write_report(report_folder, replace(playback, verdicts=playback.verdicts[:3]), profiles)
+    before = {path: path.read_bytes() for path in report_folder.iterdir()}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(ConfigurationError, match=r"cannot write .*make room"):
+            write_report(report_folder, playback, profiles)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path: path.read_bytes() for path in report_folder.iterdir()} == before

@@ -2,6 +2,7 @@
 """The live table fits its terminal and keeps the books."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -70,7 +71,7 @@ def test_a_row_says_what_the_verdict_rests_on(progress: Progress, width: int) ->
 def test_the_books_always_balance(progress: Progress) -> None:
     said = books(progress).plain
     n = len(progress.verdicts)
-    assert f"{n + 8} played = {n} verdicts + 1 dead letters + 7 in flight" in said
+    assert f"{n + 8} played = {n} verdicts + 1 dead letter + 7 in flight" in said
     assert "lag 12" in said
     assert f"{(n + 1) / 4:,.0f} messages/s" in said
 
@@ -90,3 +91,11 @@ def test_without_a_terminal_there_are_lines_and_a_final_table(progress: Progress
 
 def test_an_empty_night_can_be_shown() -> None:
     assert any("0 played = 0 verdicts" in line for line in screen(Progress(), width=80))
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_no_two_cells_touch(progress: Progress, width: int) -> None:
+    long = replace(progress.verdicts[0], object_id="lsst:src:9100000000000000000", source_context="unknown")
+    shown = next(line for line in screen(Progress(verdicts=[long]), width=width) if long.object_id in line)
+    assert f"{long.object_id} " in shown
+    assert "unknown source " in shown
