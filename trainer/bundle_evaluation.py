@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
+from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
@@ -169,7 +169,7 @@ def measures_of(found: Predictions, published: NDArray[np.str_]) -> dict[str, An
             "n": int(known.sum()),
             "accuracy": float((predicted == truth).mean()),
             "macro_f1": float(by_class.mean()),
-            "balanced_accuracy": float(balanced_accuracy_score(truth, predicted)),
+            "balanced_accuracy": float(recall_score(truth, predicted, labels=present, average="macro")),
             "ece": calibration_error(probability, truth),
             "f1_by_class": {names[k]: float(f1) for k, f1 in zip(present, by_class, strict=True)},
             "confusion": confusion_matrix(truth, predicted, labels=range(len(names))).tolist(),
