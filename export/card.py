@@ -13,7 +13,12 @@ from trainer.data.catalina import CITATION, FILE
 
 __all__ = ["description", "model_card"]
 
-_INPUTS = {"photometry": "light curves", "spectrum": "spectra", "metadata": "catalogue values"}
+_INPUTS = {
+    "photometry": "light curves",
+    "light_curve": "light curves",
+    "spectrum": "spectra",
+    "metadata": "catalogue values",
+}
 
 _TEXT = """\
 # Model card: {name} {version}
@@ -27,15 +32,15 @@ dimensions in one space (trained contrastively and on classes, after AstroM3, ar
 them is fused. A classifier gives probabilities of {n_classes} classes of variable stars, isolation forests
 say how strange the embedding is.
 
-* Light curve: 1 to {max_epochs} epochs, any passbands, detections and forced photometry, apparent or
-  difference flux, and the strongest Lomb-Scargle period where there are epochs enough.
+* Light curve: 1 to {max_epochs} epochs in training and any number in use, any passbands, detections and
+  forced photometry, apparent or difference flux{light_curve}.
 * Catalogue values seen in training: {columns}. No colours, parallaxes or proper motions: the training
   catalogue has none, and none were invented.
 
 ## Training data
 
 {citation}. {n_stars:,} stars; split by sky position (10 arcsec) into {splits}. Labels are the published
-classes. SHA-256 of the file: `{digest}`.
+classes. SHA-256 of the file: `{digest}`. {held_out}
 
 {class_table}
 
@@ -43,13 +48,16 @@ Alerts are imitated from these light curves in two ways. 30 % are the star's own
 70 % are the star's light curve folded at the catalogue's period and looked at through cadences, passbands,
 depths and noise like those of ZTF and LSST, at times dimmed; epochs are detections where they differ from the
 reference by five sigma, the last always is one, and in half of the alerts the others are forced photometry.
-In a quarter the reference flux is unknown in some or all bands. {passes} passes over sets of {set_size:,}
-alerts with equal shares of the classes, {train_sets} sets in turn.
+In a quarter the reference flux is unknown in some or all bands. {windows}{passes} passes over sets of
+{set_size:,} alerts, {train_sets} sets in turn; classes as the square root of their number.
 
 Probabilities hold for the class frequencies of the catalogue (prior `{prior}`), which no stream of alerts
 has: compare them between alerts rather than believe them in absolute terms.
 
 ## Results on the test split
+
+{catalogue}
+### On imitated alerts
 
 Means over {n_seeds} seeds of the imitation (half the range in brackets). Balanced accuracy is for classes of
 equal frequency, the other columns for the prior. Both baselines see the same alerts; the random forest has
@@ -97,6 +105,62 @@ Shares of ordinary test alerts with a p-value below a level (it should be the le
 """
 
 
+_READ_AS = """. It is read as statistics of its variability, the highest Lomb-Scargle power in 40
+  bins of frequency, and its fold at each of up to six candidate periods: Fourier series, mean in bins of
+  phase, variance left; a period from a catalogue is one more candidate where it is known"""
+
+_WINDOWS = """To each set come {n:,} windows of observed epochs: the first 10, 30,
+100 or all of a star, or a random run; a quarter of them with the catalogue's period. """
+
+_CATALOGUE = """\
+### On observed epochs, by the exported graphs
+
+{n:,} stars in the settings of `trainer evaluate`: `period` is given the catalogue's period, all others are
+not; 100, 30, 10, 3 and 1 are the first epochs in time; `packet` is a random run of up to 100 epochs cut into
+an alert. Classes merged to ECL, EA, RRAB, RRC, ROT, LPV, DSCT; the class is the most probable one. Near
+anomalies are {n_near} RRd, type II and anomalous Cepheids, which the model has never seen: area under the ROC
+curve of the anomaly score, and of one minus the largest probability.
+
+{table}
+
+F1 by class:
+
+{by_class}
+"""
+
+
+def _held_out(classes: Sequence[str]) -> str:
+    if not classes:
+        return ""
+    return f"Held out of everything, to be found as anomalies: {', '.join(classes)}."
+
+
+def _catalogue(measures: Mapping[str, Any] | None) -> str:
+    """Return the section of the results on catalogued stars."""
+    if measures is None:
+        return ""
+    columns = ("macro_f1", "balanced_accuracy", "accuracy", "ece", "near_ood_auroc")
+    columns += ("near_ood_auroc_of_confidence",)
+    settings = list(measures["macro_f1"])
+    rows = [[setting, *(_number(measures[name][setting]) for name in columns)] for setting in settings]
+    classes = list(measures["f1_by_class"][settings[0]] or ())
+    by_class = [
+        [setting, *(_number((measures["f1_by_class"][setting] or {}).get(name)) for name in classes)]
+        for setting in settings
+    ]
+    known = measures["n"][settings[0]] or 0
+    return _CATALOGUE.format(
+        n=measures["stars"],
+        n_near=measures["stars"] - known,
+        table=table(["setting", *(name.replace("_", " ") for name in columns)], rows),
+        by_class=table(["setting", *classes], by_class),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
 def description(modalities: Sequence[str]) -> str:
     """Return what a bundle reads, in a line.
 
@@ -136,6 +200,11 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
             ["class", "training stars"],
             [[name, f"{count:,}"] for name, count in data["train_stars_by_class"].items()],
         ),
+        light_curve=_READ_AS if "light_curve" in run.specs else ", and the strongest Lomb-Scargle period",
+        held_out=_held_out(data.get("held_out_classes", ())),
+        windows=_WINDOWS.format(n=settings.data.windows_per_set) if settings.data.windows_per_set else "",
+        calibrated_on="windows of observed epochs" if settings.data.windows_per_set else "imitated alerts",
+        catalogue=_catalogue(manifest["training"].get("catalogue")),
         passes=manifest["training"]["passes"],
         set_size=settings.data.alerts_per_set,
         train_sets=settings.data.train_sets,

@@ -34,7 +34,7 @@ from export.graphs import encoder_graph, head_graph
 from export.parity import encoder_parity, forest_parity, head_parity
 from trainer.anomaly import FUSED, read_forests
 from trainer.checkpoint import Run, load_model, load_run
-from trainer.fitting import CALIBRATION, EVALUATION, REFERENCES, STRATA
+from trainer.fitting import CALIBRATION, CATALOGUE, EVALUATION, REFERENCES, STRATA
 from trainer.lengths import padded_lengths
 from trainer.model import AlertModel
 
@@ -108,7 +108,7 @@ def _manifest(
     shapes: Mapping[str, list[tuple[int, int]]],
     parity: Mapping[str, float],
 ) -> dict[str, Any]:
-    evaluation = checkpoint / EVALUATION
+    evaluation, catalogue = checkpoint / EVALUATION, checkpoint / CATALOGUE
     strata = [Stratum.model_validate(each) for each in json.loads((checkpoint / STRATA).read_text())]
     progress = json.loads((checkpoint / "progress.json").read_text())
     return {
@@ -143,6 +143,7 @@ def _manifest(
             "passes": progress["passes"],
             "steps": progress["steps"],
             "evaluation": json.loads(evaluation.read_text()) if evaluation.is_file() else None,
+            "catalogue": json.loads(catalogue.read_text()) if catalogue.is_file() else None,
         },
         "parity": dict(parity),
         "files": {},

@@ -18,9 +18,10 @@ from trainer.astrom3.command import reproduce
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
+from trainer.data.catalina import FILE
 from trainer.data.splits import Split
 from trainer.exporting import run_export
-from trainer.fitting import fit, measure
+from trainer.fitting import CATALOGUE, fit, measure
 from trainer.object_runs import prepare_objects
 from trainer.preparation import (
     Prepared,
@@ -81,7 +82,7 @@ def train_command(
     """
     prepared = _prepare(read_settings(config), data, out)
     _pretrain(prepared, out)
-    _finish(prepared, out, bundle, evaluation=True)
+    _finish(prepared, out, bundle, data=data, evaluation=True)
 
 
 @app.command
@@ -151,7 +152,7 @@ def fit_anomaly(
         )
     elif run is not None:
         settings = read_settings(config) if config else load_run(run).settings
-        _finish(_prepare(settings, data, run), run, out, evaluation=evaluation)
+        _finish(_prepare(settings, data, run), run, out, data=data, evaluation=evaluation)
     else:
         raise ConfigurationError("give --alerts and --out, or --run")
 
@@ -267,12 +268,29 @@ def _pretrain(prepared: Prepared, out: Path) -> None:
     train(prepared.run, out, lambda number: train_set(prepared, number), validation, on_pass=_say_pass)
 
 
-def _finish(prepared: Prepared, out: Path, bundle: Path | None, *, evaluation: bool) -> None:
+def _finish(
+    prepared: Prepared, out: Path, bundle: Path | None, *, data: Path | None, evaluation: bool
+) -> None:
     fitted = fit(prepared, out, say=_say)
     if evaluation:
         measure(prepared, fitted, out, say=_say)
     target = bundle or out / "bundle"
     run_export("--checkpoint", str(out), "--out", str(target))
+    stars = _data_folder(data) / FILE
+    if evaluation and stars.is_file():
+        # What the exported graphs say of the test stars goes into the card, so the bundle is written again.
+        with scoring_bar() as (begin, advance):
+            evaluate_bundle(
+                str(target),
+                stars,
+                out / CATALOGUE,
+                out / "predictions.parquet",
+                seen=seen_stars(out),
+                workers=prepared.run.settings.data.workers,
+                begin=begin,
+                advance=advance,
+            )
+        run_export("--checkpoint", str(out), "--out", str(target))
 
 
 def _say(line: str) -> None:

@@ -23,10 +23,10 @@ from trainer.preparation import Prepared, set_of_bin, train_set, windows_of_bin
 from trainer.references import choose_references
 from trainer.sets import ExampleSet
 
-__all__ = ["CALIBRATION", "EVALUATION", "REFERENCES", "STRATA", "Fitted", "fit", "measure"]
+__all__ = ["CALIBRATION", "CATALOGUE", "EVALUATION", "REFERENCES", "STRATA", "Fitted", "fit", "measure"]
 
 STRATA, CALIBRATION, REFERENCES = "strata.json", "calibration.npz", "references.npz"
-EVALUATION = "evaluation.json"
+EVALUATION, CATALOGUE = "evaluation.json", "catalogue.json"
 
 N_SETS = 2
 """Training sets that the forests and the references are taken from."""
@@ -82,7 +82,8 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
             period_day=references.period_day,
         )
     # Results of an earlier fit would describe another bundle.
-    (out / EVALUATION).unlink(missing_ok=True)
+    for results in (EVALUATION, CATALOGUE):
+        (out / results).unlink(missing_ok=True)
     return Fitted(model=model, forests=forests, calibration=calibration)
 
 

@@ -231,8 +231,7 @@ def _solved(matrix: FloatArray, target: FloatArray, pairs: _Pairs, harmonics: In
     diagonal = np.arange(1, len(wanted))
     part[:, diagonal, diagonal] += _prior(pairs, harmonics)
     part[:, 0, 0] += 1e-9 * pairs.weight_sum
-    solution: FloatArray = np.linalg.solve(part, target[:, wanted, None])[:, :, 0]
-    return solution
+    return np.asarray(np.linalg.solve(part, target[:, wanted, None])[:, :, 0], np.float64)
 
 
 def _share_left(
