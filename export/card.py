@@ -139,8 +139,8 @@ def _catalogue(measures: Mapping[str, Any] | None) -> str:
     """Return the section of the results on catalogued stars."""
     if measures is None:
         return ""
-    columns = ("macro_f1", "balanced_accuracy", "accuracy", "ece", "near_ood_auroc")
-    columns += ("near_ood_auroc_of_confidence",)
+    areas = ("near_ood_auroc", "near_ood_auroc_of_confidence")
+    columns = ("macro_f1", "balanced_accuracy", "accuracy", "ece", *areas)
     settings = list(measures["macro_f1"])
     rows = [[setting, *(_number(measures[name][setting]) for name in columns)] for setting in settings]
     classes = list(measures["f1_by_class"][settings[0]] or ())

@@ -120,8 +120,8 @@ def evaluate_bundle(
         }
     results = {setting: measures_of(found, unsorted.published) for setting, found in by_setting.items()}
     names = next(iter(results.values())).keys()
-    measures = {name: {setting: found[name] for setting, found in results.items()} for name in names}
-    measures = {"bundle": bundle, "stars": len(unsorted.star_id), **measures}
+    by_name = {name: {setting: found[name] for setting, found in results.items()} for name in names}
+    measures = {"bundle": bundle, "stars": len(unsorted.star_id), **by_name}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(measures, indent=1) + "\n")
     if predictions is not None:
