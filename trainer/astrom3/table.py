@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.table import Table
-from scipy.stats import ttest_rel  # type: ignore[import-untyped]
+from scipy.special import stdtr  # type: ignore[import-untyped]
 
 from trainer.astrom3.model import Modality
 from trainer.astrom3.paper import ARXIV_V1, CAVEATS, JOURNAL, Published
@@ -45,7 +46,7 @@ def summarise(results: Sequence[Result]) -> dict[str, Any]:
                     "without": _spread(without),
                     "with_clip": _spread(with_clip),
                     "gain": round(float(gains.mean()), 3) if len(gains) else None,
-                    "p": _p(with_clip, without, seeds),
+                    "p": _p(gains),
                     "journal": _as_dict(JOURNAL[modality, subset]),
                     "arxiv_v1": _as_dict(ARXIV_V1[modality, subset]),
                 }
@@ -91,11 +92,13 @@ def _spread(by_seed: Mapping[int, float]) -> dict[str, Any] | None:
     }
 
 
-def _p(with_clip: Mapping[int, float], without: Mapping[int, float], seeds: Sequence[int]) -> float | None:
-    differences = {with_clip[seed] - without[seed] for seed in seeds}
-    if len(seeds) < PAIRS_MIN or len(differences) == 1:
+def _p(gains: NDArray[np.float64]) -> float | None:
+    """Return the p-value of a two-sided paired t-test, None where there is no spread to test against."""
+    n = len(gains)
+    if n < PAIRS_MIN or not gains.std() > 0:
         return None
-    return float(ttest_rel([with_clip[seed] for seed in seeds], [without[seed] for seed in seeds]).pvalue)
+    t = gains.mean() / (gains.std(ddof=1) / np.sqrt(n))
+    return float(2 * stdtr(n - 1, -abs(t)))
 
 
 def _as_dict(published: Published) -> dict[str, float | None]:

@@ -31,7 +31,7 @@ TRIAL = Running(epochs_max=1, batch_size=20, layers=1)
 """One layer, since Informers of eight take most of the time."""
 
 
-START_S = 250
+START_S = 500
 """Seconds for the command to begin its second run: a few, unless the machine is very busy."""
 
 
