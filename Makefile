@@ -7,6 +7,8 @@ RUNTIME ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 OTHERS = $(wildcard $(addprefix $(VENV)/.,$(filter-out $(RUNTIME),cpu gpu openvino)))
 DATA ?= $(or $(ASTROM3_DATA),../shared/data)
 BIN := $(VENV)/bin
+# Alerts whose own normal a bundle is given, and the stars that must not be among them.
+STREAM = --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst --trained-on $(DATA)/lightcurves/catalina_sss.parquet
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -32,13 +34,12 @@ format: $(VENV)/.dev ## Format the code and sort its imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-train: $(VENV)/.dev ## Train the default bundle again from the light curves in $(DATA)
-	$(BIN)/trainer train --config trainer/configs/default.toml --data $(DATA) --out runs/default \
-		--bundle broker_plugin/bundles/default
+train: $(VENV)/.dev ## Train the default bundle again from the light curves in $(DATA), and fit it to the alerts there
+	$(BIN)/trainer train --config trainer/configs/default.toml --data $(DATA) --out runs/default
+	$(BIN)/trainer fit-anomaly --bundle runs/default/bundle $(STREAM) --out broker_plugin/bundles/default
 
 normal: $(VENV)/.dev ## Fit the default bundle's anomaly p-values to the real alerts in $(DATA), into runs/normal
-	$(BIN)/trainer fit-anomaly --bundle default --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst \
-		--trained-on $(DATA)/lightcurves/catalina_sss.parquet --out runs/normal
+	$(BIN)/trainer fit-anomaly --bundle default $(STREAM) --out runs/normal
 
 bench: $(VENV)/.dev ## Compare rates within one run on this machine
 	$(BIN)/python -m pytest -m bench tests/bench -s
