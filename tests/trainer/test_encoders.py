@@ -11,11 +11,16 @@ import torch
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.base import build_modality
+from broker_plugin.features.modalities.light_curve import CANDIDATE_WIDTH, SUMMARY_WIDTH
 from broker_plugin.features.modalities.spectrum import CHANNELS
 from broker_plugin.records import Alert, AlertBatch, LightCurve
 from tests.trainer.multimodal import TRIMODAL, multimodal_settings
 from trainer.config import read_settings
 from trainer.encoders import build_encoder, fitted_specs
+
+
+SCALED = {"metadata": 4, "light_curve": SUMMARY_WIDTH + CANDIDATE_WIDTH}
+"""Widths of the modalities whose scalers come from training data."""
 
 
 def encoder_of(name: str, **sizes: object) -> torch.nn.Module:
@@ -112,7 +117,6 @@ def test_scalers_come_from_the_alerts_that_know_a_column_unless_given() -> None:
 def test_the_configurations_that_come_along_name_modalities_that_can_be_built(name: str) -> None:
     settings = read_settings(Path("trainer/configs") / f"{name}.toml")
     for modality, part in settings.modalities.items():
-        # The scalers of the metadata's columns come from training data.
-        width = 4 if modality == "metadata" else build_modality(modality, part.spec).width
+        width = SCALED.get(modality) or build_modality(modality, part.spec).width
         assert build_encoder(modality, width=width, settings=settings) is not None
     assert settings.max_epochs > 1
