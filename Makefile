@@ -12,10 +12,10 @@ STREAM = --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst --trained-on $(DATA)/li
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format train normal bench clean
+.PHONY: help demo test check format train baselines normal bench clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.$(RUNTIME) ## Play a simulated night through the real consumer and write a report; no server needed
 	$(BIN)/broker-plugin demo
@@ -37,6 +37,9 @@ format: $(VENV)/.dev ## Format the code and sort its imports
 train: $(VENV)/.dev ## Train the default bundle again from the light curves in $(DATA), and fit it to the alerts there
 	$(BIN)/trainer train --config trainer/configs/default.toml --data $(DATA) --out runs/default
 	$(BIN)/trainer fit-anomaly --bundle runs/default/bundle $(STREAM) --out broker_plugin/bundles/default
+
+baselines: $(VENV)/.dev ## Grow and measure the random forests that the default bundle is compared with
+	$(BIN)/trainer baselines --data $(DATA) --out runs/default
 
 normal: $(VENV)/.dev ## Fit the default bundle's anomaly p-values to the real alerts in $(DATA), into runs/normal
 	$(BIN)/trainer fit-anomaly --bundle default $(STREAM) --out runs/normal

@@ -16,6 +16,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.astrom3.command import reproduce
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
+from trainer.catalogue_baseline import BASELINES, SETTINGS, forest_baselines
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
 from trainer.data.catalina import FILE
@@ -183,6 +184,17 @@ def evaluate(
     for line in summary_lines(measures):
         _say(line)
     _say(f"wrote {out}")
+
+
+@app.command
+def baselines(*, data: Data = None, out: Out = Path("runs/default")) -> None:
+    """Grow and measure the baseline of a run on observed epochs: a random forest on hand-made features."""
+    prepared = _prepare(load_run(out).settings, data, out)
+    with progress_bar("settings", len(SETTINGS)) as advance:
+        results = forest_baselines(prepared, out, advance=advance)
+    for setting, found in results.items():
+        _say(f"{setting:<8}macro-F1 {found['macro_f1']:.3f}  balanced {found['balanced_accuracy']:.3f}")
+    _say(f"wrote {out / BASELINES}")
 
 
 @app.command(name="measure")

@@ -29,12 +29,20 @@ from trainer.data.stars import StarTable, read_stars, write_stars
 from trainer.encoders import fitted_specs
 from trainer.sets import ExampleSet, Plan, join_sets, make_set, natural_plan, tempered_plan
 from trainer.tempering import tempered
-from trainer.windows import FIRST_EPOCHS, first_windows, joined, random_windows, window_alerts
+from trainer.windows import (
+    FIRST_EPOCHS,
+    Windows,
+    first_windows,
+    joined,
+    random_windows,
+    window_alerts,
+)
 
 __all__ = [
     "CLASS_PRIOR",
     "Prepared",
     "bin_limits",
+    "first_set",
     "n_windows",
     "prepare",
     "progress_bar",
@@ -168,16 +176,16 @@ def window_set(
     prepared: Prepared, split: Split, *, advance: Callable[[int], None] = lambda n: None
 ) -> ExampleSet:
     """Return windows of every star of a split: its first epochs, and runs of any length from any epoch."""
-    stars, seed = prepared.stars, prepared.run.settings.seed
-    members = prepared.members(split).astype(np.int64)
-    rng = np.random.default_rng((seed, 10, int(split)))
-    parts = [first_windows(stars, members, n, given=False) for n in FIRST_EPOCHS]
-    parts += [random_windows(stars, members, rng) for _ in range(RANDOM_WINDOWS)]
-    windows = joined(parts)
-    windows = replace(windows, given=rng.random(len(windows.first)) < GIVEN_SHARE)
-    star = np.tile(members, len(parts))
-    plan = Plan(star=star, n_epochs=windows.n_epochs, seed=seed, windows=windows)
+    star, windows = _window_plan(prepared, split)
+    plan = Plan(star=star, n_epochs=windows.n_epochs, seed=prepared.run.settings.seed, windows=windows)
     return _made(prepared, plan, f"windows-{split.name.lower()}", advance)
+
+
+def first_set(prepared: Prepared, split: Split, n_epochs: int | None) -> ExampleSet:
+    """Return those windows of `window_set` that hold the first epochs without the catalogue's period."""
+    _, windows = _window_plan(prepared, split)
+    part = np.arange(len(windows.first)) // len(prepared.members(split)) == FIRST_EPOCHS.index(n_epochs)
+    return window_set(prepared, split).take(np.flatnonzero(part & ~windows.given))
 
 
 def n_windows(prepared: Prepared, split: Split) -> int:
@@ -269,6 +277,18 @@ def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], No
         advance=advance,
         make=prepared.make,
     )
+
+
+def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], Windows]:
+    """Return the star of each window of a split, and the windows, kind by kind."""
+    stars, seed = prepared.stars, prepared.run.settings.seed
+    members = prepared.members(split).astype(np.int64)
+    rng = np.random.default_rng((seed, 10, int(split)))
+    parts = [first_windows(stars, members, n, given=False) for n in FIRST_EPOCHS]
+    parts += [random_windows(stars, members, rng) for _ in range(RANDOM_WINDOWS)]
+    windows = joined(parts)
+    given = rng.random(len(windows.first)) < GIVEN_SHARE
+    return np.tile(members, len(parts)), replace(windows, given=given)
 
 
 def _sample(stars: StarTable, members: NDArray[np.intp], *, seed: int) -> AlertBatch:

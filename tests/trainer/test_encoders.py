@@ -18,7 +18,6 @@ from tests.trainer.multimodal import TRIMODAL, multimodal_settings
 from trainer.config import read_settings
 from trainer.encoders import build_encoder, fitted_specs
 
-
 SCALED = {"metadata": 4, "light_curve": SUMMARY_WIDTH + CANDIDATE_WIDTH}
 """Widths of the modalities whose scalers come from training data."""
 
