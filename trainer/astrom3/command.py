@@ -18,7 +18,8 @@ from trainer.astrom3.data import REPOSITORY, resolve_data
 from trainer.astrom3.model import Modality
 from trainer.astrom3.preprocess import Padding
 from trainer.astrom3.recipes import MODALITIES, SEEDS, SUBSETS, Subset
-from trainer.astrom3.reproduce import Cell, Plan, run, score_published
+from trainer.astrom3.reproduce import Cell, Plan, run
+from trainer.astrom3.scoring import score_published
 from trainer.astrom3.table import Result, rich_table
 from trainer.astrom3.training import Running
 

@@ -250,8 +250,8 @@ def learning_rate_share(recipe: Recipe, epoch: int) -> float:
     Examples
     --------
     >>> from trainer.astrom3.recipes import clip_recipe
-    >>> [round(learning_rate_share(clip_recipe(), epoch), 5) for epoch in (0, 5, 10)]
-    [1e-05, 0.5, 1.0]
+    >>> [round(learning_rate_share(clip_recipe(), epoch), 4) for epoch in (0, 5, 10)]
+    [0.0, 0.5, 1.0]
     """
     risen = min(1.0, epoch / recipe.warmup_epochs)
     return recipe.warmup_start + (1 - recipe.warmup_start) * risen

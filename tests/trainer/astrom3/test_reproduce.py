@@ -23,7 +23,8 @@ from trainer.astrom3.command import reproduce
 from trainer.astrom3.config import MetadataConfig, PhotometryConfig
 from trainer.astrom3.model import AstroM3, Modality, new_model
 from trainer.astrom3.paper import ARXIV_V1, JOURNAL
-from trainer.astrom3.reproduce import Plan, run, score_published
+from trainer.astrom3.reproduce import Plan, run
+from trainer.astrom3.scoring import score_published
 from trainer.astrom3.table import summarise
 from trainer.astrom3.training import Running
 
