@@ -57,33 +57,7 @@ has: compare them between alerts rather than believe them in absolute terms.
 ## Results on the test split
 
 {catalogue}
-### On imitated alerts
-
-Means over {n_seeds} seeds of the imitation (half the range in brackets). Balanced accuracy is for classes of
-equal frequency, the other columns for the prior. Both baselines see the same alerts; the random forest has
-hand-made features of the same tokens.
-
-{results}
-
-The same with *observed epochs* only, no folded light curves, so that the catalogue's period plays no part:
-
-{observed}
-
-Area under the ROC curve of the fused anomaly score: odd light curves (simulated; same cadences, depth and
-selection) against ordinary test alerts of the same number of epochs; 0.5 is chance. Nothing of these kinds
-was trained on, but they served to choose between the global forest and one forest a class, and which alerts
-the forest is grown on (those with {min_epochs} epochs or more), so the figures are a little kind. The last
-column is for the choice that was not taken. A single epoch says next to nothing, and one flare at the end of
-a long quiet history is hardly seen: a search for flares needs another score.
-
-{anomaly}
-
-Shares of ordinary test alerts with a p-value below a level (it should be the level), and coverage of the
-90 % class sets:
-
-{calibration}
-
-## Limits
+{imitated}## Limits
 
 * One survey's periodic variables: no supernovae, active nuclei, novae or asteroids are among the classes. An
   alert of another kind gets a class all the same: look at `class_applies`, the anomaly score, the class set.
@@ -93,7 +67,7 @@ Shares of ordinary test alerts with a p-value below a level (it should be the le
   training survey (declination -75 to -20, V 11 to 19.5), and a model can use that as a short cut.
 * Folded light curves inherit the catalogue's period and with it its opinion of the class (an eclipsing binary
   is folded at twice the strongest peak). The table of observed epochs is free of this.
-* The catalogue's strata are calibrated on imitated alerts of Catalina stars, not on alerts of the surveys
+* The catalogue's strata are calibrated on {calibrated_on} of Catalina stars, not on alerts of the surveys
   themselves: where a verdict names one of them, real p-values are smaller or larger to the extent that real
   alerts differ from these. `trainer fit-anomaly --alerts` calibrates on a survey's own.
 * Temperature and class threshold of a stratum are fitted on the same {alerts_per_stratum:,} alerts or fewer.
@@ -127,6 +101,49 @@ F1 by class:
 
 {by_class}
 """
+
+
+_IMITATED = """\
+### On imitated alerts
+
+Means over {n_seeds} seeds of the imitation (half the range in brackets). Balanced accuracy is for classes of
+equal frequency, the other columns for the prior. Both baselines see the same alerts; the random forest has
+hand-made features of the same tokens.
+
+{results}
+
+The same with *observed epochs* only, no folded light curves, so that the catalogue's period plays no part:
+
+{observed}
+
+Area under the ROC curve of the fused anomaly score: odd light curves (simulated; same cadences, depth and
+selection) against ordinary test alerts of the same number of epochs; 0.5 is chance. Nothing of these kinds
+was trained on, but they served to choose between the global forest and one forest a class, and which alerts
+the forest is grown on (those with {min_epochs} epochs or more), so the figures are a little kind. The last
+column is for the choice that was not taken. A single epoch says next to nothing, and one flare at the end of
+a long quiet history is hardly seen: a search for flares needs another score.
+
+{anomaly}
+
+Shares of ordinary test alerts with a p-value below a level (it should be the level), and coverage of the
+90 % class sets:
+
+{calibration}
+
+"""
+
+
+def _imitated(run: Run, evaluation: Mapping[str, Any]) -> str:
+    """Return the section of the results on imitated alerts."""
+    everything = "+".join(run.specs)
+    return _IMITATED.format(
+        n_seeds=len(run.settings.evaluation.seeds),
+        results=results_table(evaluation["imitated"], everything),
+        observed=results_table(evaluation["observed_epochs"], everything),
+        anomaly=_anomaly(evaluation["anomaly"]),
+        calibration=calibration_table(evaluation["imitated"], everything),
+        min_epochs=run.settings.anomaly.min_epochs,
+    )
 
 
 def _held_out(classes: Sequence[str]) -> str:
@@ -177,10 +194,8 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
     """Return the card of a bundle as Markdown."""
     if run.data["file"] != FILE:
         return objects_card(run, manifest)
-    everything = "+".join(run.specs)
     evaluation = manifest["training"]["evaluation"]
     data, settings = run.data, run.settings
-    unmeasured = "Not measured for this bundle."
     return _TEXT.format(
         name=manifest["name"],
         version=manifest["version"],
@@ -209,14 +224,9 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         set_size=settings.data.alerts_per_set,
         train_sets=settings.data.train_sets,
         prior=run.class_prior,
-        n_seeds=len(settings.evaluation.seeds),
-        results=results_table(evaluation["imitated"], everything) if evaluation else unmeasured,
-        observed=results_table(evaluation["observed_epochs"], everything) if evaluation else unmeasured,
-        anomaly=_anomaly(evaluation["anomaly"]) if evaluation else unmeasured,
-        calibration=calibration_table(evaluation["imitated"], everything) if evaluation else unmeasured,
+        imitated=_imitated(run, evaluation) if evaluation else "",
         alerts_per_stratum=settings.calibration.alerts_per_stratum,
         seed=settings.seed,
-        min_epochs=settings.anomaly.min_epochs,
     )
 
 
