@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """Period search over the light curves of a batch.
 
 A Lomb-Scargle periodogram of one harmonic and a free mean, over all bands together: each band is brought to
