@@ -7,13 +7,15 @@ RUNTIME ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 OTHERS = $(wildcard $(addprefix $(VENV)/.,$(filter-out $(RUNTIME),cpu gpu openvino)))
 DATA ?= $(or $(ASTROM3_DATA),../shared/data)
 BIN := $(VENV)/bin
+# Alerts whose own normal a bundle is given, and the stars that must not be among them.
+STREAM = --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst --trained-on $(DATA)/lightcurves/catalina_sss.parquet
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format train bench clean
+.PHONY: help demo test check format train baselines normal bench clean
 
 help: ## Show the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.$(RUNTIME) ## Play a simulated night through the real consumer and write a report; no server needed
 	$(BIN)/broker-plugin demo
@@ -32,9 +34,15 @@ format: $(VENV)/.dev ## Format the code and sort its imports
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-train: $(VENV)/.dev ## Train the default bundle again from the light curves in $(DATA)
-	$(BIN)/trainer train --config trainer/configs/default.toml --data $(DATA) --out runs/default \
-		--bundle broker_plugin/bundles/default
+train: $(VENV)/.dev ## Train the default bundle again from the light curves in $(DATA), and fit it to the alerts there
+	$(BIN)/trainer train --config trainer/configs/default.toml --data $(DATA) --out runs/default
+	$(BIN)/trainer fit-anomaly --bundle runs/default/bundle $(STREAM) --out broker_plugin/bundles/default
+
+baselines: $(VENV)/.dev ## Grow and measure the random forests that the default bundle is compared with
+	$(BIN)/trainer baselines --data $(DATA) --out runs/default
+
+normal: $(VENV)/.dev ## Fit the default bundle's anomaly p-values to the real alerts in $(DATA), into runs/normal
+	$(BIN)/trainer fit-anomaly --bundle default $(STREAM) --out runs/normal
 
 bench: $(VENV)/.dev ## Compare rates within one run on this machine
 	$(BIN)/python -m pytest -m bench tests/bench -s

@@ -22,9 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker_plugin.errors import BundleError
 from broker_plugin.features.base import FEATURE_SPEC_VERSION
+from broker_plugin.strata import StreamStratum
 
 __all__ = [
     "FORMAT_VERSION",
+    "READABLE_FORMATS",
     "Bundle",
     "ForestModel",
     "HeadModel",
@@ -36,8 +38,11 @@ __all__ = [
     "stratum_name",
 ]
 
-FORMAT_VERSION = 1
-"""Format of the manifest. A reader refuses any other, since it could misread the calibration."""
+FORMAT_VERSION = 2
+"""Format of the manifest: 2 added strata of a stream's own alerts, and forests of one survey."""
+
+READABLE_FORMATS = (1, 2)
+"""The last two formats. A reader refuses any other, since it could misread the calibration."""
 
 MANIFEST = "manifest.json"
 MAX_FILE_BYTES = 2**31
@@ -82,6 +87,9 @@ class ForestModel(_Part):
     source: str = Field(description="`fused` or a modality's name.")
     file: str
     batch: int
+    survey: str | None = Field(
+        default=None, description="The survey whose alerts it scores in place of the common forest; 2 on."
+    )
 
 
 class Stratum(_Part):
@@ -98,7 +106,7 @@ class Stratum(_Part):
 class Manifest(_Part):
     """Everything about a bundle that is not an array."""
 
-    format_version: Literal[1]
+    format_version: Literal[1, 2]
     name: str
     version: str
     description: str
@@ -114,6 +122,12 @@ class Manifest(_Part):
     class_frequencies: list[float]
     epoch_edges: list[int] = Field(description="Lower edges of the bins of the number of epochs.")
     strata: list[Stratum]
+    stream_strata: list[StreamStratum] = Field(
+        default_factory=list, description="Strata of anomaly scores, from narrow to wide; from format 2 on."
+    )
+    stream: dict[str, Any] | None = Field(
+        default=None, description="What those strata were fitted on, and how they did; from format 2 on."
+    )
     calibration_file: str
     reference_file: str
     nightly_alerts: dict[str, float] = Field(description="Alerts a night, by survey.")
@@ -221,10 +235,11 @@ def _locate(name_or_path: str | Path) -> Path:
 def _check_versions(raw: Any, path: Path) -> None:
     if not isinstance(raw, dict):
         raise BundleError(f"{path / MANIFEST} is not a JSON object; restore the bundle")
-    if raw.get("format_version") != FORMAT_VERSION:
+    if raw.get("format_version") not in READABLE_FORMATS:
         raise BundleError(
-            f"{path} has bundle format {raw.get('format_version')!r}, this version reads {FORMAT_VERSION}; "
-            "use the astrom3-broker that exported it or export it again"
+            f"{path} has bundle format {raw.get('format_version')!r}, this version reads "
+            f"{' and '.join(map(str, READABLE_FORMATS))}; use the astrom3-broker that exported it or export "
+            "it again"
         )
     if raw.get("feature_spec_version") != FEATURE_SPEC_VERSION:
         raise BundleError(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["class_set", "p_value", "softmax"]
+__all__ = ["class_set", "nightly_rate", "p_value", "softmax"]
 
 FloatArray = NDArray[np.floating]
 
@@ -15,6 +15,7 @@ def p_value(score: FloatArray, calibration: FloatArray) -> NDArray[np.float64]:
     """Return the conformal p-value: how rare a score this strange is among ordinary objects.
 
     The smallest possible value is 1 / (n + 1): a calibration of n objects cannot say more (Vovk et al. 2005).
+    In a tie the calibration's object counts as just as strange, so that ties make p-values larger.
 
     Parameters
     ----------
@@ -31,6 +32,21 @@ def p_value(score: FloatArray, calibration: FloatArray) -> NDArray[np.float64]:
     n = len(calibration)
     at_least = n - np.searchsorted(calibration, score, side="left")
     return np.asarray((1.0 + at_least) / (n + 1.0), np.float64)
+
+
+def nightly_rate(p_value: float, n: int, nightly_alerts: float | None) -> float | None:
+    """Return how many alerts a night are this strange, or None where a calibration of n cannot tell.
+
+    At the smallest p-value nothing in the calibration was as strange: the rate is anything below, and no law
+    of the tail is assumed to say how far below.
+
+    Examples
+    --------
+    >>> nightly_rate(0.01, 999, 2e5), nightly_rate(0.001, 999, 2e5), nightly_rate(0.01, 999, None)
+    (2000.0, None, None)
+    """
+    at_limit = p_value * (n + 1) <= 1.0 + 1e-9  # one rounding of the quotient that made it
+    return None if at_limit or nightly_alerts is None else p_value * nightly_alerts
 
 
 def softmax(logits: FloatArray, temperature: FloatArray) -> NDArray[np.float64]:

@@ -8,8 +8,8 @@ record and `False` in a mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum, StrEnum
 
 import numpy as np
@@ -20,6 +20,7 @@ __all__ = [
     "Access",
     "Alert",
     "AlertBatch",
+    "Attachment",
     "LightCurve",
     "Origin",
     "Provenance",
@@ -40,12 +41,14 @@ METADATA_COLUMNS: tuple[str, ...] = (
     "ps1_i_mag",
     "ps1_z_mag",
     "solar_system_distance_arcsec",
+    "catalogue_period_day",
 )
 """Catalogue columns that an alert may carry. A bundle's manifest names those that its metadata encoder reads;
 the others are ignored, so that appending one here changes no bundle. `reliability` is 1 for a certain
 detection (ZTF drb or rb, LSST reliability); `star_galaxy_score` is 1 for a star (ZTF sgscore1 of a PS1 source
-within 1.5 arcsec, 1 - extendedness for LSST); `reference_mag` is of the object itself
-on the reference image (ZTF: within 1.4 arcsec; LSST: five times its error or more)."""
+within 1.5 arcsec, 1 - extendedness for LSST); `reference_mag` is of the object itself on the reference image
+(ZTF: within 1.4 arcsec; LSST: five times its error or more). No packet holds `catalogue_period_day`; context
+may."""
 
 
 class Origin(IntEnum):
@@ -108,6 +111,14 @@ class Spectrum:
     wave_aa: NDArray[np.float64]
     flux: NDArray[np.float32]
     inverse_variance: NDArray[np.float32]
+    access: Access = Access.PRIVATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """An array that comes with an alert, such as an image stamp, for the modality that reads its name."""
+
+    values: NDArray[np.float32]
     access: Access = Access.PRIVATE
 
 
@@ -203,6 +214,8 @@ class Alert:
         also the key of its messages.
     metadata
         Known values by name, of `METADATA_COLUMNS`.
+    attachments
+        Arrays by name, for modalities beyond light curve, spectrum and metadata.
     """
 
     survey: str
@@ -217,11 +230,23 @@ class Alert:
     source_context: SourceContext = SourceContext.UNKNOWN
     flags: tuple[QualityFlag, ...] = ()
     provenance: Provenance = Provenance(topic="")
+    attachments: Mapping[str, Attachment] = field(default_factory=dict)
 
     @property
     def alert_key(self) -> str:
         """Identity of the alert across bundles and brokers, safe for JSON readers."""
         return f"{self.survey}:{self.alert_id}"
+
+    def seen_by(self, access: frozenset[Access]) -> Alert:
+        """Return the alert without the spectrum and the attachments that `access` may not see.
+
+        Epochs are the adapter's to leave out, since the reference flux of the others may rest on them.
+        """
+        spectrum = self.spectrum if self.spectrum is None or self.spectrum.access in access else None
+        attachments = {name: each for name, each in self.attachments.items() if each.access in access}
+        if spectrum is self.spectrum and len(attachments) == len(self.attachments):
+            return self
+        return replace(self, spectrum=spectrum, attachments=attachments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +277,7 @@ class AlertBatch:
     source_context: tuple[SourceContext, ...]
     flags: tuple[tuple[QualityFlag, ...], ...]
     provenance: tuple[Provenance, ...]
+    attachments: tuple[Mapping[str, Attachment], ...]
 
     def __len__(self) -> int:
         return len(self.alert_id)
@@ -278,6 +304,7 @@ class AlertBatch:
             source_context=self.source_context[row],
             flags=self.flags[row],
             provenance=self.provenance[row],
+            attachments=self.attachments[row],
         )
 
     @property
@@ -319,4 +346,5 @@ class AlertBatch:
             source_context=tuple(alert.source_context for alert in rows),
             flags=tuple(alert.flags for alert in rows),
             provenance=tuple(alert.provenance for alert in rows),
+            attachments=tuple(alert.attachments for alert in rows),
         )

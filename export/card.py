@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from export.objects_card import objects_card
+from export.tables import calibration_table, column_text, results_table, table
 from trainer.checkpoint import Run
-from trainer.data.catalina import CITATION
+from trainer.data.catalina import CITATION, FILE
 
-__all__ = ["model_card"]
+__all__ = ["description", "model_card"]
+
+_INPUTS = {
+    "photometry": "light curves",
+    "light_curve": "light curves",
+    "spectrum": "spectra",
+    "metadata": "catalogue values",
+}
 
 _TEXT = """\
 # Model card: {name} {version}
@@ -18,20 +27,20 @@ _TEXT = """\
 
 ## What it does
 
-Two encoders, one for the light curve in an alert and one for catalogue values, give embeddings of {dim}
+{n_encoders} encoders, for {inputs}, give embeddings of {dim}
 dimensions in one space (trained contrastively and on classes, after AstroM3, arXiv:2411.08842). Any subset of
-the two is fused. A classifier gives probabilities of {n_classes} classes of variable stars, isolation forests
+them is fused. A classifier gives probabilities of {n_classes} classes of variable stars, isolation forests
 say how strange the embedding is.
 
-* Light curve: 1 to {max_epochs} epochs, any passbands, detections and forced photometry, apparent or
-  difference flux, and the strongest Lomb-Scargle period where there are epochs enough.
+* Light curve: 1 to {max_epochs} epochs in training and any number in use, any passbands, detections and
+  forced photometry, apparent or difference flux{light_curve}.
 * Catalogue values seen in training: {columns}. No colours, parallaxes or proper motions: the training
   catalogue has none, and none were invented.
 
 ## Training data
 
 {citation}. {n_stars:,} stars; split by sky position (10 arcsec) into {splits}. Labels are the published
-classes. SHA-256 of the file: `{digest}`.
+classes. SHA-256 of the file: `{digest}`. {held_out}
 
 {class_table}
 
@@ -39,13 +48,63 @@ Alerts are imitated from these light curves in two ways. 30 % are the star's own
 70 % are the star's light curve folded at the catalogue's period and looked at through cadences, passbands,
 depths and noise like those of ZTF and LSST, at times dimmed; epochs are detections where they differ from the
 reference by five sigma, the last always is one, and in half of the alerts the others are forced photometry.
-In a quarter the reference flux is unknown in some or all bands. {passes} passes over sets of {set_size:,}
-alerts with equal shares of the classes, {train_sets} sets in turn.
+In a quarter the reference flux is unknown in some or all bands. {windows}{passes} passes over sets of
+{set_size:,} alerts, {train_sets} sets in turn; classes as the square root of their number.
 
 Probabilities hold for the class frequencies of the catalogue (prior `{prior}`), which no stream of alerts
 has: compare them between alerts rather than believe them in absolute terms.
 
 ## Results on the test split
+
+{catalogue}
+{imitated}## Limits
+
+* One survey's periodic variables: no supernovae, active nuclei, novae or asteroids are among the classes. An
+  alert of another kind gets a class all the same: look at `class_applies`, the anomaly score, the class set.
+* No spectra and no colours in training. Amplitudes differ from band to band at random in training, since the
+  data have one band.
+* The position enters as |sin b| and the brightness as a magnitude. Both carry the footprint and depth of the
+  training survey (declination -75 to -20, V 11 to 19.5), and a model can use that as a short cut.
+* Folded light curves inherit the catalogue's period and with it its opinion of the class (an eclipsing binary
+  is folded at twice the strongest peak). The table of observed epochs is free of this.
+* The catalogue's strata are calibrated on {calibrated_on} of Catalina stars, not on alerts of the surveys
+  themselves: where a verdict names one of them, real p-values are smaller or larger to the extent that real
+  alerts differ from these. `trainer fit-anomaly --alerts` calibrates on a survey's own.
+* Temperature and class threshold of a stratum are fitted on the same {alerts_per_stratum:,} alerts or fewer.
+* The labels are the survey's own classification and hold its errors.
+
+## Reproduction
+
+`make train` with the light curves in place. Seed {seed}.
+"""
+
+
+_READ_AS = """. It is read as statistics of its variability, the highest Lomb-Scargle power in 40
+  bins of frequency, and its fold at each of up to six candidate periods: Fourier series, mean in bins of
+  phase, variance left; a period from a catalogue is one more candidate where it is known"""
+
+_WINDOWS = """To each set come {n:,} windows of observed epochs: the first 10, 30,
+100 or all of a star, or a random run; a quarter of them with the catalogue's period. """
+
+_CATALOGUE = """\
+### On observed epochs, by the exported graphs
+
+{n:,} stars in the settings of `trainer evaluate`: `period` is given the catalogue's period, all others are
+not; 100, 30, 10, 3 and 1 are the first epochs in time; `packet` is a random run of up to 100 epochs cut into
+an alert. Classes merged to ECL, EA, RRAB, RRC, ROT, LPV, DSCT; the class is the most probable one. Near
+anomalies are {n_near} RRd, type II and anomalous Cepheids, which the model has never seen: area under the ROC
+curve of the anomaly score, and of one minus the largest probability.
+
+{table}
+
+F1 by class:
+
+{by_class}
+"""
+
+
+_IMITATED = """\
+### On imitated alerts
 
 Means over {n_seeds} seeds of the imitation (half the range in brackets). Balanced accuracy is for classes of
 equal frequency, the other columns for the prior. Both baselines see the same alerts; the random forest has
@@ -71,101 +130,112 @@ Shares of ordinary test alerts with a p-value below a level (it should be the le
 
 {calibration}
 
-## Limits
-
-* One survey's periodic variables: no supernovae, active nuclei, novae or asteroids are among the classes. An
-  alert of another kind gets a class all the same: look at `class_applies`, the anomaly score, the class set.
-* No spectrum encoder yet; no colours. Amplitudes differ from band to band at random in training, since the
-  data have one band.
-* The position enters as |sin b| and the brightness as a magnitude. Both carry the footprint and depth of the
-  training survey (declination -75 to -20, V 11 to 19.5), and a model can use that as a short cut.
-* Folded light curves inherit the catalogue's period and with it its opinion of the class (an eclipsing binary
-  is folded at twice the strongest peak). The table of observed epochs is free of this.
-* Strata are calibrated on imitated alerts of Catalina stars, not on alerts of the surveys themselves: real
-  p-values are smaller or larger to the extent that real alerts differ from these.
-* Temperature and class threshold of a stratum are fitted on the same {alerts_per_stratum:,} alerts or fewer.
-* The labels are the survey's own classification and hold its errors.
-
-## Reproduction
-
-`make train` with the light curves in place. Seed {seed}.
 """
+
+
+def _imitated(run: Run, evaluation: Mapping[str, Any]) -> str:
+    """Return the section of the results on imitated alerts."""
+    everything = "+".join(run.specs)
+    return _IMITATED.format(
+        n_seeds=len(run.settings.evaluation.seeds),
+        results=results_table(evaluation["imitated"], everything),
+        observed=results_table(evaluation["observed_epochs"], everything),
+        anomaly=_anomaly(evaluation["anomaly"]),
+        calibration=calibration_table(evaluation["imitated"], everything),
+        min_epochs=run.settings.anomaly.min_epochs,
+    )
+
+
+def _held_out(classes: Sequence[str]) -> str:
+    if not classes:
+        return ""
+    return f"Held out of everything, to be found as anomalies: {', '.join(classes)}."
+
+
+def _catalogue(measures: Mapping[str, Any] | None) -> str:
+    """Return the section of the results on catalogued stars."""
+    if measures is None:
+        return ""
+    areas = ("near_ood_auroc", "near_ood_auroc_of_confidence")
+    columns = ("macro_f1", "balanced_accuracy", "accuracy", "ece", *areas)
+    settings = list(measures["macro_f1"])
+    rows = [[setting, *(_number(measures[name][setting]) for name in columns)] for setting in settings]
+    classes = list(measures["f1_by_class"][settings[0]] or ())
+    by_class = [
+        [setting, *(_number((measures["f1_by_class"][setting] or {}).get(name)) for name in classes)]
+        for setting in settings
+    ]
+    known = measures["n"][settings[0]] or 0
+    return _CATALOGUE.format(
+        n=measures["stars"],
+        n_near=measures["stars"] - known,
+        table=table(["setting", *(name.replace("_", " ") for name in columns)], rows),
+        by_class=table(["setting", *classes], by_class),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def description(modalities: Sequence[str]) -> str:
+    """Return what a bundle reads, in a line.
+
+    Examples
+    --------
+    >>> description(["photometry", "metadata"])
+    'Light curves and catalogue values of variable stars, for alerts of any length (astrom3-alert)'
+    """
+    inputs = _inputs(modalities)
+    return f"{inputs[0].upper()}{inputs[1:]} of variable stars, for alerts of any length (astrom3-alert)"
 
 
 def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
     """Return the card of a bundle as Markdown."""
+    if run.data["file"] != FILE:
+        return objects_card(run, manifest)
     evaluation = manifest["training"]["evaluation"]
     data, settings = run.data, run.settings
-    unmeasured = "Not measured for this bundle."
     return _TEXT.format(
         name=manifest["name"],
         version=manifest["version"],
         description=manifest["description"],
+        n_encoders=len(run.specs),
+        inputs=_inputs(list(run.specs)),
         dim=manifest["embedding_dim"],
         n_classes=len(run.classes),
-        max_epochs=settings.model.max_epochs,
-        columns=", ".join(_column(column) for column in run.specs["metadata"]["columns"]),
+        max_epochs=settings.max_epochs,
+        columns=", ".join(column_text(column) for column in run.specs.get("metadata", {}).get("columns", ()))
+        or "none",
         citation=CITATION,
         n_stars=data["stars"],
         splits=", ".join(f"{count:,} {name}" for name, count in data["stars_by_split"].items()),
         digest=data["sha256"],
-        class_table=_table(
+        class_table=table(
             ["class", "training stars"],
             [[name, f"{count:,}"] for name, count in data["train_stars_by_class"].items()],
         ),
+        light_curve=_READ_AS if "light_curve" in run.specs else ", and the strongest Lomb-Scargle period",
+        held_out=_held_out(data.get("held_out_classes", ())),
+        windows=_WINDOWS.format(n=settings.data.windows_per_set) if settings.data.windows_per_set else "",
+        calibrated_on="windows of observed epochs" if settings.data.windows_per_set else "imitated alerts",
+        catalogue=_catalogue(manifest["training"].get("catalogue")),
         passes=manifest["training"]["passes"],
         set_size=settings.data.alerts_per_set,
         train_sets=settings.data.train_sets,
         prior=run.class_prior,
-        n_seeds=len(settings.evaluation.seeds),
-        results=_results(evaluation["imitated"]) if evaluation else unmeasured,
-        observed=_results(evaluation["observed_epochs"]) if evaluation else unmeasured,
-        anomaly=_anomaly(evaluation["anomaly"]) if evaluation else unmeasured,
-        calibration=_calibration(evaluation["imitated"]) if evaluation else unmeasured,
+        imitated=_imitated(run, evaluation) if evaluation else "",
         alerts_per_stratum=settings.calibration.alerts_per_stratum,
         seed=settings.seed,
-        min_epochs=settings.anomaly.min_epochs,
     )
 
 
-def _column(column: Mapping[str, Any]) -> str:
-    name, transform = column["name"], column["transform"]
-    return f"`{name}`" if transform == "identity" else f"`{name}` as {transform}"
-
-
-def _results(bins: Mapping[str, Any]) -> str:
-    measures = ("balanced_accuracy", "accuracy", "macro_f1", "ece")
-    rows = []
-    for name, parts in bins.items():
-        for part in ("photometry+metadata", "photometry", "random_forest", "commonest_class"):
-            cells = [_cell(parts[part].get(measure)) for measure in measures]
-            rows.append([name, part.replace("_", " "), *cells])
-    return _table(["epochs", "model", *(measure.replace("_", " ") for measure in measures)], rows)
+def _inputs(modalities: Sequence[str]) -> str:
+    names = [_INPUTS.get(name, name) for name in modalities]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _anomaly(bins: Mapping[str, Any]) -> str:
     kinds = list(next(iter(bins.values())))
     rows = [[name, *(f"{values[kind]:.2f}" for kind in kinds)] for name, values in bins.items()]
-    return _table(["epochs", *(kind.removeprefix("auroc_").replace("_", " ") for kind in kinds)], rows)
-
-
-def _calibration(bins: Mapping[str, Any]) -> str:
-    measures = [
-        *(f"share_p_below_{level}" for level in ("0.01", "0.05", "0.1", "0.5")),
-        "set_coverage",
-        "set_size",
-    ]
-    rows = [
-        [name, *(_cell(parts["photometry+metadata"][measure]) for measure in measures)]
-        for name, parts in bins.items()
-    ]
-    return _table(["epochs", "p 0.01", "p 0.05", "p 0.1", "p 0.5", "coverage", "classes in set"], rows)
-
-
-def _cell(measure: Mapping[str, float] | None) -> str:
-    return "-" if measure is None else f"{measure['mean']:.3f} ({measure['spread']:.3f})"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return table(["epochs", *(kind.removeprefix("auroc_").replace("_", " ") for kind in kinds)], rows)

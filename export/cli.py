@@ -10,9 +10,10 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from broker_plugin.bundle import open_bundle
+from broker_plugin.bundle import Bundle, open_bundle
 from broker_plugin.errors import ConfigurationError
 from export.parity import ParityError
+from export.stream import write_stream_bundle
 from export.writer import write_bundle
 
 __all__ = ["main"]
@@ -25,13 +26,35 @@ _console = Console(stderr=True)
 @app.default
 def export(
     *,
-    checkpoint: Annotated[Path, Parameter(help="Folder of a run that `trainer fit-anomaly` has finished.")],
     out: Annotated[Path, Parameter(help="Folder of the bundle; an older one is replaced.")],
+    checkpoint: Annotated[
+        Path | None, Parameter(help="Folder of a run that `trainer fit-anomaly --run` has finished.")
+    ] = None,
+    bundle: Annotated[
+        str | None, Parameter(help="A finished bundle, by name or directory, to make a new version of.")
+    ] = None,
+    stream: Annotated[
+        Path | None, Parameter(help="Folder that `trainer fit-anomaly --alerts` has written for it.")
+    ] = None,
+    version: Annotated[str | None, Parameter(help="Version of that; by default the next.")] = None,
 ) -> None:
-    """Export a training run as a bundle of ONNX graphs, check every graph, and move it into place."""
-    bundle = open_bundle(write_bundle(checkpoint, out))
+    """Export a training run as a bundle of ONNX graphs, or a finished bundle with a stream's own normal.
+
+    Every graph is checked before the bundle is moved into place.
+    """
+    if checkpoint is not None and bundle is None and stream is None:
+        written = write_bundle(checkpoint, out)
+    elif checkpoint is None and bundle is not None and stream is not None:
+        written = write_stream_bundle(open_bundle(bundle), stream, out, version=version)
+    else:
+        raise ConfigurationError("give either --checkpoint, or --bundle and --stream")
+    _report(open_bundle(written), out)
+
+
+def _report(bundle: Bundle, out: Path) -> None:
     size = sum(len(content) for content in bundle.contents.values())
-    _console.print(f"{out}: bundle {bundle.manifest.name} {bundle.digest[:12]}, {size / 1e6:.1f} MB")
+    named = f"{bundle.manifest.name} {bundle.manifest.version} {bundle.digest[:12]}"
+    _console.print(f"{out}: bundle {named}, {size / 1e6:.1f} MB", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -28,17 +28,17 @@ from broker_plugin.bundle import (
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.base import FEATURE_SPEC_VERSION, build_modality
 from broker_plugin.taxonomy import TAXONOMY
-from export.card import model_card
+from export.card import description, model_card
 from export.forest import forest_graph
 from export.graphs import encoder_graph, head_graph
 from export.parity import encoder_parity, forest_parity, head_parity
 from trainer.anomaly import FUSED, read_forests
 from trainer.checkpoint import Run, load_model, load_run
-from trainer.fitting import CALIBRATION, EVALUATION, REFERENCES, STRATA
+from trainer.fitting import CALIBRATION, CATALOGUE, EVALUATION, REFERENCES, STRATA
 from trainer.lengths import padded_lengths
 from trainer.model import AlertModel
 
-__all__ = ["write_bundle"]
+__all__ = ["BATCH", "arrays_of", "npz_bytes", "put_bundle", "write_bundle"]
 
 BATCH = 256
 """Rows of a run of the head and of the forests, and the most that an encoder takes."""
@@ -53,8 +53,6 @@ NIGHTLY_ALERTS = {"ztf": 2.0e5, "lsst": 7.0e6}
 """Alerts that a survey sends in a night: ZTF's public stream, and what Rubin expects of LSST. They turn a
 p-value into the number of such alerts a night."""
 
-DESCRIPTION = "Light curves and catalogue values of variable stars, for alerts of any length (astrom3-alert)"
-
 
 def write_bundle(checkpoint: Path, out: Path) -> Path:
     """Export a finished run as a bundle, verify it, and put it at `out`, in the place of an older one.
@@ -66,10 +64,10 @@ def write_bundle(checkpoint: Path, out: Path) -> Path:
     """
     run = load_run(checkpoint)
     model = load_model(run, checkpoint)
-    references = _arrays(checkpoint / REFERENCES)
+    references = arrays_of(checkpoint / REFERENCES)
     files: dict[str, bytes] = {}
     parity: dict[str, float] = {}
-    shapes = {name: _shapes(int(run.specs[name].get("max_epochs", 1))) for name in model.modalities}
+    shapes = {name: _shapes(build_modality(name, run.specs[name]).longest) for name in model.modalities}
     for name in model.modalities:
         spec = run.specs[name]
         files[f"{name}.onnx"] = encoder_graph(model, name, spec)
@@ -82,17 +80,14 @@ def write_bundle(checkpoint: Path, out: Path) -> Path:
         forest, probes, scores = read_forests(source, checkpoint)
         files[f"forest-{source}.onnx"] = forest_graph(forest)
         parity |= forest_parity(files[f"forest-{source}.onnx"], source, probes, scores)
-    files["calibration.npz"] = npz_bytes(_arrays(checkpoint / CALIBRATION))
+    files["calibration.npz"] = npz_bytes(arrays_of(checkpoint / CALIBRATION))
     files["reference.npz"] = npz_bytes(
         {name: references[name] for name in ("object_id", "label", "profile", "period_day")}
     )
     manifest = _manifest(run, model, checkpoint, shapes, parity)
     files["MODEL_CARD.md"] = model_card(run, manifest).encode()
     manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    files["manifest.json"] = (
-        json.dumps(Manifest.model_validate(manifest).model_dump(mode="json"), indent=1) + "\n"
-    ).encode()
-    return _put(files, out)
+    return put_bundle(files, Manifest.model_validate(manifest), out)
 
 
 def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -113,14 +108,14 @@ def _manifest(
     shapes: Mapping[str, list[tuple[int, int]]],
     parity: Mapping[str, float],
 ) -> dict[str, Any]:
-    evaluation = checkpoint / EVALUATION
+    evaluation, catalogue = checkpoint / EVALUATION, checkpoint / CATALOGUE
     strata = [Stratum.model_validate(each) for each in json.loads((checkpoint / STRATA).read_text())]
     progress = json.loads((checkpoint / "progress.json").read_text())
     return {
         "format_version": FORMAT_VERSION,
         "name": run.settings.name,
         "version": run.settings.version,
-        "description": DESCRIPTION,
+        "description": description(model.modalities),
         "feature_spec_version": FEATURE_SPEC_VERSION,
         "precision": "fp32",
         "embedding_dim": model.embedding_dim,
@@ -148,6 +143,7 @@ def _manifest(
             "passes": progress["passes"],
             "steps": progress["steps"],
             "evaluation": json.loads(evaluation.read_text()) if evaluation.is_file() else None,
+            "catalogue": json.loads(catalogue.read_text()) if catalogue.is_file() else None,
         },
         "parity": dict(parity),
         "files": {},
@@ -159,20 +155,22 @@ def _shapes(longest: int) -> list[tuple[int, int]]:
     return [(length, min(BATCH, TOKENS // length)) for length in padded_lengths(longest)]
 
 
-def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+def arrays_of(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a file that the trainer wrote."""
     if not path.is_file():
         raise ConfigurationError(f"no {path.name} in {path.parent}; run `trainer fit-anomaly` on it first")
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
 
-def _put(files: Mapping[str, bytes], out: Path) -> Path:
-    """Write the files beside their place, open them as a reader would, and swap the folders."""
+def put_bundle(files: dict[str, bytes], manifest: Manifest, out: Path) -> Path:
+    """Write a bundle beside its place, open it as a reader would, and swap the folders."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
     new, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     new.mkdir(parents=True)
-    for name, content in files.items():
+    for name, content in (files | {"manifest.json": text.encode()}).items():
         (new / name).write_bytes(content)
     open_bundle(new)
     if out.exists():

@@ -21,6 +21,7 @@ LAYERS = (
     ("surveys",),
     ("codec",),
     ("features",),
+    ("strata",),
     ("bundle", "calibration"),
     ("engine",),
     ("streams",),

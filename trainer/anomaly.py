@@ -24,6 +24,8 @@ from trainer.sets import ExampleSet
 
 __all__ = [
     "FUSED",
+    "GLOBAL_TREES",
+    "MODALITY_TREES",
     "ForestArrays",
     "ForestSet",
     "adversarial_neighbours",
@@ -135,9 +137,9 @@ def fit_fused(
     return ForestSet(members=tuple(members))
 
 
-def fit_single(embedding: Float32Array, *, seed: int) -> ForestSet:
-    """Fit the forest of one modality's embeddings (B, D)."""
-    return ForestSet(members=(_fit(embedding, trees=MODALITY_TREES, samples=MAX_SAMPLES, seed=seed),))
+def fit_single(embedding: Float32Array, *, seed: int, trees: int = MODALITY_TREES) -> ForestSet:
+    """Fit one forest of embeddings (B, D): those of a modality, by its number of trees."""
+    return ForestSet(members=(_fit(embedding, trees=trees, samples=MAX_SAMPLES, seed=seed),))
 
 
 def adversarial_neighbours(forest: ForestArrays, embedding: Float32Array, *, seed: int) -> Float32Array:

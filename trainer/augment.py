@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.records import Access, Alert, LightCurve, Origin
 from broker_plugin.surveys.photometry import AB_ZERO_NJY
-from trainer.cadence import LSST, ZTF, Survey, band_amplitude, visits
+from trainer.cadence import DETECTION_SIGMA, LSST, ZTF, Survey, band_amplitude, noise_njy, visits
 from trainer.data.stars import N_PHASES, StarTable
 
 __all__ = ["Measured", "alert_of", "imitate", "survey_alert"]
@@ -41,9 +41,6 @@ MIXED_SHARE = 0.1
 
 FORCED_SHARE = 0.5
 """Share of alerts with forced photometry between the detections."""
-
-DETECTION_SIGMA = 5.0
-"""An alert is issued where the difference image shows this many sigma."""
 
 BRIGHTEST_MAG = 12.5
 """Brighter stars saturate, so nothing is brought nearer than this."""
@@ -138,9 +135,7 @@ def survey_alert(
     colour = {code: rng.normal(0.0, COLOUR_MAG) for code in survey.bands}
     level = AB_ZERO_NJY * 10 ** (-0.4 * (mag + np.array([colour[int(code)] for code in band])))
     flux = level * (1 + deviation)
-    limit = survey.limit_mag + rng.normal(0.0, survey.limit_scatter_mag, len(mjd))
-    sky = AB_ZERO_NJY * 10 ** (-0.4 * limit) / DETECTION_SIGMA
-    error = np.hypot(sky, survey.systematic * np.abs(flux))
+    error = noise_njy(flux, survey, rng)
     best = float(np.max(np.abs(level * deviation) / error))
     if best < 1.2 * DETECTION_SIGMA:
         error = error * max(best, 1e-3) / (1.2 * DETECTION_SIGMA)

@@ -18,6 +18,9 @@ __all__ = ["fit_forest", "summary"]
 TREES, LEAF_MIN, ROWS_MAX = 200, 5, 60_000
 """A forest that a minute can grow; more trees, smaller leaves or more rows changed little."""
 
+TOKENS_READ = 4
+"""Of a light curve in tokens: the one that sums it up and three candidate periods."""
+
 _EPOCH_CHANNELS = ("shape", "fraction", "significance", "log_relative_error", "log_age", "forced", "apparent")
 _ALERT_CHANNELS = CHANNELS[CHANNELS.index("log_scatter") :]
 
@@ -26,12 +29,12 @@ def summary(tokens: Mapping[str, Tokens]) -> NDArray[np.float32]:
     """Return hand-made features of alerts (B, F).
 
     Moments and extremes of the epochs' channels, the alert's own channels (period, significance, scatter,
-    span, number of epochs), amplitudes of the first harmonics at the period, and the metadata token.
+    span, number of epochs), amplitudes of the first harmonics at the period; of a light curve in a few tokens
+    the first ones as they are; of every other modality the mean of its tokens, and their spread where there
+    can be several.
     """
-    photometry, others = tokens["photometry"], [part for name, part in tokens.items() if name != "photometry"]
-    columns = [_of_light_curve(photometry, row) for row in range(len(photometry.lengths))]
-    dense = [_dense(part) for part in others]
-    return np.concatenate([np.array(columns, np.float32), *dense], axis=1)
+    of = {"photometry": _of_light_curves, "light_curve": _first_tokens}
+    return np.concatenate([of.get(name, _dense)(part) for name, part in tokens.items()], axis=1)
 
 
 def fit_forest(examples: list[ExampleSet], *, seed: int) -> RandomForestClassifier:
@@ -65,7 +68,36 @@ def _of_light_curve(tokens: Tokens, row: int) -> NDArray[np.float64]:
     return np.concatenate(moments)
 
 
+def _of_light_curves(tokens: Tokens) -> NDArray[np.float32]:
+    rows = {row: _of_light_curve(tokens, row) for row in np.flatnonzero(tokens.lengths).tolist()}
+    features = np.zeros((len(tokens.lengths), len(next(iter(rows.values())))), np.float32)
+    features[list(rows)] = list(rows.values())
+    return features
+
+
+def _first_tokens(tokens: Tokens) -> NDArray[np.float32]:
+    """Return the first tokens of each alert side by side, 0 where it has fewer."""
+    n, width = len(tokens.lengths), tokens.values.shape[1]
+    values = np.zeros((n, TOKENS_READ, width), np.float32)
+    for position in range(TOKENS_READ):
+        there = np.flatnonzero(tokens.lengths > position)
+        values[there, position] = tokens.values[tokens.offsets[there] + position]
+    return values.reshape(n, TOKENS_READ * width)
+
+
 def _dense(tokens: Tokens) -> NDArray[np.float32]:
-    values = np.zeros((len(tokens.lengths), tokens.values.shape[1]), np.float32)
-    values[tokens.lengths > 0] = tokens.values
-    return values
+    """Return the mean of an alert's tokens, then their spread if any alert has several; 0 without any."""
+    lengths = tokens.lengths
+    row = np.repeat(np.arange(len(lengths)), lengths)
+    mean = _mean(tokens.values, row, lengths)
+    if lengths.max(initial=0) <= 1:
+        return mean
+    return np.concatenate([mean, np.sqrt(_mean((tokens.values - mean[row]) ** 2, row, lengths))], axis=1)
+
+
+def _mean(
+    values: NDArray[np.float32], row: NDArray[np.intp], lengths: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    total = np.zeros((len(lengths), values.shape[1]))
+    np.add.at(total, row, values)
+    return (total / np.maximum(lengths, 1)[:, None]).astype(np.float32)

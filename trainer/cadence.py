@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.surveys.photometry import AB_ZERO_NJY
 from broker_plugin.taxonomy import PASSBANDS, passband_code
 
-__all__ = ["LSST", "ZTF", "Survey", "band_amplitude", "visits"]
+__all__ = ["DETECTION_SIGMA", "LSST", "ZTF", "Survey", "band_amplitude", "noise_njy", "visits"]
 
 FloatArray = NDArray[np.float64]
 
@@ -62,6 +63,9 @@ LSST = Survey(
     dimming_mag_max=6.0,
 )
 
+DETECTION_SIGMA = 5.0
+"""An alert is issued where the difference image shows this many sigma; limits are given at it, too."""
+
 NIGHT_DAY = 0.35
 """Length of the dark part of a night."""
 
@@ -76,6 +80,13 @@ def band_amplitude(bands: tuple[int, ...], rng: np.random.Generator) -> dict[int
     return {
         band: float((PASSBANDS[band][1] / 551.0) ** -slope * np.exp(rng.normal(0.0, 0.05))) for band in bands
     }
+
+
+def noise_njy(flux_njy: FloatArray, survey: Survey, rng: np.random.Generator) -> FloatArray:
+    """Return the standard deviation of each visit's flux: the night's sky, and what calibration leaves."""
+    limit = survey.limit_mag + rng.normal(0.0, survey.limit_scatter_mag, len(flux_njy))
+    sky = AB_ZERO_NJY * 10 ** (-0.4 * limit) / DETECTION_SIGMA
+    return np.hypot(sky, survey.systematic * np.abs(flux_njy))
 
 
 def visits(survey: Survey, n: int, rng: np.random.Generator) -> tuple[FloatArray, NDArray[np.int8]]:

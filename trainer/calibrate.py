@@ -18,7 +18,7 @@ from broker_plugin.bundle import Stratum, stratum_name
 from broker_plugin.calibration import softmax
 from trainer.anomaly import FUSED, ForestSet
 from trainer.inference import Encoded, encode, logits_of
-from trainer.model import AlertModel, subsets
+from trainer.model import AlertModel, possible_subsets
 from trainer.sets import ExampleSet
 
 __all__ = ["MISCOVERAGE", "STRATUM_MIN", "Calibration", "calibrate", "class_threshold", "fit_temperature"]
@@ -61,14 +61,10 @@ def calibrate(
         If a stratum has fewer than `STRATUM_MIN` alerts.
     """
     result = Calibration(strata=[], scores={})
-    photometry = model.modalities.index("photometry")
     for bin_, low in enumerate(edges):
         examples = bin_set(max(bin_, 1))
         encoded = encode(model, examples.tokens)
-        for subset in subsets(len(model.modalities)):
-            # Without epochs there is no photometry, and with epochs there always is.
-            if (photometry in subset) != (low > 0):
-                continue
+        for subset in possible_subsets(model.modalities, with_epochs=low > 0):
             reduced = encoded.only(subset)
             rows = np.flatnonzero(reduced.present[:, list(subset)].all(dim=1).numpy())
             name = stratum_name(tuple(model.modalities[k] for k in subset), low, edges)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
@@ -17,8 +18,12 @@ from safetensors.torch import load_file, save_file
 from broker_plugin.errors import ConfigurationError
 from trainer.config import Settings
 from trainer.model import AlertModel
+from trainer.tempering import tempered
 
 __all__ = ["Run", "load_model", "load_run", "new_model", "resume", "save_checkpoint", "save_run"]
+
+LEAST_FREQUENCY = 1e-6
+"""Frequency of a class without a star; its logarithm must be finite."""
 
 RUN, MODEL, OPTIMISER, PROGRESS = "run.json", "model.safetensors", "optimiser.pt", "progress.json"
 
@@ -90,9 +95,11 @@ def load_run(folder: Path) -> Run:
 def new_model(run: Run) -> AlertModel:
     """Return a model with random weights, by the run's seed."""
     torch.manual_seed(run.settings.seed)
-    model = AlertModel(run.specs, len(run.classes), run.settings.model)
-    frequencies = torch.tensor(run.frequencies, dtype=torch.float64)
-    model.head.log_prior.copy_((frequencies * len(frequencies)).log().float())
+    model = AlertModel(run.specs, len(run.classes), run.settings)
+    frequencies = np.maximum(run.frequencies, LEAST_FREQUENCY)
+    share = tempered(frequencies)
+    model.head.log_prior.copy_(torch.from_numpy(np.log(frequencies / share)))
+    model.head.log_even.copy_(torch.from_numpy(-np.log(share * len(share))))
     return model
 
 
@@ -156,6 +163,8 @@ def resume(
 
 def _training_digest(run: Run) -> str:
     """Return what the weights follow from: later stages may change without a new training."""
-    settings = run.settings.model_dump(mode="json", include={"seed", "model", "data", "training"})
+    settings = run.settings.model_dump(
+        mode="json", include={"seed", "model", "modalities", "data", "training"}
+    )
     content = [settings, run.specs, run.classes, run.frequencies, run.data]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

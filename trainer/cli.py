@@ -4,20 +4,40 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.surveys.registry import SURVEYS
+from trainer.astrom3.command import reproduce
+from trainer.bundle_evaluation import evaluate_bundle, summary_lines
+from trainer.catalogue_baseline import BASELINES, SETTINGS, forest_baselines
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
-from trainer.fitting import fit, measure
-from trainer.preparation import Prepared, prepare, progress_bar, train_set, validation_set
+from trainer.data.catalina import FILE
+from trainer.data.splits import Split
+from trainer.exporting import run_export
+from trainer.fitting import CATALOGUE, fit, measure
+from trainer.object_runs import prepare_objects
+from trainer.preparation import (
+    Prepared,
+    n_windows,
+    prepare,
+    progress_bar,
+    scoring_bar,
+    seen_stars,
+    train_set,
+    validation_set,
+    window_set,
+)
+from trainer.retrieval import lines_of, measure_retrieval
+from trainer.simulate.dataset import write_simulation
+from trainer.stream.command import Recalibration, recalibrate
 from trainer.training import train
 
 __all__ = ["app", "main"]
@@ -36,7 +56,10 @@ better one. Stopped runs go on where they were.
 
 Data = Annotated[
     Path | None,
-    Parameter(help=f"Folder that holds lightcurves/; default: ${DATA_VARIABLE} or ../shared/data."),
+    Parameter(
+        help=f"Folder that holds lightcurves/, or a file of `trainer build` or `trainer simulate`; default: "
+        f"${DATA_VARIABLE} or ../shared/data."
+    ),
 ]
 Out = Annotated[Path, Parameter(help="Folder of the run: checkpoints, log, cache and results.")]
 BundleFolder = Annotated[
@@ -60,7 +83,7 @@ def train_command(
     """
     prepared = _prepare(read_settings(config), data, out)
     _pretrain(prepared, out)
-    _finish(prepared, out, bundle, evaluation=True)
+    _finish(prepared, out, bundle, data=data, evaluation=True)
 
 
 @app.command
@@ -77,25 +100,152 @@ def pretrain(
 @app.command
 def fit_anomaly(
     *,
+    alerts: Annotated[
+        list[Path] | None,
+        Parameter(consume_multiple=True, help="Files, directories, nightly archives of a survey's alerts."),
+    ] = None,
+    bundle: Annotated[str, Parameter(help="The finished bundle, by name or directory.")] = "default",
+    survey: Annotated[Literal["ztf", "lsst", "auto"], Parameter(help="Whose alerts these are.")] = "auto",
+    schemas: Annotated[list[Path] | None, Parameter(help="Directory of schemas of framed packets.")] = None,
+    trained_on: Annotated[
+        Path | None,
+        Parameter(help="Parquet file with the columns ra and dec of the stars behind the encoders."),
+    ] = None,
+    splits: Annotated[int, Parameter(help="Random splits to measure on; 0 not to.")] = 10,
+    seed: int = 1,
+    version: Annotated[str | None, Parameter(help="Version of the new bundle; by default the next.")] = None,
+    run: Annotated[Path | None, Parameter(help="A training run, in place of --alerts.")] = None,
     config: Annotated[
-        Path | None, Parameter(help="Settings, a TOML file; default: those of the run.")
+        Path | None, Parameter(help="With --run: settings, a TOML file; default: those of the run.")
     ] = None,
     data: Data = None,
-    out: Out = Path("runs/default"),
-    bundle: BundleFolder = None,
-    evaluation: Annotated[bool, Parameter(help="Measure on the test split too.")] = True,
+    evaluation: Annotated[bool, Parameter(help="With --run: measure on the test split too.")] = True,
+    out: Annotated[
+        Path | None, Parameter(help="Folder of the new bundle; default with --run: RUN/bundle.")
+    ] = None,
 ) -> None:
-    """Fit the forests and the calibration of a trained run, and export its bundle."""
-    settings = read_settings(config) if config else load_run(out).settings
-    _finish(_prepare(settings, data, out), out, bundle, evaluation=evaluation)
+    """Fit what is normal: for a finished bundle on a stream's own alerts, or for a training run.
+
+        trainer fit-anomaly --bundle default --alerts night.tar.gz --out my-bundle
+        trainer fit-anomaly --run runs/mine
+
+    The alerts need no labels. Forests and p-values of the new bundle are the stream's own, measured on
+    objects that were held back; encoders and classes are those of the old one, which stays as it is.
+    """
+    if alerts:
+        if run is not None or out is None:
+            raise ConfigurationError(
+                "--alerts goes with --out and without --run; give the new bundle's folder"
+            )
+        recalibrate(
+            Recalibration(
+                bundle=bundle,
+                alerts=tuple(alerts),
+                surveys=SURVEYS if survey == "auto" else (survey,),
+                schemas=tuple(schemas or ()),
+                trained_on=trained_on,
+                splits=splits,
+                seed=seed,
+                version=version,
+                out=out,
+            ),
+            say=_say,
+        )
+    elif run is not None:
+        settings = read_settings(config) if config else load_run(run).settings
+        _finish(_prepare(settings, data, run), run, out, data=data, evaluation=evaluation)
+    else:
+        raise ConfigurationError("give --alerts and --out, or --run")
 
 
 @app.command
-def evaluate(*, data: Data = None, out: Out = Path("runs/default")) -> None:
-    """Measure a trained run on the test split; results go to OUT/evaluation.json."""
+def evaluate(
+    *,
+    data: Annotated[Path, Parameter(help="Parquet file laid out like lightcurves/catalina_sss.parquet.")],
+    out: Annotated[Path, Parameter(help="JSON file of the measures.")] = Path("metrics.json"),
+    bundle: Annotated[str, Parameter(help="Name of an installed bundle, or a directory.")] = "default",
+    predictions: Annotated[
+        Path | None, Parameter(help="Parquet file of what was predicted for each star and setting.")
+    ] = None,
+    run: Annotated[
+        Path | None, Parameter(help="The bundle's training run, whose stars are left out but for its test's.")
+    ] = None,
+    workers: Annotated[int, Parameter(help="Processes that score.")] = 1,
+) -> None:
+    """Measure a finished bundle on catalogued stars, by setting: with all epochs, the first 100, 30, 10 ...
+
+    The stars must be ones that the bundle has not been trained on; of the training file, --run leaves them.
+    """
+    seen = frozenset[str]() if run is None else seen_stars(run)
+    with scoring_bar() as (begin, advance):
+        measures = evaluate_bundle(
+            bundle, data, out, predictions, seen=seen, workers=workers, begin=begin, advance=advance
+        )
+    for line in summary_lines(measures):
+        _say(line)
+    _say(f"wrote {out}")
+
+
+@app.command
+def baselines(*, data: Data = None, out: Out = Path("runs/default")) -> None:
+    """Grow and measure the baseline of a run on observed epochs: a random forest on hand-made features."""
+    prepared = _prepare(load_run(out).settings, data, out)
+    with progress_bar("settings", len(SETTINGS)) as advance:
+        results = forest_baselines(prepared, out, advance=advance)
+    for setting, found in results.items():
+        _say(f"{setting:<8}macro-F1 {found['macro_f1']:.3f}  balanced {found['balanced_accuracy']:.3f}")
+    _say(f"wrote {out / BASELINES}")
+
+
+@app.command(name="measure")
+def measure_command(*, data: Data = None, out: Out = Path("runs/default")) -> None:
+    """Measure a trained run on imitated alerts of its test split; results go to OUT/evaluation.json."""
     prepared = _prepare(load_run(out).settings, data, out)
     measure(prepared, fit(prepared, out, say=_say), out, say=_say)
     _say(f"wrote {out / 'evaluation.json'}")
+
+
+@app.command(name="build")
+def build_command(
+    *,
+    config: Annotated[Path, Parameter(help="Sources and rules, a TOML file.")] = Path(
+        "trainer/configs/build.toml"
+    ),
+    data: Data = None,
+    out: Annotated[Path, Parameter(help="Folder of the dataset, its card and its sky map.")] = Path(
+        "runs/dataset"
+    ),
+) -> None:
+    """Build a multimodal dataset: cross-match light curves, spectra and catalogue rows."""
+    from trainer.crossmatch.pipeline import build
+    from trainer.crossmatch.settings import read_build_settings
+
+    build(read_build_settings(config), _data_folder(data), out, say=_say, bar=progress_bar)
+
+
+@app.command
+def retrieve(*, data: Data = None, out: Out = Path("runs/default")) -> None:
+    """Measure how well one modality of a test object finds another of the same object; see retrieval.json."""
+    prepared = _prepare(load_run(out).settings, data, out)
+    results = measure_retrieval(prepared, out)
+    for line in lines_of(results):
+        _say(line)
+
+
+@app.command
+def simulate(
+    *,
+    n: Annotated[int, Parameter(help="Number of objects.")],
+    out: Annotated[Path, Parameter(help="Parquet file to write; its data card comes beside it.")],
+    seed: Annotated[int, Parameter(help="Everything follows from it.")] = 1,
+) -> None:
+    """Simulate variable stars with light curves, spectra and catalogue values, marked as simulated."""
+    with progress_bar("simulated objects", n) as advance:
+        write_simulation(out, n, seed=seed, advance=advance)
+    _say(f"wrote {n:,} SIMULATED objects to {out}")
+
+
+app.command(reproduce)
 
 
 def main() -> None:
@@ -108,28 +258,51 @@ def main() -> None:
 
 
 def _prepare(settings: Settings, data: Path | None, out: Path) -> Prepared:
-    folder = data or Path(os.environ.get(DATA_VARIABLE) or "../shared/data")
-    return prepare(settings, folder, out, say=_say)
+    source = _data_folder(data)
+    read = prepare_objects if source.is_file() else prepare
+    return read(settings, source, out, say=_say)
+
+
+def _data_folder(data: Path | None) -> Path:
+    return data or Path(os.environ.get(DATA_VARIABLE) or "../shared/data")
 
 
 def _pretrain(prepared: Prepared, out: Path) -> None:
     settings = prepared.run.settings.data
     with progress_bar("validation alerts", settings.validation_alerts) as advance:
         validation = validation_set(prepared, advance=advance)
+    if settings.windows_per_set and prepared.make is None:
+        with progress_bar("windows of observed epochs", n_windows(prepared, Split.TRAIN)) as advance:
+            window_set(prepared, Split.TRAIN, advance=advance)
     with progress_bar("training alerts", settings.train_sets * settings.alerts_per_set) as advance:
         for number in range(settings.train_sets):
             train_set(prepared, number, advance=advance)
     train(prepared.run, out, lambda number: train_set(prepared, number), validation, on_pass=_say_pass)
 
 
-def _finish(prepared: Prepared, out: Path, bundle: Path | None, *, evaluation: bool) -> None:
+def _finish(
+    prepared: Prepared, out: Path, bundle: Path | None, *, data: Path | None, evaluation: bool
+) -> None:
     fitted = fit(prepared, out, say=_say)
     if evaluation:
         measure(prepared, fitted, out, say=_say)
     target = bundle or out / "bundle"
-    command = [sys.executable, "-m", "export", "--checkpoint", str(out), "--out", str(target)]
-    if subprocess.run(command, check=False).returncode != 0:  # noqa: S603 - our own module
-        raise ConfigurationError(f"the export of {out} failed; the message above says why")
+    run_export("--checkpoint", str(out), "--out", str(target))
+    stars = _data_folder(data) / FILE
+    if evaluation and stars.is_file():
+        # What the exported graphs say of the test stars goes into the card, so the bundle is written again.
+        with scoring_bar() as (begin, advance):
+            evaluate_bundle(
+                str(target),
+                stars,
+                out / CATALOGUE,
+                out / "predictions.parquet",
+                seen=seen_stars(out),
+                workers=prepared.run.settings.data.workers,
+                begin=begin,
+                advance=advance,
+            )
+        run_export("--checkpoint", str(out), "--out", str(target))
 
 
 def _say(line: str) -> None:

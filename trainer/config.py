@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker_plugin.errors import ConfigurationError
 
@@ -16,6 +16,7 @@ __all__ = [
     "CalibrationSettings",
     "DataSettings",
     "EvaluationSettings",
+    "ModalitySettings",
     "ModelSettings",
     "Settings",
     "TrainingSettings",
@@ -23,28 +24,33 @@ __all__ = [
 ]
 
 
+LONGEST_EPOCHS = 256
+"""Most epochs of a training alert for an encoder that has no limit of its own: few stars have more."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelSettings(_Part):
-    """Sizes of the encoders and the head."""
+    """Sizes that all modalities share, and of the head."""
 
     embedding_dim: int = Field(gt=0)
-    model_dim: int = Field(gt=0)
-    heads: int = Field(gt=0)
-    layers: int = Field(gt=0)
-    feedforward_dim: int = Field(gt=0)
     dropout: float = Field(ge=0, lt=1)
-    max_epochs: int = Field(gt=0, description="Most recent epochs of a light curve that are read.")
-    metadata_hidden_dim: int = Field(gt=0)
     head_hidden_dim: int = Field(gt=0)
 
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.model_dim % self.heads:
-            raise ValueError("model.heads must divide model.model_dim")
-        return self
+
+class ModalitySettings(_Part):
+    """One modality: what its runtime file and its encoder file are to be built with."""
+
+    spec: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Settings of the preprocessing, read by broker_plugin/features/modalities/NAME.py; "
+        "scalers are added from the training data.",
+    )
+    encoder: dict[str, Any] = Field(
+        default_factory=dict, description="Sizes of the encoder, read by trainer/encoders/NAME.py."
+    )
 
 
 class DataSettings(_Part):
@@ -52,6 +58,12 @@ class DataSettings(_Part):
 
     split_fractions: tuple[float, float, float, float] = Field(
         description="Train, validation, calibration and test."
+    )
+    held_out_classes: tuple[str, ...] = Field(
+        default=(), description="Classes that the model must not know, to be found as anomalies."
+    )
+    windows_per_set: int = Field(
+        default=0, ge=0, description="Alerts with a star's own epochs, added to each set of imitated ones."
     )
     train_sets: int = Field(gt=0, description="Sets of imitated alerts; training cycles through them.")
     alerts_per_set: int = Field(gt=0)
@@ -103,11 +115,22 @@ class Settings(_Part):
     version: str
     seed: int
     model: ModelSettings
+    modalities: dict[str, ModalitySettings] = Field(
+        min_length=1, description="By name, in the order of the embeddings."
+    )
     data: DataSettings
     training: TrainingSettings
     anomaly: AnomalySettings
     calibration: CalibrationSettings
     evaluation: EvaluationSettings
+
+    @property
+    def max_epochs(self) -> int:
+        """Most epochs of an alert in training and calibration; 1 for a model without light curves."""
+        photometry = self.modalities.get("photometry")
+        if photometry:
+            return int(photometry.spec["max_epochs"])
+        return LONGEST_EPOCHS if "light_curve" in self.modalities else 1
 
 
 def read_settings(path: Path) -> Settings:

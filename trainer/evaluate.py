@@ -20,7 +20,7 @@ from trainer.calibrate import Calibration
 from trainer.data.splits import Split
 from trainer.inference import encode, logits_of
 from trainer.metrics import auroc, classification
-from trainer.model import AlertModel
+from trainer.model import AlertModel, possible_subsets
 from trainer.odd import KINDS, odd_alert
 from trainer.preparation import Prepared, bin_limits, set_of_bin
 from trainer.sets import ExampleSet, tokens_of
@@ -85,13 +85,16 @@ def evaluate(
 
 
 def _measure(trained: _Trained, examples: ExampleSet, bin_name: str) -> dict[str, dict[str, float]]:
-    model, label = trained.model, examples.label
+    model = trained.model
     encoded = encode(model, examples.tokens)
     measures: dict[str, dict[str, float]] = {}
-    for subset in ((0, 1), (0,)):
+    for subset in possible_subsets(model.modalities, with_epochs=True):
+        if not subset:
+            continue
         modalities = "+".join(model.modalities[k] for k in subset)
         stratum = trained.stratum(f"{modalities}/{bin_name}")
-        fused = encoded.only(subset).fused()
+        having = np.flatnonzero(encoded.present[:, list(subset)].all(dim=1).numpy())
+        fused, label = encoded.only(subset).fused()[having], examples.label[having]
         temperature = np.full(len(label), stratum.temperature)
         probability = softmax(logits_of(model, fused), temperature)
         balanced = softmax(logits_of(model, fused, prior=False), temperature)
@@ -106,18 +109,20 @@ def _measure(trained: _Trained, examples: ExampleSet, bin_name: str) -> dict[str
     measures["random_forest"] = _baseline(trained.baseline, model, examples)
     commonest = int(model.head.log_prior.argmax())
     measures["commonest_class"] = {
-        "accuracy": float((label == commonest).mean()),
+        "accuracy": float((examples.label == commonest).mean()),
         "balanced_accuracy": 1.0 / len(model.head.log_prior),
     }
-    measures["n"] = {"alerts": float(len(label))}
+    measures["n"] = {"alerts": float(len(examples))}
     return measures
 
 
 def _baseline(forest: RandomForestClassifier, model: AlertModel, examples: ExampleSet) -> dict[str, float]:
-    balanced = forest.predict_proba(summary(examples.tokens))
-    prior = np.exp(model.head.log_prior.numpy().astype(np.float64))
-    weighted = balanced * prior
-    return classification(weighted / weighted.sum(axis=1, keepdims=True), examples.label, balanced)
+    probability = forest.predict_proba(summary(examples.tokens))
+    shifted = []
+    for shift in (model.head.log_prior, model.head.log_even):
+        weighted = probability * np.exp(shift.numpy().astype(np.float64))
+        shifted.append(weighted / weighted.sum(axis=1, keepdims=True))
+    return classification(shifted[0], examples.label, shifted[1])
 
 
 def _anomaly(trained: _Trained, prepared: Prepared, bin_: int, bin_name: str) -> dict[str, float]:

@@ -19,14 +19,14 @@ from trainer.data.splits import Split
 from trainer.evaluate import evaluate
 from trainer.inference import encode
 from trainer.model import AlertModel
-from trainer.preparation import Prepared, set_of_bin, train_set
+from trainer.preparation import Prepared, set_of_bin, train_set, windows_of_bin
 from trainer.references import choose_references
 from trainer.sets import ExampleSet
 
-__all__ = ["CALIBRATION", "EVALUATION", "REFERENCES", "STRATA", "Fitted", "fit", "measure"]
+__all__ = ["CALIBRATION", "CATALOGUE", "EVALUATION", "REFERENCES", "STRATA", "Fitted", "fit", "measure"]
 
 STRATA, CALIBRATION, REFERENCES = "strata.json", "calibration.npz", "references.npz"
-EVALUATION = "evaluation.json"
+EVALUATION, CATALOGUE = "evaluation.json", "catalogue.json"
 
 N_SETS = 2
 """Training sets that the forests and the references are taken from."""
@@ -50,11 +50,13 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
     sets = [train_set(prepared, number) for number in range(min(N_SETS, run.settings.data.train_sets))]
     forests, embeddings = _forests(prepared, model, sets, class_forests=run.settings.anomaly.class_forests)
     say(f"fitted the forests of {', '.join(forests)}")
+    # Where there are observed epochs, calibration rests on them alone: nothing of it is imitated.
+    of_bin = windows_of_bin if run.settings.data.windows_per_set else set_of_bin
     calibration = calibrate(
         model,
         forests,
         list(run.settings.calibration.epoch_edges),
-        lambda bin_: set_of_bin(
+        lambda bin_: of_bin(
             prepared,
             Split.CALIBRATION,
             bin_,
@@ -80,7 +82,8 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
             period_day=references.period_day,
         )
     # Results of an earlier fit would describe another bundle.
-    (out / EVALUATION).unlink(missing_ok=True)
+    for results in (EVALUATION, CATALOGUE):
+        (out / results).unlink(missing_ok=True)
     return Fitted(model=model, forests=forests, calibration=calibration)
 
 

@@ -56,7 +56,8 @@ def encode(model: AlertModel, tokens: Mapping[str, Tokens]) -> Encoded:
 def logits_of(model: AlertModel, fused: NDArray[np.float32], *, prior: bool = True) -> NDArray[np.float32]:
     """Return the logits (B, C), for the named prior or for classes of equal frequency."""
     logits = model.head(torch.from_numpy(fused))
-    return np.asarray((logits + model.head.log_prior if prior else logits).numpy(), np.float32)
+    shift = model.head.log_prior if prior else model.head.log_even
+    return np.asarray((logits + shift).numpy(), np.float32)
 
 
 def _encode_one(model: AlertModel, name: str, tokens: Tokens) -> torch.Tensor:

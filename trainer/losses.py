@@ -45,20 +45,22 @@ def total_loss(
     """Return the loss of a batch and its parts.
 
     The class loss is taken of the fusion, from which each modality is at times left out, and of every
-    modality alone, so that any subset gives classes.
+    modality alone, so that any subset gives classes. Alerts without a class (-1) enter the contrastive loss
+    only.
     """
     dropped = torch.rand(present.shape) < settings.modality_dropout
     kept = present & ~dropped
     kept = torch.where(kept.any(dim=1, keepdim=True), kept, present)
-    fused = _class_loss(model, embeddings, kept, label, settings)
+    known = label >= 0
+    fused = _class_loss(model, embeddings[known], kept[known], label[known], settings)
     singles = []
     for modality in range(present.shape[1]):
         alone = torch.zeros_like(present)
         alone[:, modality] = present[:, modality]
-        having = present[:, modality]
+        having = present[:, modality] & known
         if having.any():
             singles.append(_class_loss(model, embeddings[having], alone[having], label[having], settings))
-    single = torch.stack(singles).mean()
+    single = torch.stack(singles).mean() if singles else embeddings.new_zeros(())
     contrast = contrastive_loss(embeddings, present, model.scale())
     loss = fused + settings.single_weight * single + settings.clip_weight * contrast
     return loss, {"fused": fused.item(), "single": single.item(), "contrast": contrast.item()}
@@ -71,5 +73,7 @@ def _class_loss(
     label: torch.Tensor,
     settings: TrainingSettings,
 ) -> torch.Tensor:
+    if len(label) == 0:
+        return embeddings.new_zeros(())
     logits = model.head(fuse(embeddings, present))
     return F.cross_entropy(logits, label, label_smoothing=settings.label_smoothing)

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from broker_plugin.features.base import build_modality
-from trainer.config import ModelSettings
+from trainer.config import ModelSettings, Settings
 from trainer.encoders import build_encoder
 from trainer.encoders.unit import unit
 
-__all__ = ["AlertModel", "Head", "fuse", "subsets"]
+__all__ = ["EPOCH_MODALITIES", "AlertModel", "Head", "fuse", "possible_subsets", "subsets"]
 
 Spec = Mapping[str, object]
 
@@ -26,11 +26,13 @@ LOGIT_SCALE_MAX = math.log(100.0)
 class Head(nn.Module):
     """Classifier over the fused embedding.
 
-    The classes are learned from a sample with equal shares; `log_prior` then shifts the logits to the
-    frequencies that the bundle names, which for a classifier of calibrated odds is Bayes' rule.
+    The classes are learned from a sample with other shares than theirs (`sets.tempered`); `log_prior` shifts
+    the logits to the frequencies that the bundle names and `log_even` to equal ones, which for a classifier
+    of calibrated odds is Bayes' rule.
     """
 
     log_prior: torch.Tensor
+    log_even: torch.Tensor
 
     def __init__(self, n_classes: int, settings: ModelSettings) -> None:
         super().__init__()
@@ -41,9 +43,10 @@ class Head(nn.Module):
             nn.Linear(settings.head_hidden_dim, n_classes),
         )
         self.register_buffer("log_prior", torch.zeros(n_classes))
+        self.register_buffer("log_even", torch.zeros(n_classes))
 
     def forward(self, fused: torch.Tensor) -> torch.Tensor:
-        """Return the logits (B, C) for classes of equal frequency."""
+        """Return the logits (B, C) for the shares of the training sample."""
         logits: torch.Tensor = self.layers(fused)
         return logits
 
@@ -57,17 +60,17 @@ class AlertModel(nn.Module):
         Spec of the preprocessing of each modality, in the order of the embeddings.
     """
 
-    def __init__(self, specs: Mapping[str, Spec], n_classes: int, settings: ModelSettings) -> None:
+    def __init__(self, specs: Mapping[str, Spec], n_classes: int, settings: Settings) -> None:
         super().__init__()
         self.modalities = tuple(specs)
-        self.embedding_dim = settings.embedding_dim
+        self.embedding_dim = settings.model.embedding_dim
         self.encoders = nn.ModuleDict(
             {
                 name: build_encoder(name, width=build_modality(name, spec).width, settings=settings)
                 for name, spec in specs.items()
             }
         )
-        self.head = Head(n_classes, settings)
+        self.head = Head(n_classes, settings.model)
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_INITIAL))
 
     def encode(self, name: str, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -90,6 +93,23 @@ def fuse(embeddings: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
     """
     weight = present.to(embeddings.dtype).unsqueeze(2)
     return unit((embeddings * weight).sum(dim=1))
+
+
+EPOCH_MODALITIES = frozenset({"photometry", "light_curve"})
+"""Modalities that every alert with an epoch has, and no other alert."""
+
+
+def possible_subsets(modalities: Sequence[str], *, with_epochs: bool) -> list[tuple[int, ...]]:
+    """Return the subsets of the modalities that an alert with or without epochs can have.
+
+    Examples
+    --------
+    >>> possible_subsets(("light_curve", "metadata"), with_epochs=True)
+    [(0,), (0, 1)]
+    """
+    of_epochs = {k for k, name in enumerate(modalities) if name in EPOCH_MODALITIES}
+    wanted = of_epochs if with_epochs else set()
+    return [subset for subset in subsets(len(modalities)) if of_epochs & set(subset) == wanted]
 
 
 def subsets(n: int) -> Sequence[tuple[int, ...]]:

@@ -5,49 +5,88 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from broker_plugin.features.modalities.metadata import TRANSFORMS
-from broker_plugin.taxonomy import CLASSES
-from trainer.checkpoint import Run, save_run
+from broker_plugin.records import AlertBatch
+from trainer.checkpoint import Run, load_run, save_run
 from trainer.config import Settings
-from trainer.data.catalina import FILE, file_digest, read_catalina
+from trainer.data.catalina import FILE, file_digest, learned_classes, read_catalina
 from trainer.data.splits import Split, split_stars
 from trainer.data.stars import StarTable, read_stars, write_stars
-from trainer.sets import ExampleSet, Plan, balanced_plan, make_set, natural_plan
+from trainer.encoders import fitted_specs
+from trainer.sets import ExampleSet, Plan, join_sets, make_set, natural_plan, tempered_plan
+from trainer.tempering import tempered
+from trainer.windows import (
+    FIRST_EPOCHS,
+    Windows,
+    first_windows,
+    joined,
+    random_windows,
+    window_alerts,
+)
 
 __all__ = [
     "CLASS_PRIOR",
     "Prepared",
     "bin_limits",
+    "first_set",
+    "n_windows",
     "prepare",
     "progress_bar",
+    "scoring_bar",
+    "seen_stars",
     "set_of_bin",
     "train_set",
     "validation_set",
+    "window_set",
+    "windows_of_bin",
 ]
 
 CLASS_PRIOR = "catalina-sss"
 """Name of the class frequencies: those of the periodic variables of the Catalina Southern Survey."""
 
-MAG_SCATTER = 2.0
-"""Assumed spread of the reference magnitude. Wider than the catalogue's own, since surveys go deeper."""
+STARS_VERSION = "2"
+"""Version of the table of stars; raise it with any change of its columns' meaning."""
+
+SCALER_STARS = 2000
+"""Stars that the scalers are fitted on: a mean to 2 % of the spread."""
+
+RANDOM_WINDOWS = 1
+"""Runs of random length and beginning for each star, beside its first epochs. The period search of the
+windows is the dear part of a training."""
+
+GIVEN_SHARE = 0.25
+"""Share of the windows that come with the catalogue's period: enough to learn what to do with one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A run with its stars and their splits; `cache` keeps what is dear to compute."""
+    """A run with its stars and their splits; `cache` keeps what is dear to compute.
+
+    Parameters
+    ----------
+    make
+        Makes the alerts of a part of a plan; without it they are imitated from the stars.
+    """
 
     run: Run
     stars: StarTable
     split: NDArray[np.int8]
     cache: Path
+    make: Callable[[Plan, int], ExampleSet] | None = None
 
     @property
     def stars_path(self) -> Path:
@@ -64,25 +103,24 @@ def prepare(settings: Settings, data: Path, out: Path, *, say: Callable[[str], N
     cache = out / "cache"
     digest = file_digest(data / FILE) if (data / FILE).is_file() else ""
     marker = cache / "stars.sha256"
-    if marker.is_file() and marker.read_text() == digest:
+    classes = learned_classes(settings.data.held_out_classes)
+    version = f"{digest} {STARS_VERSION} {' '.join(classes)}"
+    if marker.is_file() and marker.read_text() == version:
         stars = read_stars(cache / "stars.npz")
         say(f"{len(stars):,} stars from {cache / 'stars.npz'}")
     else:
-        stars, funnel = read_catalina(data)
+        stars, funnel = read_catalina(data, held_out=settings.data.held_out_classes)
         write_stars(stars, cache / "stars.npz")
-        marker.write_text(digest)
+        marker.write_text(version)
         for line in funnel.lines():
             say(line)
     split = split_stars(stars, settings.data.split_fractions, seed=settings.seed)
     train = split == Split.TRAIN
-    counts = np.bincount(stars.label[train], minlength=len(CLASSES))
+    counts = np.bincount(stars.label[train], minlength=len(classes))
     run = Run(
         settings=settings,
-        specs={
-            "photometry": {"max_epochs": settings.model.max_epochs},
-            "metadata": {"columns": _scaled_columns(stars, train)},
-        },
-        classes=tuple(entry.name for entry in CLASSES),
+        specs=fitted_specs(settings, _sample(stars, np.flatnonzero(train), seed=settings.seed)),
+        classes=tuple(classes),
         class_prior=CLASS_PRIOR,
         frequencies=tuple(float(share) for share in counts / counts.sum()),
         data={
@@ -90,33 +128,75 @@ def prepare(settings: Settings, data: Path, out: Path, *, say: Callable[[str], N
             "sha256": digest,
             "stars": len(stars),
             "stars_by_split": {each.name.lower(): int((split == each).sum()) for each in Split},
-            "train_stars_by_class": {
-                entry.name: int(count) for entry, count in zip(CLASSES, counts, strict=True)
-            },
+            "train_stars_by_class": {name: int(count) for name, count in zip(classes, counts, strict=True)},
+            "held_out_classes": list(settings.data.held_out_classes),
         },
     )
     save_run(run, out)
     return Prepared(run=run, stars=stars, split=split, cache=cache)
 
 
+def seen_stars(out: Path) -> frozenset[str]:
+    """Return the identifiers of all stars that a run used in any way but for its test.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder holds no run.
+    """
+    settings = load_run(out).settings
+    stars = read_stars(out / "cache" / "stars.npz")
+    split = split_stars(stars, settings.data.split_fractions, seed=settings.seed)
+    return frozenset(stars.star_id[split != Split.TEST].tolist())
+
+
 def train_set(
     prepared: Prepared, number: int, *, advance: Callable[[int], None] = lambda n: None
 ) -> ExampleSet:
-    """Return a set of training alerts with equal shares of the classes."""
+    """Return a set of training alerts: imitated ones, and windows of observed epochs."""
     settings = prepared.run.settings
-    plan = balanced_plan(
+    plan = tempered_plan(
         prepared.stars.label,
         prepared.members(Split.TRAIN),
         n=settings.data.alerts_per_set,
         seed=settings.seed + number,
     )
-    return _made(prepared, plan, f"train-{number}", advance)
+    imitated = _made(prepared, plan, f"train-{number}", advance)
+    if settings.data.windows_per_set == 0 or prepared.make is not None:
+        return imitated
+    windows = window_set(prepared, Split.TRAIN)
+    rng = np.random.default_rng((settings.seed, 9, number))
+    count = np.bincount(windows.label)
+    chance = (tempered(count) / np.maximum(count, 1))[windows.label]
+    rows = rng.choice(len(windows), settings.data.windows_per_set, p=chance / chance.sum())
+    return join_sets([imitated, windows.take(rows)])
+
+
+def window_set(
+    prepared: Prepared, split: Split, *, advance: Callable[[int], None] = lambda n: None
+) -> ExampleSet:
+    """Return windows of every star of a split: its first epochs, and runs of any length from any epoch."""
+    star, windows = _window_plan(prepared, split)
+    plan = Plan(star=star, n_epochs=windows.n_epochs, seed=prepared.run.settings.seed, windows=windows)
+    return _made(prepared, plan, f"windows-{split.name.lower()}", advance)
+
+
+def first_set(prepared: Prepared, split: Split, n_epochs: int | None) -> ExampleSet:
+    """Return those windows of `window_set` that hold the first epochs without the catalogue's period."""
+    _, windows = _window_plan(prepared, split)
+    part = np.arange(len(windows.first)) // len(prepared.members(split)) == FIRST_EPOCHS.index(n_epochs)
+    return window_set(prepared, split).take(np.flatnonzero(part & ~windows.given))
+
+
+def n_windows(prepared: Prepared, split: Split) -> int:
+    """Return how many windows `window_set` makes."""
+    return len(prepared.members(split)) * (len(FIRST_EPOCHS) + RANDOM_WINDOWS)
 
 
 def validation_set(prepared: Prepared, *, advance: Callable[[int], None] = lambda n: None) -> ExampleSet:
     """Return the alerts that training is watched with."""
     settings = prepared.run.settings
-    plan = balanced_plan(
+    plan = tempered_plan(
         prepared.stars.label,
         prepared.members(Split.VALIDATION),
         n=settings.data.validation_alerts,
@@ -149,17 +229,42 @@ def set_of_bin(
 
 def bin_limits(settings: Settings, bin_: int) -> tuple[int, int]:
     """Return the least and the largest number of epochs of a bin of the calibration."""
-    edges = (*settings.calibration.epoch_edges, settings.model.max_epochs + 1)
+    edges = (*settings.calibration.epoch_edges, settings.max_epochs + 1)
     return edges[bin_], edges[bin_ + 1] - 1
+
+
+def windows_of_bin(prepared: Prepared, split: Split, bin_: int, *, n: int, seed: int) -> ExampleSet:
+    """Return a window of each of at most `n` stars, its number of epochs in a bin of the calibration."""
+    low, high = bin_limits(prepared.run.settings, bin_)
+    rng = np.random.default_rng((seed, 12, bin_))
+    members = prepared.members(split).astype(np.int64)
+    star = rng.permutation(members[np.diff(prepared.stars.offsets)[members] >= low])[:n]
+    windows = random_windows(prepared.stars, star, rng, low=low, high=high)
+    plan = Plan(star=star, n_epochs=windows.n_epochs, seed=seed, windows=windows)
+    return _made(prepared, plan, f"windows-{split.name.lower()}-{low}-{seed}", lambda n: None)
 
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; it yields the function that advances it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*_bar_columns(), console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total)
         yield lambda n: progress.advance(task, n)
+
+
+@contextmanager
+def scoring_bar() -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """Show a bar while the block runs; it yields a function that is told the total, and one that advances."""
+    with Progress(*_bar_columns(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("stars in settings", total=None)
+        yield (
+            lambda total: progress.update(task, total=total),
+            lambda n: progress.advance(task, n),
+        )
+
+
+def _bar_columns() -> tuple[ProgressColumn, ...]:
+    return (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], None]) -> ExampleSet:
@@ -170,23 +275,24 @@ def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], No
         cache=prepared.cache / f"{name}.npz",
         workers=prepared.run.settings.data.workers,
         advance=advance,
+        make=prepared.make,
     )
 
 
-def _scaled_columns(stars: StarTable, train: NDArray[np.bool_]) -> list[dict[str, object]]:
-    """Return the spec of the metadata columns: all that the training catalogue has."""
-    latitude = TRANSFORMS["abs_sin_deg"](stars.gal_lat_deg[train])
-    return [
-        {
-            "name": "gal_lat_deg",
-            "transform": "abs_sin_deg",
-            "mean": round(float(latitude.mean()), 6),
-            "std": round(float(latitude.std()), 6),
-        },
-        {
-            "name": "reference_mag",
-            "transform": "identity",
-            "mean": round(float(stars.mean_mag[train].mean()), 6),
-            "std": MAG_SCATTER,
-        },
-    ]
+def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], Windows]:
+    """Return the star of each window of a split, and the windows, kind by kind."""
+    stars, seed = prepared.stars, prepared.run.settings.seed
+    members = prepared.members(split).astype(np.int64)
+    rng = np.random.default_rng((seed, 10, int(split)))
+    parts = [first_windows(stars, members, n, given=False) for n in FIRST_EPOCHS]
+    parts += [random_windows(stars, members, rng) for _ in range(RANDOM_WINDOWS)]
+    windows = joined(parts)
+    given = rng.random(len(windows.first)) < GIVEN_SHARE
+    return np.tile(members, len(parts)), replace(windows, given=given)
+
+
+def _sample(stars: StarTable, members: NDArray[np.intp], *, seed: int) -> AlertBatch:
+    """Return alerts of some training stars, for the scalers."""
+    rng = np.random.default_rng((seed, 11))
+    star = np.sort(rng.choice(members, min(SCALER_STARS, len(members)), replace=False)).astype(np.int64)
+    return AlertBatch.from_alerts(window_alerts(stars, star, random_windows(stars, star, rng)))

@@ -49,7 +49,7 @@ def choose_references(
     embeddings = []
     taken = np.zeros(len(stars), np.bool_)
     for part in sets:
-        wanted = np.flatnonzero(part.n_epochs >= MIN_EPOCHS)
+        wanted = np.flatnonzero((part.n_epochs >= MIN_EPOCHS) & (stars.period_day[part.star] > 0))
         for each in range(len(classes)):
             missing = share - int((stars.label[np.array(picked_star, np.int64)] == each).sum())
             rows = rng.permutation(wanted[(part.label[wanted] == each) & ~taken[part.star[wanted]]])

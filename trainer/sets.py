@@ -20,8 +20,10 @@ from broker_plugin.features.period import Periods, find_periods
 from broker_plugin.records import AlertBatch
 from trainer.augment import OBSERVED_SHARE, imitate
 from trainer.data.stars import StarTable, read_stars
+from trainer.tempering import tempered
+from trainer.windows import Windows, window_alerts
 
-__all__ = ["ExampleSet", "Plan", "balanced_plan", "make_set", "natural_plan", "tokens_of"]
+__all__ = ["ExampleSet", "Plan", "join_sets", "make_set", "natural_plan", "tempered_plan", "tokens_of"]
 
 CHUNK = 500
 """Alerts that a worker makes at once: large enough for the vectorised features, small enough for a bar."""
@@ -43,6 +45,7 @@ class Plan:
     n_epochs: NDArray[np.int64]
     seed: int
     observed_share: float = OBSERVED_SHARE
+    windows: Windows | None = None
 
     def part(self, rows: slice) -> Plan:
         """Return some of the alerts; each is made from the seed and its own number alone."""
@@ -51,12 +54,14 @@ class Plan:
             n_epochs=self.n_epochs[rows],
             seed=self.seed,
             observed_share=self.observed_share,
+            windows=None if self.windows is None else self.windows.part(rows),
         )
 
     def digest(self) -> int:
         """Return a checksum, to know a cached set again."""
         text = f"{self.seed}/{self.observed_share}".encode()
-        return zlib.crc32(self.star.tobytes() + self.n_epochs.tobytes() + text)
+        windows = b"" if self.windows is None else self.windows.tobytes()
+        return zlib.crc32(self.star.tobytes() + self.n_epochs.tobytes() + text + windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,18 +94,24 @@ class ExampleSet:
         )
 
 
-def balanced_plan(label: NDArray[np.int64], members: NDArray[np.intp], *, n: int, seed: int) -> Plan:
-    """Return `n` alerts of the stars `members`, as many of every class."""
+def tempered_plan(label: NDArray[np.int64], members: NDArray[np.intp], *, n: int, seed: int) -> Plan:
+    """Return about `n` alerts of the stars `members`, classes in the proportions of `tempered`.
+
+    Stars without a class (-1) keep their own share of the alerts.
+    """
     rng = np.random.default_rng((seed, 0))
-    classes = np.unique(label[members])
-    shares = np.array_split(np.arange(n), len(classes))
-    star = np.concatenate(
-        [
-            _draw(members[label[members] == each], len(share), rng)
-            for each, share in zip(classes, shares, strict=True)
-        ]
-    )
-    return Plan(star=rng.permutation(star), n_epochs=_draw_n_epochs(n, rng), seed=seed)
+    known = label[members] >= 0
+    n_unlabelled = round(n * float((~known).mean()))
+    share = tempered(np.bincount(label[members[known]]))
+    parts = [
+        _draw(members[label[members] == each], round((n - n_unlabelled) * float(of_class)), rng)
+        for each, of_class in enumerate(share)
+        if of_class > 0
+    ]
+    if n_unlabelled:
+        parts.append(_draw(members[~known], n_unlabelled, rng))
+    star = rng.permutation(np.concatenate(parts))
+    return Plan(star=star, n_epochs=_draw_n_epochs(len(star), rng), seed=seed)
 
 
 def natural_plan(
@@ -132,6 +143,7 @@ def make_set(
     cache: Path | None = None,
     workers: int = 1,
     advance: Callable[[int], None] = lambda n: None,
+    make: Callable[[Plan, int], ExampleSet] | None = None,
 ) -> ExampleSet:
     """Make the alerts of a plan, or read them from the cache; the result does not depend on `workers`.
 
@@ -143,6 +155,8 @@ def make_set(
         File to keep them in; one made from another plan or other specs is made again.
     advance
         Called with the number of alerts made since the last call.
+    make
+        Makes a part of a plan that starts at a number, in this process, in the place of imitating stars.
     """
     versions = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}"
     key = f"{versions}/{_stars_digest(stars_path)}/{plan.digest()}/{json.dumps(specs, sort_keys=True)}"
@@ -152,15 +166,15 @@ def make_set(
             advance(len(found))
             return found
     chunks = [(plan.part(slice(start, start + CHUNK)), start) for start in range(0, len(plan.star), CHUNK)]
-    if workers == 1:
-        stars = read_stars(stars_path)
+    if make is not None or workers == 1:
+        make = make or _maker(read_stars(stars_path), specs)
         parts = []
         for chunk, start in chunks:
-            parts.append(_make(stars, chunk, start, specs))
+            parts.append(make(chunk, start))
             advance(len(chunk.star))
     else:
         parts = _make_in_processes(chunks, specs, stars_path, workers=workers, advance=advance)
-    whole = _joined(parts)
+    whole = join_sets(parts)
     if cache is not None:
         _write(whole, cache, key)
     return whole
@@ -210,18 +224,25 @@ def _make_in_processes(
     return parts
 
 
+def _maker(stars: StarTable, specs: Mapping[str, Mapping[str, Any]]) -> Callable[[Plan, int], ExampleSet]:
+    return lambda plan, start: _make(stars, plan, start, specs)
+
+
 def _make(stars: StarTable, plan: Plan, start: int, specs: Mapping[str, Mapping[str, Any]]) -> ExampleSet:
-    alerts = [
-        imitate(
-            stars,
-            int(star),
-            np.random.default_rng((plan.seed, 2, start + position)),
-            n_epochs=int(n_epochs),
-            alert_id=start + position,
-            observed_share=plan.observed_share,
-        )
-        for position, (star, n_epochs) in enumerate(zip(plan.star, plan.n_epochs, strict=True))
-    ]
+    if plan.windows is not None:
+        alerts = window_alerts(stars, plan.star, plan.windows)
+    else:
+        alerts = [
+            imitate(
+                stars,
+                int(star),
+                np.random.default_rng((plan.seed, 2, start + position)),
+                n_epochs=int(n_epochs),
+                alert_id=start + position,
+                observed_share=plan.observed_share,
+            )
+            for position, (star, n_epochs) in enumerate(zip(plan.star, plan.n_epochs, strict=True))
+        ]
     batch = AlertBatch.from_alerts(alerts)
     return ExampleSet(
         star=plan.star,
@@ -243,7 +264,8 @@ def _draw_n_epochs(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return rng.integers(edges[bin_], edges[bin_ + 1])
 
 
-def _joined(parts: Sequence[ExampleSet]) -> ExampleSet:
+def join_sets(parts: Sequence[ExampleSet]) -> ExampleSet:
+    """Return sets behind one another."""
     names = parts[0].tokens.keys()
     return ExampleSet(
         star=np.concatenate([part.star for part in parts]),

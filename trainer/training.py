@@ -24,7 +24,7 @@ from trainer.checkpoint import Run, new_model, resume, save_checkpoint
 from trainer.config import TrainingSettings
 from trainer.inference import encode
 from trainer.lengths import padded_lengths
-from trainer.losses import total_loss
+from trainer.losses import contrastive_loss, total_loss
 from trainer.model import AlertModel, fuse
 from trainer.sets import ExampleSet
 
@@ -127,6 +127,9 @@ def _one_pass(
         embeddings, present = _embed(model, examples, batch)
         label = torch.from_numpy(examples.label[batch.rows])
         loss, parts = total_loss(model, embeddings, present, label, settings)
+        if not loss.requires_grad:
+            # A single alert without a class: there is nothing to tell it from.
+            continue
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM_MAX)
@@ -141,7 +144,7 @@ def _embed(model: AlertModel, examples: ExampleSet, batch: _Batch) -> tuple[torc
     embeddings, present = [], []
     for name in model.modalities:
         tokens = examples.tokens[name]
-        length = batch.length if tokens.lengths[batch.rows].max(initial=0) > 1 else 1
+        length = padded_lengths(int(tokens.lengths[batch.rows].max(initial=1)))[-1]
         values, mask = pad(tokens, batch.rows, batch=len(batch.rows), length=length)
         there = torch.from_numpy(mask)
         embeddings.append(model.encode(name, torch.from_numpy(values), there))
@@ -154,7 +157,11 @@ def _validate(model: AlertModel, examples: ExampleSet) -> dict[str, float]:
     with torch.no_grad():
         logits = model.head(fuse(encoded.embeddings, encoded.present)).numpy()
     predicted = logits.argmax(axis=1)
-    recall = [float((predicted[examples.label == each] == each).mean()) for each in np.unique(examples.label)]
+    classes = np.unique(examples.label[examples.label >= 0])
+    if len(classes) == 0:
+        contrast = contrastive_loss(encoded.embeddings, encoded.present, model.scale().detach())
+        return {"validation_contrast": round(contrast.item(), 4)}
+    recall = [float((predicted[examples.label == each] == each).mean()) for each in classes]
     return {"balanced_accuracy": round(float(np.mean(recall)), 4)}
 
 

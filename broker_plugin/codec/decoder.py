@@ -74,7 +74,7 @@ class Decoder:
         if adapter is None:
             surveys = ", ".join(known.name for known in self._adapters)
             raise RejectedAlert(RejectReason.MISSING_FIELD, f"the packet is not an alert of: {surveys}")
-        return adapter.adapt(packet, access=self._access, provenance=provenance)
+        return adapter.adapt(packet, access=self._access, provenance=provenance).seen_by(self._access)
 
     def _adapter_of(self, packet: Packet) -> SurveyAdapter | None:
         return next((adapter for adapter in self._adapters if adapter.recognises(packet)), None)

@@ -131,6 +131,7 @@ def bundle_summary(bundle: Bundle) -> dict[str, Any]:
         "taxonomy": manifest.taxonomy,
         "classes": dict(zip(manifest.classes, manifest.class_frequencies, strict=False)),
         "class_prior": manifest.class_prior,
+        "stream_strata": {stratum.name: stratum.n for stratum in manifest.stream_strata},
         "strata": {
             stratum.name: {"n": stratum.n, "temperature": stratum.temperature} for stratum in manifest.strata
         },
@@ -199,4 +200,6 @@ def _show_bundle(console: Console, summary: Mapping[str, Any]) -> None:
     strata = Table("stratum", "calibration objects", "temperature", box=None)
     for key, stratum in summary["strata"].items():
         strata.add_row(key, str(stratum["n"]), f"{stratum['temperature']:.3f}")
+    for key, n in summary["stream_strata"].items():
+        strata.add_row(escape(key), str(n), "")
     console.print(strata)

@@ -22,6 +22,7 @@ from broker_plugin.errors import ConfigurationError, RejectedAlert, TransientErr
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.selection import Selection, unknown_names
 from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.records import SourceContext
 from broker_plugin.service.application import sink_address
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.settings_sources import load_settings
@@ -42,6 +43,7 @@ CONNECT_S = 20.0
 """Longest wait for the brokers and the topic."""
 
 Count = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
+Context = Literal["stellar", "galaxy_host", "solar_system", "artefact", "unknown", "any"]
 Share = Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=1))]
 
 
@@ -52,6 +54,7 @@ def subscribe(
     group: str | None = None,
     from_beginning: Annotated[bool, Parameter(negative="")] = False,
     strangest: Count = None,
+    context: Context | None = None,
     classes: Annotated[tuple[str, ...] | None, Parameter(name="--class", negative="")] = None,
     min_probability: Share = None,
     max_p_value: Share = None,
@@ -79,8 +82,10 @@ def subscribe(
     from_beginning
         Begin with the oldest verdict instead of with the next one.
     strangest
-        Keep a ranking of the N smallest p-values since local noon. The table is shown as it changes, JSON at
-        the end.
+        Keep a ranking of the N objects with the smallest p-values since local noon. An object of an earlier
+        night returns only if new data made it stranger. The table is shown as it changes, JSON at the end.
+    context
+        Only what the packet says is of this kind; by default stellar with --strangest, else any.
     classes
         Only this class; a catalogue's spelling or a kind of classes (pulsating) will do. May be repeated.
     min_probability
@@ -103,7 +108,12 @@ def subscribe(
     if not topic:
         raise ConfigurationError("no topic to follow; give --topic or ASTROM3_OUTPUT")
     reader = VerdictReader(_schemas(registry or settings.registry))
-    selection = Selection(classes=classes or (), min_probability=min_probability, max_p_value=max_p_value)
+    selection = Selection(
+        classes=classes or (),
+        min_probability=min_probability,
+        max_p_value=max_p_value,
+        context=context or ("any" if strangest is None else SourceContext.STELLAR),
+    )
     listing = make_listing(output_format, strangest, Console())
     for name in unknown_names(selection.classes):
         # A bundle may have classes of its own, so this cannot be an error.

@@ -155,7 +155,8 @@ def _play_out(
         survey.send(progress)
         before = progress.done
         subscriber.read(progress)
-        progress.lag = consumer.lag
+        # The consumer looks at its lag now and then: what has come out since is no longer behind.
+        progress.lag = min(consumer.lag, progress.in_flight)
         now = time.monotonic()
         if progress.done != before or progress.in_flight <= 0:
             progress.ended = now

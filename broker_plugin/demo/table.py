@@ -18,6 +18,7 @@ from broker_plugin.demo.cards import context_name
 from broker_plugin.demo.findings import ScoredObject, rank_objects
 from broker_plugin.demo.night import Progress
 from broker_plugin.engine.explanation import counted, one_in
+from broker_plugin.records import SourceContext
 
 __all__ = ["NightTable", "books"]
 
@@ -50,7 +51,7 @@ WIDE_COLUMNS = {
 NARROW_NAMES = ("object", "context", "class (p)", "odds")
 NARROW_WIDTHS = (29, 15, 12)
 
-SHORT_NAMES = {"photometry": "phot", "metadata": "meta", "spectra": "spec"}
+SHORT_NAMES = {"photometry": "phot", "metadata": "meta", "spectrum": "spec", "light_curve": "curve"}
 
 
 class NightTable:
@@ -98,7 +99,7 @@ class NightTable:
     def finish(self) -> None:
         """Leave the strangest objects and the books on the screen."""
         progress = self._progress
-        rows = rank_objects(progress.verdicts)[:FINAL_ROWS]
+        rows = _rank_stellar(progress.verdicts)[:FINAL_ROWS]
         self._console.print(self._strangest(rows, len(progress.verdicts)))
         self._console.print(books(progress), highlight=False)
 
@@ -108,7 +109,7 @@ class NightTable:
         room = max(2, (self._console.height - OVERHEAD_LINES) // lines - LATEST)
         newest_first = progress.verdicts[: -LATEST - 1 : -1]
         return Group(
-            self._strangest(rank_objects(progress.verdicts)[:room], len(progress.verdicts)),
+            self._strangest(_rank_stellar(progress.verdicts)[:room], len(progress.verdicts)),
             Text(),
             self._verdicts("The latest verdicts", newest_first, headers=False),
             Text(),
@@ -116,7 +117,7 @@ class NightTable:
         )
 
     def _strangest(self, ranked: Sequence[ScoredObject], n_verdicts: int) -> RenderableType:
-        title = f"{self._title}: the strangest objects of {n_verdicts:,} verdicts"
+        title = f"{self._title}: the strangest stellar objects of {n_verdicts:,} verdicts"
         return self._verdicts(title, [scored.verdict for scored in ranked])
 
     def _verdicts(self, title: str, verdicts: Sequence[Verdict], *, headers: bool = True) -> RenderableType:
@@ -138,6 +139,11 @@ def books(progress: Progress) -> Text:
         f"{counted(len(progress.dead_letters), 'dead letter')} + {progress.in_flight:,} in flight"
     )
     return Text(said, style="bold")
+
+
+def _rank_stellar(verdicts: Sequence[Verdict]) -> list[ScoredObject]:
+    """Rank the stellar objects alone: p-values of other kinds of source are of other strata."""
+    return rank_objects([verdict for verdict in verdicts if verdict.source_context == SourceContext.STELLAR])
 
 
 def _wide_table(title: str, verdicts: Sequence[Verdict], *, headers: bool) -> Table:

@@ -6,15 +6,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from broker_plugin.codec.verdict import Analogue
+from broker_plugin.strata import ANY
 
 __all__ = ["counted", "explain", "one_in"]
 
 NOTABLE_P_VALUE = 0.05
 """Below this a source of strangeness is named: one ordinary alert in twenty gets that far."""
 
+OF_EPOCHS = frozenset({"photometry", "light_curve"})
+"""Modalities that the epochs stand for."""
+
 CREDIBLE_FALSE_ALARM = 1e-3
 """Largest false-alarm probability of a period that is spoken of. The formula takes noise for white, so a
 limit of a few percent would let through the periods that slow variables have by chance."""
+
+STREAM_PARTS = 4
+"""Parts of the name of a stratum of a stream: survey, context, modalities, epochs."""
 
 
 def one_in(p_value: float, n: int) -> str:
@@ -48,6 +55,7 @@ def explain(
     modalities: Sequence[str],
     p_values: Mapping[str, float],
     calibration_n: int,
+    calibration_stratum: str,
     period_day: float | None,
     period_false_alarm_probability: float | None,
     analogues: Sequence[Analogue],
@@ -60,8 +68,13 @@ def explain(
     ----------
     p_values
         Conformal p-values by source: `fused` and each modality that was present.
+    calibration_n, calibration_stratum
+        Size and name of what they are compared with: a stream's stratum has four parts, a catalogue's two.
     """
-    parts = [_basis(n_epochs_by_band, span_day, modalities), _strangeness(p_values, calibration_n)]
+    parts = [
+        _basis(n_epochs_by_band, span_day, modalities),
+        _strangeness(p_values, calibration_n, _compared_with(calibration_stratum)),
+    ]
     if period_day is not None and (period_false_alarm_probability or 0.0) <= CREDIBLE_FALSE_ALARM:
         parts.append(f"period {period_day:.5g} d")
     if class_applies and analogues:
@@ -77,15 +90,26 @@ def _basis(n_epochs_by_band: Mapping[str, int], span_day: float, modalities: Seq
         return f"{'+'.join(modalities)} alone"
     bands = " ".join(f"{band.rpartition('_')[2]}:{count}" for band, count in n_epochs_by_band.items())
     epochs = "1 epoch" if sum(n_epochs_by_band.values()) == 1 else f"epochs {bands} over {span_day:.3g} d"
-    others = [name for name in modalities if name != "photometry"]
+    others = [name for name in modalities if name not in OF_EPOCHS]
     return f"{epochs}{' + ' + ' + '.join(others) if others else ''}"
 
 
-def _strangeness(p_values: Mapping[str, float], n: int) -> str:
+def _compared_with(stratum: str) -> str:
+    parts = stratum.split("/")
+    if len(parts) < STREAM_PARTS:
+        return "known variables"
+    named = [
+        parts[0].upper() if parts[0] != ANY else "",
+        parts[1].replace("_", " ").replace("+", " or ") if parts[1] != ANY else "",
+    ]
+    return " ".join([*filter(None, named), "alerts"])
+
+
+def _strangeness(p_values: Mapping[str, float], n: int, compared_with: str) -> str:
     fused = p_values["fused"]
     overall = f"nothing strange (p = {fused:.2g})"
     if fused <= NOTABLE_P_VALUE:
-        overall = f"{one_in(fused, n)} known variables is this strange"
+        overall = f"{one_in(fused, n)} {compared_with} is this strange"
     strange = [name for name, value in p_values.items() if name != "fused" and value <= NOTABLE_P_VALUE]
     return (
         f"{overall}, {' and '.join(strange)} stand{'s' if len(strange) == 1 else ''} out"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from broker_plugin import __version__
 from broker_plugin.bundle import Bundle, Stratum
-from broker_plugin.calibration import class_set, p_value, softmax
+from broker_plugin.calibration import class_set, nightly_rate, p_value, softmax
 from broker_plugin.codec.verdict import Analogue, Revision, Tense, Verdict, verdict_id
 from broker_plugin.engine.explanation import explain
 from broker_plugin.engine.providers import ProviderChoice
@@ -22,6 +22,7 @@ from broker_plugin.engine.scores import FUSED, RawScores
 from broker_plugin.errors import BundleError
 from broker_plugin.features.period import Periods
 from broker_plugin.records import AlertBatch, QualityFlag, SourceContext
+from broker_plugin.strata import StreamStrata
 from broker_plugin.taxonomy import PASSBANDS
 from broker_plugin.times import utc_iso
 
@@ -30,9 +31,10 @@ __all__ = ["Judge"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Calibrated:
-    strata: list[Stratum]
+    strata: list[Stratum]  # of the classes
     probabilities: NDArray[np.float64]  # (B, C)
     p_values: Mapping[str, NDArray[np.float64]]  # source -> (B,)
+    basis: list[tuple[str, int]]  # name and size of the stratum behind the p-values
 
 
 class Judge:
@@ -43,6 +45,8 @@ class Judge:
         self._choice = choice
         self._embeddings = embeddings
         self._calibration = bundle.arrays(bundle.manifest.calibration_file)
+        self._stream = StreamStrata(bundle.manifest.stream_strata)
+        self._own_forest = {model.survey for model in bundle.manifest.forests} - {None}
         self._require_calibration()
         reference = bundle.arrays(bundle.manifest.reference_file)
         self._reference_id, self._reference_label = reference["object_id"], reference["label"]
@@ -91,7 +95,7 @@ class Judge:
 
     def _require_calibration(self) -> None:
         manifest = self._bundle.manifest
-        forests = {forest.source for forest in manifest.forests}
+        forests = {forest.source for forest in manifest.forests if forest.survey is None}
         for stratum in manifest.strata:
             modalities = stratum.name.partition("/")[0].split("+")
             for source in forests & {FUSED, *modalities}:
@@ -99,23 +103,59 @@ class Judge:
                     raise BundleError(
                         f"bundle {manifest.name} has no {source} scores for {stratum.name}; export it again"
                     )
+        for stream in manifest.stream_strata:
+            if f"{stream.name}/{FUSED}" not in self._calibration:
+                raise BundleError(
+                    f"bundle {manifest.name} has no {FUSED} scores for {stream.name}; export it again"
+                )
 
     def _calibrate(self, batch: AlertBatch, scores: RawScores) -> _Calibrated:
         strata = [
             self._bundle.stratum_of(modalities, int(n))
             for modalities, n in zip(scores.modalities, batch.n_epochs, strict=True)
         ]
-        temperature = np.array([stratum.temperature for stratum in strata])
-        names = np.array([stratum.name for stratum in strata])
-        p_values = {source: np.ones(len(strata)) for source in scores.anomaly}
-        for name in np.unique(names):
-            rows = names == name
-            for source, score in scores.anomaly.items():
-                if f"{name}/{source}" in self._calibration:
-                    p_values[source][rows] = p_value(score[rows], self._calibration[f"{name}/{source}"])
-        return _Calibrated(
-            strata=strata, probabilities=softmax(scores.fusion.logits, temperature), p_values=p_values
+        position = self._stream.positions(
+            batch.survey, batch.source_context, scores.modalities, batch.n_epochs
         )
+        self._require_own_strata(batch, scores, position)
+        basis = [
+            (catalogue.name, catalogue.n) if at < 0 else (self._stream[at].name, self._stream[at].n)
+            for catalogue, at in zip(strata, position.tolist(), strict=True)
+        ]
+        return _Calibrated(
+            strata=strata,
+            probabilities=softmax(
+                scores.fusion.logits, np.array([stratum.temperature for stratum in strata])
+            ),
+            p_values=self._p_values(scores, np.array([name for name, _ in basis])),
+            basis=basis,
+        )
+
+    def _p_values(self, scores: RawScores, name: NDArray[np.str_]) -> dict[str, NDArray[np.float64]]:
+        """Return p-values by source.
+
+        They are 1 where a stratum has no scores of a source to compare with, and where an alert has no
+        modality at all: of nothing, nothing is strange.
+        """
+        has_any = np.array([bool(modalities) for modalities in scores.modalities])
+        p_values = {source: np.ones(len(name)) for source in scores.anomaly}
+        for each in np.unique(name):
+            rows = (name == each) & has_any
+            for source, score in scores.anomaly.items():
+                if f"{each}/{source}" in self._calibration:
+                    p_values[source][rows] = p_value(score[rows], self._calibration[f"{each}/{source}"])
+        return p_values
+
+    def _require_own_strata(self, batch: AlertBatch, scores: RawScores, position: NDArray[np.int64]) -> None:
+        """Refuse to compare scores of a survey's own forest with scores of the common one."""
+        for survey in self._own_forest & set(batch.survey):
+            found = zip(batch.survey, scores.modalities, position.tolist(), strict=True)
+            used = {at for name, modalities, at in found if name == survey and modalities}
+            if any(at < 0 or self._stream[at].forest != survey for at in used):
+                raise BundleError(
+                    f"bundle {self._bundle.manifest.name} scores {survey} by a forest of its own and has no "
+                    "calibration of that forest for one of the alerts; fit it again with trainer fit-anomaly"
+                )
 
     def _identity(self, batch: AlertBatch, row: int) -> dict[str, Any]:
         survey, alert_id = batch.survey[row], int(batch.alert_id[row])
@@ -155,14 +195,15 @@ class Judge:
         sources = (FUSED, *scores.modalities[row])
         p_values = {source: float(calibrated.p_values[source][row]) for source in sources}
         nightly = self._bundle.manifest.nightly_alerts.get(batch.survey[row])
+        name, n = calibrated.basis[row]
         return {
             "anomaly_score": float(scores.anomaly[FUSED][row]),
             "anomaly_p_value": p_values[FUSED],
             "anomaly_scores": {source: float(scores.anomaly[source][row]) for source in sources},
             "anomaly_p_values": p_values,
-            "expected_per_night": None if nightly is None else p_values[FUSED] * nightly,
-            "calibration_n": calibrated.strata[row].n,
-            "calibration_stratum": calibrated.strata[row].name,
+            "expected_per_night": nightly_rate(p_values[FUSED], n, nightly),
+            "calibration_n": n,
+            "calibration_stratum": name,
             "modalities": scores.modalities[row],
         }
 
@@ -204,6 +245,7 @@ def _explanation(batch: AlertBatch, row: int, parts: Mapping[str, Any]) -> str:
         modalities=parts["modalities"],
         p_values=parts["anomaly_p_values"],
         calibration_n=parts["calibration_n"],
+        calibration_stratum=parts["calibration_stratum"],
         period_day=parts["period_day"],
         period_false_alarm_probability=parts["period_false_alarm_probability"],
         analogues=parts["analogues"],
@@ -229,4 +271,7 @@ def _inputs_digest(batch: AlertBatch, row: int) -> str:
     if spectrum is not None:
         for values in (spectrum.wave_aa, spectrum.flux, spectrum.inverse_variance):
             digest.update(values.tobytes())
+    for name, attachment in sorted(batch.attachments[row].items()):
+        digest.update(f"\x1f{name}{attachment.values.shape}".encode())
+        digest.update(attachment.values.tobytes())
     return digest.hexdigest()[:32]

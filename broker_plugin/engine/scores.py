@@ -49,8 +49,11 @@ class Graphs:
         self._name = manifest.name
         self._encoders = [Encoder(bundle, model, choice, threads=threads) for model in manifest.modalities]
         self._head = Head(bundle, manifest.head, choice, threads=threads)
-        self._forests = {model.source: Forest(bundle, model, threads=threads) for model in manifest.forests}
-        if FUSED not in self._forests:
+        self._forests: dict[str | None, dict[str, Forest]] = {}
+        for model in manifest.forests:
+            of_survey = self._forests.setdefault(model.survey, {})
+            of_survey[model.source] = Forest(bundle, model, threads=threads)
+        if FUSED not in self._forests.get(None, {}):
             raise BundleError(f"bundle {self._name} has no forest over the fused embedding; export it again")
 
     def warm_up(self) -> None:
@@ -58,8 +61,9 @@ class Graphs:
         for encoder in self._encoders:
             encoder.warm_up()
         self._head.warm_up()
-        for forest in self._forests.values():
-            forest.warm_up()
+        for forests in self._forests.values():
+            for forest in forests.values():
+                forest.warm_up()
 
     def run(self, batch: AlertBatch, periods: Periods) -> RawScores:
         """Return the scores of a batch.
@@ -75,7 +79,7 @@ class Graphs:
         present = np.stack([part.lengths > 0 for part in tokens], axis=1)
         fusion = self._head.fuse(np.stack(embeddings, axis=1), present)
         by_source = dict(zip(names, embeddings, strict=True)) | {FUSED: fusion.fused}
-        anomaly = {source: forest.score(by_source[source]) for source, forest in self._forests.items()}
+        anomaly = self._anomaly(by_source, np.array(batch.survey))
         self._require_finite(fusion.fused, fusion.logits, fusion.similarity, *anomaly.values())
         return RawScores(
             modalities=tuple(
@@ -84,6 +88,24 @@ class Graphs:
             fusion=fusion,
             anomaly=anomaly,
         )
+
+    def _anomaly(
+        self, embeddings: Mapping[str, NDArray[np.float32]], survey: NDArray[np.str_]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return the scores by source: of a survey's own forest where it has one, else of the common one."""
+        anomaly = {}
+        for source, common in self._forests[None].items():
+            scores = np.zeros(len(survey))
+            left = np.ones(len(survey), np.bool_)
+            for name, forests in self._forests.items():
+                rows = np.flatnonzero(survey == name) if name is not None else np.zeros(0, np.intp)
+                if source in forests and len(rows):
+                    scores[rows] = forests[source].score(embeddings[source][rows])
+                    left[rows] = False
+            if left.any():
+                scores[left] = common.score(embeddings[source][left])
+            anomaly[source] = scores
+        return anomaly
 
     def _require_finite(self, *arrays: NDArray[np.floating]) -> None:
         if not all(np.isfinite(array).all() for array in arrays):

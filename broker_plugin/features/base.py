@@ -24,7 +24,7 @@ from broker_plugin.records import AlertBatch
 
 __all__ = ["FEATURE_SPEC_VERSION", "Modality", "Tokens", "build_modality", "known_modalities", "pad"]
 
-FEATURE_SPEC_VERSION = "1"
+FEATURE_SPEC_VERSION = "2"
 """Version of the preprocessing. A bundle of another version is refused, since its encoders would be fed with
 numbers that they were not trained on; raise it with every change of a token's meaning."""
 
@@ -48,6 +48,8 @@ class Modality(Protocol):
     name: str
     width: int
     """Number of channels F of a token."""
+    longest: int
+    """Largest number of tokens of an alert; batches are padded up to it."""
 
     def tokens(self, batch: AlertBatch, periods: Periods) -> Tokens:
         """Return the tokens of every alert of a batch. An alert's tokens depend on nothing but itself."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.features.brightness import FLUX_FLOOR_NJY, MAD_TO_SIGMA
 from broker_plugin.features.period import Periods
 from broker_plugin.features.ragged import band_groups, segment_max, segment_median, segment_min
 from broker_plugin.records import LightCurve
@@ -25,12 +26,6 @@ IntArray = NDArray[np.int64]
 
 MAX_AGE_DAY = 5000.0
 """Oldest age that a token can have: longer than any survey's history; an absurd time cannot exceed it."""
-
-MAD_TO_SIGMA = 1.4826
-"""Standard deviation over median absolute deviation of a normal distribution."""
-
-FLUX_FLOOR_NJY = 1e-3
-"""Least level and error of a flux, far below the noise of any survey (LSST: 100 nJy); keeps ratios finite."""
 
 SCALE_FLOOR = 1e-3
 """Least fractional scatter, a tenth of the photometric precision of the surveys."""

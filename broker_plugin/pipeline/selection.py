@@ -10,7 +10,10 @@ from datetime import datetime, time, timedelta
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.taxonomy import CLASSES, canonical_class
 
-__all__ = ["Ranking", "Selection", "last_noon", "strangeness", "unknown_names"]
+__all__ = ["ANY_CONTEXT", "Ranking", "Selection", "has_changed", "last_noon", "strangeness", "unknown_names"]
+
+ANY_CONTEXT = "any"
+"""Stands for every source context."""
 
 NOON = time(12)
 """Nights are counted from local noon, as observers do: no night is cut in two."""
@@ -29,14 +32,19 @@ class Selection:
         class must be one of them.
     max_p_value
         Largest anomaly p-value.
+    context
+        Source context, or `any`.
     """
 
     classes: tuple[str, ...] = ()
     min_probability: float | None = None
     max_p_value: float | None = None
+    context: str = ANY_CONTEXT
 
     def accepts(self, verdict: Verdict) -> bool:
         """Tell whether a verdict is wanted."""
+        if self.context not in (ANY_CONTEXT, verdict.source_context):
+            return False
         if self.max_p_value is not None and verdict.anomaly_p_value > self.max_p_value:
             return False
         if not self.classes and self.min_probability is None:
@@ -56,7 +64,10 @@ class Selection:
 
 
 class Ranking:
-    """The strangest verdicts since local noon: smallest p-values, ties by score.
+    """The strangest objects since local noon: smallest p-values, ties by score; each object once.
+
+    An object stands there with its strangest verdict. One that was listed in an earlier night returns only if
+    it changed, see `has_changed`: an astronomer who looked at it yesterday need not look again.
 
     Parameters
     ----------
@@ -68,6 +79,7 @@ class Ranking:
         self._size = size
         self._since: datetime | None = None
         self._verdicts: list[Verdict] = []
+        self._listed: dict[str, Verdict] = {}  # the strangest that was listed of each object, earlier nights
 
     def add(self, verdict: Verdict, now: datetime) -> bool:
         """Take a verdict in; return whether the ranking changed.
@@ -75,7 +87,7 @@ class Ranking:
         Parameters
         ----------
         verdict
-            One that was emitted before the last local noon, or is in the ranking already, changes nothing.
+            One that was emitted before the last local noon, or has no news of its object, changes nothing.
         now
             Local time, with its time zone. When a noon has passed, the ranking begins anew.
         """
@@ -83,15 +95,36 @@ class Ranking:
         before = self._verdicts
         if since != self._since:
             self._since, self._verdicts = since, []
-        if verdict.emitted_at >= since and all(v.verdict_id != verdict.verdict_id for v in self._verdicts):
-            ranked = sorted([*self._verdicts, verdict], key=strangeness)
-            self._verdicts = ranked[: self._size]
+            self._remember(before)
+        if verdict.emitted_at >= since and self._is_news(verdict):
+            others = [v for v in self._verdicts if v.object_id != verdict.object_id]
+            self._verdicts = sorted([*others, verdict], key=strangeness)[: self._size]
         return [v.verdict_id for v in before] != [v.verdict_id for v in self._verdicts]
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The strangest first."""
         return tuple(self._verdicts)
+
+    def _is_news(self, verdict: Verdict) -> bool:
+        tonight = (v for v in self._verdicts if v.object_id == verdict.object_id)
+        known = (*tonight, *filter(None, [self._listed.get(verdict.object_id)]))
+        return all(has_changed(verdict, since=earlier) for earlier in known)
+
+    def _remember(self, verdicts: Iterable[Verdict]) -> None:
+        for verdict in verdicts:
+            earlier = self._listed.get(verdict.object_id)
+            if earlier is None or strangeness(verdict) < strangeness(earlier):
+                self._listed[verdict.object_id] = verdict
+
+
+def has_changed(verdict: Verdict, *, since: Verdict) -> bool:
+    """Tell whether an object became stranger than an earlier verdict said, by something new.
+
+    Its inputs differ (another epoch, another context), and its p-value fell; where the p-value is as small as
+    the calibration can say, the score rose.
+    """
+    return verdict.inputs_digest != since.inputs_digest and strangeness(verdict) < strangeness(since)
 
 
 def unknown_names(classes: Iterable[str]) -> list[str]:

@@ -120,10 +120,11 @@ def _adapt(packet: Packet, access: frozenset[Access], provenance: Provenance) ->
     dec_deg = required_number(candidate, CANDIDATE["dec_deg"])
     _check_measurement(candidate)
     values = {field.name: number(candidate, field) for field in CANDIDATE.fields if field.kind is Kind.NUMBER}
-    context = _context(candidate, values)
+    detections = [row for row in _visible(packet, DETECTIONS, access) if row.get("candid") is not None]
+    context = _context(candidate, values, seen_before=bool(detections))
     moving = context is SourceContext.SOLAR_SYSTEM
-    detections = [] if moving else [row for row in _visible(packet, DETECTIONS, access) if "candid" in row]
-    detections = [row for row in detections if row["candid"] is not None]
+    if moving:
+        detections = []
     forced = [] if moving else _visible(packet, FORCED, access)
     rows, reference_arcsec = _epoch_rows(candidate, detections, forced, centre=(ra_deg, dec_deg))
     mjd_tai = float(rows.mjd_tai[0])
@@ -247,7 +248,9 @@ def _own_bands(rows: EpochRows, reference_arcsec: NDArray[np.float64]) -> frozen
     return frozenset(own)
 
 
-def _context(candidate: Mapping[str, Any], values: Mapping[str, float | None]) -> SourceContext:
+def _context(
+    candidate: Mapping[str, Any], values: Mapping[str, float | None], *, seen_before: bool
+) -> SourceContext:
     mag, reference_mag = values["mag"], values["reference_mag"]
     return ztf_context(
         asteroid_arcsec=_asteroid_arcsec(candidate, values),
@@ -257,6 +260,7 @@ def _context(candidate: Mapping[str, Any], values: Mapping[str, float | None]) -
         rb=values["rb"],
         star_score=values["star_galaxy_score"],
         ps1_arcsec=values["ps1_arcsec"],
+        seen_before=seen_before,
     )
 
 

@@ -16,7 +16,7 @@ from broker_plugin.codec.packets import decode_message
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import encode_container
 from broker_plugin.engine.scorer import Scorer
-from broker_plugin.features.modalities.photometry import Photometry
+from broker_plugin.features.base import build_modality
 from broker_plugin.features.period import find_periods
 from broker_plugin.records import AlertBatch, Provenance
 from broker_plugin.surveys.registry import adapters
@@ -52,7 +52,8 @@ def test_batches_pay_off_and_the_stages_are_shown(data_dir: Path) -> None:
     scorer.warm_up()
     verdicts = scorer.score(batch)
     periods = find_periods(batch)
-    photometry = Photometry(max_epochs=256)
+    (spec,) = (m.spec for m in scorer.bundle.manifest.modalities if m.name == "light_curve")
+    light_curve = build_modality("light_curve", spec)
     n = len(alerts)
     rates = {
         "decode (fastavro)": rate(
@@ -61,7 +62,7 @@ def test_batches_pay_off_and_the_stages_are_shown(data_dir: Path) -> None:
         "adapt": rate(lambda: [decoder.adapt(p, Provenance(topic="bench")) for p in packets], n),
         "gather": rate(lambda: AlertBatch.from_alerts(alerts), n),
         "period search": rate(lambda: find_periods(batch), n),
-        "photometry tokens": rate(lambda: photometry.tokens(batch, periods), n),
+        "light-curve tokens": rate(lambda: light_curve.tokens(batch, periods), n),
         "score, one by one": rate(lambda: [scorer.score([alert]) for alert in alerts], n),
         "score, in a batch": rate(lambda: scorer.score(batch), n),
         "encode": rate(lambda: [encode_container(verdict) for verdict in verdicts], n),

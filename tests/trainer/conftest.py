@@ -9,6 +9,7 @@ import pytest
 
 from tests.trainer.synthetic import tiny_settings, write_catalogue
 from trainer.preparation import Prepared, prepare, train_set, validation_set
+from trainer.simulate.dataset import write_simulation
 from trainer.training import train
 
 
@@ -32,3 +33,11 @@ def trained(prepared: Prepared) -> Path:
     folder = prepared.cache.parent
     train(prepared.run, folder, lambda number: train_set(prepared, number), validation_set(prepared))
     return folder
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of simulated objects with three modalities."""
+    path = tmp_path_factory.mktemp("simulated") / "stars.parquet"
+    write_simulation(path, 200, seed=5)
+    return path

@@ -55,14 +55,23 @@ def tiny_settings(**changes: dict[str, object]) -> Settings:
     sections: dict[str, dict[str, object]] = {
         "model": {
             "embedding_dim": 16,
-            "model_dim": 16,
-            "heads": 2,
-            "layers": 1,
-            "feedforward_dim": 32,
             "dropout": 0.1,
-            "max_epochs": 64,
-            "metadata_hidden_dim": 16,
             "head_hidden_dim": 32,
+        },
+        "modalities": {
+            "photometry": {
+                "spec": {"max_epochs": 64},
+                "encoder": {"model_dim": 16, "heads": 2, "layers": 1, "feedforward_dim": 32},
+            },
+            "metadata": {
+                "spec": {
+                    "columns": [
+                        {"name": "gal_lat_deg", "transform": "abs_sin_deg"},
+                        {"name": "reference_mag", "std": 2.0},
+                    ]
+                },
+                "encoder": {"hidden_dim": 16},
+            },
         },
         "data": {
             "split_fractions": [0.25, 0.1, 0.5, 0.15],
@@ -107,6 +116,7 @@ def _star(rng: np.random.Generator, label: str, period: float, *, number: int) -
         "b": float(rng.uniform(-90, 45)),
         "period": period,
         "vmag": mean,
+        "amp": amplitude,
         "sss_class": label,
         "mjd": mjd.tolist(),
         "mag": mag.astype(np.float32).tolist(),

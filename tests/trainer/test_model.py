@@ -21,7 +21,7 @@ WIDTH = {"photometry": 20, "metadata": 2}
 @pytest.fixture
 def model() -> AlertModel:
     torch.manual_seed(1)
-    return AlertModel(SPECS, 9, tiny_settings().model).eval()
+    return AlertModel(SPECS, 9, tiny_settings()).eval()
 
 
 def random_tokens(name: str, batch: int, length: int) -> torch.Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 
 from trainer.data.splits import Split
 from trainer.preparation import Prepared, set_of_bin
-from trainer.sets import ExampleSet, balanced_plan, make_set, natural_plan
+from trainer.sets import ExampleSet, make_set, natural_plan, tempered_plan
 
 
 def assert_equal(one: ExampleSet, other: ExampleSet) -> None:
@@ -19,15 +19,15 @@ def assert_equal(one: ExampleSet, other: ExampleSet) -> None:
 
 
 def test_a_set_does_not_depend_on_the_number_of_processes(prepared: Prepared) -> None:
-    plan = balanced_plan(prepared.stars.label, prepared.members(Split.TRAIN), n=700, seed=1)
+    plan = tempered_plan(prepared.stars.label, prepared.members(Split.TRAIN), n=700, seed=1)
     alone = make_set(plan, prepared.run.specs, prepared.stars_path)
     assert_equal(alone, make_set(plan, prepared.run.specs, prepared.stars_path, workers=2))
 
 
 def test_the_cache_gives_the_same_set_and_knows_another_plan(prepared: Prepared, tmp_path: Path) -> None:
     members = prepared.members(Split.TRAIN)
-    plan = balanced_plan(prepared.stars.label, members, n=60, seed=1)
-    other = balanced_plan(prepared.stars.label, members, n=60, seed=2)
+    plan = tempered_plan(prepared.stars.label, members, n=60, seed=1)
+    other = tempered_plan(prepared.stars.label, members, n=60, seed=2)
     cache = tmp_path / "set.npz"
     made = make_set(plan, prepared.run.specs, prepared.stars_path, cache=cache)
     written = cache.stat().st_mtime_ns
@@ -38,9 +38,13 @@ def test_the_cache_gives_the_same_set_and_knows_another_plan(prepared: Prepared,
     assert cache.stat().st_mtime_ns != written
 
 
-def test_a_balanced_plan_has_equal_shares_and_stays_in_its_split(prepared: Prepared) -> None:
-    plan = balanced_plan(prepared.stars.label, prepared.members(Split.TRAIN), n=90, seed=1)
-    assert np.bincount(prepared.stars.label[plan.star]).tolist() == [10] * 9
+def test_a_plan_for_training_draws_classes_by_the_root_of_their_number(prepared: Prepared) -> None:
+    members = prepared.members(Split.TRAIN)
+    label = np.full(len(prepared.stars), 1)
+    label[members[:1]] = 0
+    plan = tempered_plan(label, members, n=1000, seed=1)
+    root = np.sqrt(len(members) - 1)
+    assert (label[plan.star] == 0).sum() == round(1000 / (1 + root))
     assert (prepared.split[plan.star] == Split.TRAIN).all()
 
 

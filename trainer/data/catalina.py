@@ -2,28 +2,39 @@
 """Periodic variables of the Catalina Southern Survey (Drake et al. 2017, MNRAS 469, 3688).
 
 Labels are the published classes (`sss_class`), never proxies derived from period or amplitude. The
-catalogue's `amp` is not read: a few values are nonsense. Nothing is dropped silently: `Funnel` counts.
+catalogue's magnitude, amplitude and number of epochs are not read: they sum up all epochs, of which an alert
+has seen a few. Nothing is dropped silently: `Funnel` counts.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.surveys.photometry import flux_of_mag
+from broker_plugin.surveys.photometry import AB_ZERO_NJY, flux_of_mag
 from broker_plugin.taxonomy import CLASSES, canonical_class
-from trainer.data.stars import StarTable, folded_profile
+from trainer.data.stars import N_PHASES, StarTable, folded_profile
 
-__all__ = ["CITATION", "FILE", "Funnel", "file_digest", "read_catalina"]
+__all__ = [
+    "CITATION",
+    "FILE",
+    "Funnel",
+    "Unsorted",
+    "file_digest",
+    "learned_classes",
+    "read_catalina",
+    "read_unsorted",
+]
 
 FILE = "lightcurves/catalina_sss.parquet"
 """Where the light curves lie in the data folder."""
@@ -39,7 +50,7 @@ MJD_MIN, MJD_MAX = 50_000.0, 62_000.0
 MIN_EPOCHS = 30
 """Fewer epochs do not define a folded light curve."""
 
-COLUMNS = ("id", "ra", "dec", "l", "b", "period", "vmag", "sss_class", "mjd", "mag", "mag_err")
+COLUMNS = ("id", "ra", "dec", "l", "b", "period", "sss_class", "mjd", "mag", "mag_err")
 
 
 @dataclass(slots=True)
@@ -48,6 +59,7 @@ class Funnel:
 
     stars_in_file: int = 0
     stars_of_unknown_class: int = 0
+    stars_of_classes_held_out: int = 0
     stars_with_invalid_columns: int = 0
     stars_with_too_few_epochs: int = 0
     stars_kept: int = 0
@@ -61,8 +73,13 @@ class Funnel:
         return [f"{name.replace('_', ' '):<32}{count:>12,}" for name, count in asdict(self).items()]
 
 
-def read_catalina(data: Path) -> tuple[StarTable, Funnel]:
+def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> tuple[StarTable, Funnel]:
     """Read the light curves.
+
+    Parameters
+    ----------
+    held_out
+        Classes whose stars are left out, as if the catalogue did not have them.
 
     Raises
     ------
@@ -75,12 +92,12 @@ def read_catalina(data: Path) -> tuple[StarTable, Funnel]:
             f"no light curves at {path}; give --data the folder that holds {FILE}, or set ASTROM3_DATA to it"
         )
     funnel = Funnel()
-    names = [entry.name for entry in CLASSES]
+    names = learned_classes(held_out)
     rows: list[dict[str, Any]] = []
     for batch in pq.ParquetFile(path).iter_batches(batch_size=2000, columns=list(COLUMNS)):
         columns = {name: batch.column(name) for name in COLUMNS}
-        scalars = {name: columns[name].to_numpy(zero_copy_only=False) for name in COLUMNS[:8]}
-        series = {name: _series(columns[name]) for name in COLUMNS[8:]}
+        scalars = {name: columns[name].to_numpy(zero_copy_only=False) for name in COLUMNS[:-3]}
+        series = {name: _series(columns[name]) for name in COLUMNS[-3:]}
         for position in range(batch.num_rows):
             row = _star(
                 {name: values[position] for name, values in scalars.items()},
@@ -92,6 +109,108 @@ def read_catalina(data: Path) -> tuple[StarTable, Funnel]:
                 rows.append(row)
     funnel.stars_kept = len(rows)
     return _table(rows), funnel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsorted:
+    """Every star of a file, whatever is known of it: what a finished bundle is measured on.
+
+    Parameters
+    ----------
+    stars
+        The stars; label -1, no profile, period 0 where it is not known.
+    star_id
+        As in the file; shape (S,).
+    published
+        The published class, empty where it is not given; shape (S,).
+    """
+
+    stars: StarTable
+    star_id: NDArray[np.int64]
+    published: NDArray[np.str_]
+
+    def take(self, rows: NDArray[np.int64]) -> Unsorted:
+        """Return some of the stars."""
+        return Unsorted(
+            stars=self.stars.take(rows), star_id=self.star_id[rows], published=self.published[rows]
+        )
+
+
+def read_unsorted(path: Path) -> Unsorted:
+    """Read every star of a file laid out like the training light curves.
+
+    Of the columns beside positions and epochs only `sss_class` and `period` are read, for measuring and for
+    the setting that is given the period.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file is not there or has not these columns.
+    """
+    try:
+        table = pq.read_table(path, columns=list(COLUMNS))
+    except (OSError, pa.ArrowException) as error:
+        raise ConfigurationError(
+            f"cannot read stars from {path}: {error}; it must be a Parquet file with the columns "
+            f"{', '.join(COLUMNS)}"
+        ) from error
+    series = {name: _series(table[name].combine_chunks()) for name in COLUMNS[-3:]}
+    kept, flux, flux_error = [], [], []
+    for mjd, mag, mag_err in zip(*series.values(), strict=True):
+        rows = _kept_epochs(mjd, mag, mag_err, Funnel())
+        of_flux, of_error = flux_of_mag(mag[rows], mag_err[rows])
+        kept.append(mjd[rows])
+        flux.append(of_flux.astype(np.float32))
+        flux_error.append(of_error.astype(np.float32))
+    n = len(table)
+    scalars = {name: _numbers(table[name]) for name in ("ra", "dec", "l", "b", "period")}
+    period_day = np.where(scalars["period"] > 0, scalars["period"], 0.0)
+    star_id = table["id"].to_numpy()
+    return Unsorted(
+        stars=StarTable(
+            star_id=np.array([f"css:{each}" for each in star_id]),
+            label=np.full(n, -1),
+            ra_deg=scalars["ra"],
+            dec_deg=scalars["dec"],
+            gal_lon_deg=scalars["l"],
+            gal_lat_deg=scalars["b"],
+            period_day=period_day,
+            mean_mag=np.array([_median_mag(each) for each in flux]),
+            mjd=np.concatenate(kept),
+            flux_njy=np.concatenate(flux),
+            flux_err_njy=np.concatenate(flux_error),
+            offsets=np.concatenate([[0], np.cumsum([len(each) for each in kept])]).astype(np.int64),
+            profile=np.zeros((n, N_PHASES), np.float32),
+        ),
+        star_id=star_id,
+        published=np.array([each or "" for each in table["sss_class"].to_pylist()]),
+    )
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """Return a column as numbers, NaN where it is null."""
+    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _median_mag(flux_njy: NDArray[np.float32]) -> float:
+    return float(-2.5 * np.log10(np.median(flux_njy) / AB_ZERO_NJY)) if len(flux_njy) else 0.0
+
+
+def learned_classes(held_out: Collection[str]) -> list[str]:
+    """Return the classes of the taxonomy that are not held out, in order.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such class.
+    """
+    names = [entry.name for entry in CLASSES]
+    if unknown := set(held_out) - set(names):
+        raise ConfigurationError(
+            f"data.held_out_classes names {', '.join(sorted(unknown))}; the classes are {', '.join(names)}"
+        )
+    return [name for name in names if name not in held_out]
 
 
 def file_digest(path: Path) -> str:
@@ -119,20 +238,16 @@ def _star(
     if name is None:
         funnel.stars_of_unknown_class += 1
         return None
-    if not (
-        np.isfinite([scalars[key] for key in ("ra", "dec", "l", "b", "vmag")]).all() and scalars["period"] > 0
-    ):
+    if name not in names:
+        funnel.stars_of_classes_held_out += 1
+        return None
+    if not (np.isfinite([scalars[key] for key in ("ra", "dec", "l", "b")]).all() and scalars["period"] > 0):
         funnel.stars_with_invalid_columns += 1
         return None
-    in_time = (mjd > MJD_MIN) & (mjd < MJD_MAX)
-    funnel.epochs_at_impossible_times += int((~in_time).sum())
-    measured = np.isfinite(mag) & np.isfinite(mag_err) & (mag_err > 0)
-    funnel.epochs_with_invalid_magnitudes += int((in_time & ~measured).sum())
-    kept = np.flatnonzero(in_time & measured)
+    kept = _kept_epochs(mjd, mag, mag_err, funnel)
     if len(kept) < MIN_EPOCHS:
         funnel.stars_with_too_few_epochs += 1
         return None
-    kept = kept[np.argsort(mjd[kept], kind="stable")]
     funnel.epochs_kept += len(kept)
     flux, error = flux_of_mag(mag[kept], mag_err[kept])
     level = float(np.median(flux))
@@ -144,12 +259,24 @@ def _star(
         "gal_lon_deg": scalars["l"],
         "gal_lat_deg": scalars["b"],
         "period_day": scalars["period"],
-        "mean_mag": scalars["vmag"],
+        "mean_mag": float(np.median(mag[kept])),
         "mjd": mjd[kept],
         "flux_njy": flux.astype(np.float32),
         "flux_err_njy": error.astype(np.float32),
         "profile": folded_profile(mjd[kept], flux / level - 1, error / level, float(scalars["period"])),
     }
+
+
+def _kept_epochs(
+    mjd: NDArray[np.float64], mag: NDArray[np.float64], mag_err: NDArray[np.float64], funnel: Funnel
+) -> NDArray[np.intp]:
+    """Return the positions of the epochs that are measurements, in order of time."""
+    in_time = (mjd > MJD_MIN) & (mjd < MJD_MAX)
+    funnel.epochs_at_impossible_times += int((~in_time).sum())
+    measured = np.isfinite(mag) & np.isfinite(mag_err) & (mag_err > 0)
+    funnel.epochs_with_invalid_magnitudes += int((in_time & ~measured).sum())
+    kept = np.flatnonzero(in_time & measured)
+    return kept[np.argsort(mjd[kept], kind="stable")]
 
 
 def _table(rows: list[dict[str, Any]]) -> StarTable:

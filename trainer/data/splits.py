@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from scipy.spatial import cKDTree  # type: ignore[import-untyped]
 
 from trainer.data.stars import StarTable
 
-__all__ = ["SAME_OBJECT_ARCSEC", "Split", "sky_groups", "split_stars"]
+__all__ = ["SAME_OBJECT_ARCSEC", "Split", "deal_groups", "sky_groups", "split_stars"]
 
 SAME_OBJECT_ARCSEC = 10.0
 """Stars nearer than this count as one object: 23 stars of the catalogue are listed twice, at times with two
@@ -53,12 +54,29 @@ def split_stars(
 ) -> NDArray[np.int8]:
     """Return the `Split` code of each star, shape (S,).
 
-    Groups are dealt out class by class (that of a group's first star), so that every split holds its share
-    of the rare classes.
+    Groups are dealt out class by class, so that every split holds its share of the rare classes.
     """
-    group = sky_groups(stars.ra_deg, stars.dec_deg)
+    return deal_groups(sky_groups(stars.ra_deg, stars.dec_deg), stars.label, fractions, seed=seed)
+
+
+def deal_groups(
+    group: NDArray[np.int64],
+    stratum: NDArray[Any],
+    fractions: tuple[float, float, float, float],
+    *,
+    seed: int,
+) -> NDArray[np.int8]:
+    """Return the `Split` code of each object, shape (S,): one for all of a group.
+
+    Groups are dealt out stratum by stratum (that of a group's first object), each in its own random order.
+
+    Parameters
+    ----------
+    group
+        Group numbers from 0 without gaps.
+    """
     _, first = np.unique(group, return_index=True)
-    group_label = stars.label[first]
+    group_label = stratum[first]
     rng = np.random.default_rng(seed)
     of_group = np.zeros(len(first), np.int8)
     edges = np.cumsum(fractions)[:-1]

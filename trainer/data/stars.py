@@ -31,9 +31,9 @@ class StarTable:
     Parameters
     ----------
     label
-        Position of the class in `taxonomy.CLASSES`.
+        Position of the class among those of the run.
     mean_mag
-        Mean magnitude in V.
+        Median magnitude in V.
     flux_njy, flux_err_njy
         Apparent flux.
     profile
@@ -56,6 +56,16 @@ class StarTable:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def take(self, rows: NDArray[np.int64]) -> StarTable:
+        """Return some of the stars."""
+        kept = [np.arange(self.offsets[row], self.offsets[row + 1]) for row in rows]
+        epochs = np.concatenate(kept) if kept else np.zeros(0, np.int64)
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        ragged = {name: columns[name][epochs] for name in ("mjd", "flux_njy", "flux_err_njy")}
+        offsets = np.concatenate([[0], np.cumsum([len(each) for each in kept])]).astype(np.int64)
+        whole = {name: values[rows] for name, values in columns.items() if name not in (*ragged, "offsets")}
+        return StarTable(**whole, **ragged, offsets=offsets)
 
     def epochs(self, star: int) -> slice:
         """Return the rows of a star's epochs."""

@@ -3,33 +3,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from pydantic import Field
 from torch import nn
 
-from trainer.config import ModelSettings
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.features.modalities.metadata import TRANSFORMS, column_values
+from broker_plugin.records import AlertBatch
+from trainer.encoders.sizes import Sizes
 from trainer.encoders.unit import unit
 
-__all__ = ["MetadataEncoder", "build"]
+__all__ = ["MetadataEncoder", "MetadataSizes", "build", "fit_spec"]
 
 
-def build(*, width: int, settings: ModelSettings) -> nn.Module:
+class MetadataSizes(Sizes):
+    """Sizes of the perceptron."""
+
+    hidden_dim: int = Field(gt=0)
+
+
+def build(*, width: int, sizes: Mapping[str, Any]) -> nn.Module:
     """Return the encoder."""
-    return MetadataEncoder(width, settings)
+    return MetadataEncoder(width, MetadataSizes.read(sizes, modality="metadata"))
+
+
+def fit_spec(spec: Mapping[str, Any], batch: AlertBatch) -> dict[str, Any]:
+    """Return the spec with the mean and spread of each column over the training alerts that know it.
+
+    A mean or spread that the configuration gives is kept. `transform` defaults to `identity`.
+
+    Raises
+    ------
+    ConfigurationError
+        If no training alert knows a column, or all have the same value.
+    """
+    columns = []
+    for column in spec["columns"]:
+        values, known = column_values(batch, column["name"], column.get("minus"))
+        transform = column.get("transform", "identity")
+        values = TRANSFORMS[transform](values[known])
+        spread = float(values.std()) if len(values) else 0.0
+        if not (spread > 0 or "std" in column):
+            raise ConfigurationError(
+                f"no training object varies in {column['name']}; leave it out of [modalities.metadata]"
+            )
+        fitted = {
+            "transform": transform,
+            "mean": round(float(values.mean()) if len(values) else 0.0, 6),
+            "std": round(spread, 6),
+        }
+        columns.append(fitted | dict(column))
+    return {**spec, "columns": columns}
 
 
 class MetadataEncoder(nn.Module):
     """Catalogue values to a unit embedding."""
 
-    def __init__(self, width: int, settings: ModelSettings) -> None:
+    def __init__(self, width: int, sizes: MetadataSizes) -> None:
         super().__init__()
-        hidden = settings.metadata_hidden_dim
         self.layers = nn.Sequential(
-            nn.Linear(width, hidden),
+            nn.Linear(width, sizes.hidden_dim),
             nn.ReLU(),
-            nn.Dropout(settings.dropout),
-            nn.Linear(hidden, hidden),
+            nn.Dropout(sizes.dropout),
+            nn.Linear(sizes.hidden_dim, sizes.hidden_dim),
             nn.ReLU(),
-            nn.Linear(hidden, settings.embedding_dim),
+            nn.Linear(sizes.hidden_dim, sizes.embedding_dim),
         )
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -8,13 +8,15 @@ the end of an array.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from broker_plugin.features.modalities.photometry import CHANNELS
-from trainer.config import ModelSettings
+from trainer.encoders.attention import MASKED, AttentionLayer, attended, wave
+from trainer.encoders.sizes import AttentionSizes
 from trainer.encoders.unit import unit
 
 __all__ = ["PhotometryEncoder", "build"]
@@ -53,13 +55,10 @@ CONSTANT = CHANNELS.index("log_scatter")
 EXTREME = 30.0
 """Beyond the largest value of a summarised channel, which arcsinh and logarithms keep below 15."""
 
-MASKED = -1e9
-"""Score of a padded epoch. Its weight, exp of this, is exactly 0 in float32."""
 
-
-def build(*, width: int, settings: ModelSettings) -> nn.Module:
+def build(*, width: int, sizes: Mapping[str, Any]) -> nn.Module:
     """Return the encoder."""
-    return PhotometryEncoder(width, settings)
+    return PhotometryEncoder(width, AttentionSizes.read(sizes, modality="photometry"))
 
 
 class PhotometryEncoder(nn.Module):
@@ -68,9 +67,9 @@ class PhotometryEncoder(nn.Module):
     frequency: torch.Tensor
     log_frequency: torch.Tensor
 
-    def __init__(self, width: int, settings: ModelSettings) -> None:
+    def __init__(self, width: int, sizes: AttentionSizes) -> None:
         super().__init__()
-        dim = settings.model_dim
+        dim = sizes.model_dim
         n_waves = 2 * (len(WAVES_DAY) + len(WAVES_LOG))
         n_summary = _N_MOMENTS + 4 * len(SUMMARISED) + width - CONSTANT
         self.embed = nn.Sequential(
@@ -78,17 +77,16 @@ class PhotometryEncoder(nn.Module):
             nn.ReLU(),
             nn.Linear(dim, dim),
         )
-        self.layers = nn.ModuleList([_Layer(settings) for _ in range(settings.layers)])
+        self.layers = nn.ModuleList([AttentionLayer(sizes) for _ in range(sizes.layers)])
         self.norm = nn.LayerNorm(dim)
-        self.pool = nn.Linear(dim, settings.heads)
+        self.pool = nn.Linear(dim, sizes.heads)
         self.value = nn.Linear(dim, dim)
         self.project = nn.Sequential(
             nn.Linear(2 * dim + n_summary, 2 * dim),
             nn.ReLU(),
-            nn.Dropout(settings.dropout),
-            nn.Linear(2 * dim, settings.embedding_dim),
+            nn.Dropout(sizes.dropout),
+            nn.Linear(2 * dim, sizes.embedding_dim),
         )
-        self.heads = settings.heads
         self.register_buffer("frequency", 1.0 / torch.tensor(WAVES_DAY), persistent=False)
         self.register_buffer("log_frequency", 1.0 / torch.tensor(WAVES_LOG), persistent=False)
 
@@ -104,7 +102,7 @@ class PhotometryEncoder(nn.Module):
         mean = (states * weight).sum(dim=1) / count
         pooled = torch.cat(
             [
-                self._attended(states, weight),
+                attended(self.pool(states), self.value(states), weight),
                 mean,
                 _summary(tokens, weight, count),
                 _moments(tokens, weight, count),
@@ -121,56 +119,7 @@ class PhotometryEncoder(nn.Module):
             ],
             dim=2,
         )
-        return torch.cat([_wave(cycles), _wave(cycles + 0.25)], dim=2)
-
-    def _attended(self, states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Return the epochs' values under learned weights, a set of weights for each head."""
-        batch, length, dim = states.shape
-        scores = self.pool(states) + (1.0 - weight) * MASKED  # (B, T, H)
-        attention = torch.softmax(scores.transpose(1, 2), dim=2)  # (B, H, T)
-        values = self.value(states).reshape(batch, length, self.heads, dim // self.heads).transpose(1, 2)
-        pooled: torch.Tensor = (attention.unsqueeze(3) * values).sum(dim=2)
-        return pooled.reshape(batch, dim)
-
-
-class _Layer(nn.Module):
-    """Attention and a feed-forward net, each on normalised input and added to it."""
-
-    def __init__(self, settings: ModelSettings) -> None:
-        super().__init__()
-        dim = settings.model_dim
-        self.heads = settings.heads
-        self.attention_norm, self.feedforward_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim, bias=False)
-        self.value, self.output = nn.Linear(dim, dim), nn.Linear(dim, dim)
-        self.feedforward = nn.Sequential(
-            nn.Linear(dim, settings.feedforward_dim),
-            nn.ReLU(),
-            nn.Dropout(settings.dropout),
-            nn.Linear(settings.feedforward_dim, dim),
-        )
-        self.dropout = nn.Dropout(settings.dropout)
-
-    def forward(self, states: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        """Return the next states (B, T, dim); `bias` (B, 1, 1, T) hides the padding."""
-        batch, length, dim = states.shape
-        split = (batch, length, self.heads, dim // self.heads)
-        normal = self.attention_norm(states)
-        query = self.query(normal).reshape(split).transpose(1, 2)  # (B, H, T, dim / H)
-        key = self.key(normal).reshape(split).permute(0, 2, 3, 1)  # (B, H, dim / H, T)
-        value = self.value(normal).reshape(split).transpose(1, 2)
-        scores = torch.matmul(query, key) * (1.0 / math.sqrt(dim // self.heads)) + bias
-        mixed = torch.matmul(torch.softmax(scores, dim=3), value)
-        mixed = self.output(mixed.transpose(1, 2).reshape(batch, length, dim))
-        states = states + self.dropout(mixed)
-        fed: torch.Tensor = self.dropout(self.feedforward(self.feedforward_norm(states)))
-        return states + fed
-
-
-def _wave(cycles: torch.Tensor) -> torch.Tensor:
-    """Return a smooth wave of period and amplitude 1: parabolas in place of a sine."""
-    offset = cycles - torch.floor(cycles) - 0.5
-    return offset * (8.0 - 16.0 * offset.abs())
+        return torch.cat([wave(cycles), wave(cycles + 0.25)], dim=2)
 
 
 def _summary(tokens: torch.Tensor, weight: torch.Tensor, count: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from broker_plugin.features.base import Modality, Tokens
 from broker_plugin.features.period import Periods
 from broker_plugin.records import METADATA_COLUMNS, AlertBatch
 
-__all__ = ["TRANSFORMS", "Column", "Metadata", "build"]
+__all__ = ["TRANSFORMS", "Column", "Metadata", "build", "column_values"]
 
 FloatArray = NDArray[np.float64]
 
@@ -35,9 +35,16 @@ Z_MAX = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One catalogue column that a bundle's encoder reads."""
+    """One catalogue column that a bundle's encoder reads, or the difference of two: a colour.
+
+    Parameters
+    ----------
+    minus
+        Column to subtract; the value is known where both are.
+    """
 
     name: str
+    minus: str | None = None
     transform: str
     mean: float
     std: float
@@ -46,17 +53,26 @@ class Column:
 def build(spec: Mapping[str, Any]) -> Modality:
     """Return the modality; `spec["columns"]` lists name, transform, mean and std of each column read.
 
+    With `minus`, another column is subtracted first.
+
     Raises
     ------
     BundleError
         If the bundle reads a column or a transform that this version does not have.
     """
     columns = tuple(
-        Column(name=column["name"], transform=column["transform"], mean=column["mean"], std=column["std"])
+        Column(
+            name=column["name"],
+            minus=column.get("minus"),
+            transform=column["transform"],
+            mean=column["mean"],
+            std=column["std"],
+        )
         for column in spec["columns"]
     )
     for column in columns:
-        if column.name not in METADATA_COLUMNS or column.transform not in TRANSFORMS:
+        known = {column.name, column.minus or column.name} <= set(METADATA_COLUMNS)
+        if not known or column.transform not in TRANSFORMS:
             raise BundleError(
                 f"the bundle reads {column.transform}({column.name}), which this version does not have; "
                 "upgrade astrom3-broker or choose another bundle"
@@ -70,6 +86,7 @@ class Metadata:
     def __init__(self, columns: tuple[Column, ...]) -> None:
         self.name = "metadata"
         self.width = 2 * len(columns)
+        self.longest = 1
         self.columns = columns
 
     def tokens(self, batch: AlertBatch, periods: Periods) -> Tokens:
@@ -77,11 +94,22 @@ class Metadata:
         scores = np.zeros((len(batch), len(self.columns)))
         known = np.zeros(scores.shape, np.bool_)
         for position, column in enumerate(self.columns):
-            source = METADATA_COLUMNS.index(column.name)
-            values = TRANSFORMS[column.transform](batch.metadata[:, source].astype(np.float64))
-            known[:, position] = batch.metadata_valid[:, source]
+            values, known[:, position] = column_values(batch, column.name, column.minus)
+            values = TRANSFORMS[column.transform](values)
             scores[:, position] = np.clip((values - column.mean) / column.std, -Z_MAX, Z_MAX)
         tokens = np.concatenate([np.where(known, scores, 0.0), known], axis=1).astype(np.float32)
         present = known.any(axis=1)
         offsets = np.concatenate([[0], np.cumsum(present)]).astype(np.int64)
         return Tokens(values=tokens[present], offsets=offsets)
+
+
+def column_values(
+    batch: AlertBatch, name: str, minus: str | None = None
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return a column of a batch, or the difference of two, and where it is known; shape (B,) each."""
+    source = METADATA_COLUMNS.index(name)
+    values, known = batch.metadata[:, source].astype(np.float64), batch.metadata_valid[:, source]
+    if minus is None:
+        return values, known
+    other = METADATA_COLUMNS.index(minus)
+    return values - batch.metadata[:, other], known & batch.metadata_valid[:, other]

@@ -65,7 +65,7 @@ class Photometry:
     def __init__(self, *, max_epochs: int) -> None:
         self.name = "photometry"
         self.width = len(CHANNELS)
-        self.max_epochs = max_epochs
+        self.longest = self.max_epochs = max_epochs
 
     def tokens(self, batch: AlertBatch, periods: Periods) -> Tokens:
         """Return a token for each of the last `max_epochs` epochs of every alert."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from broker_plugin.demo.findings import Playback, rank_objects
+from broker_plugin.demo.findings import Playback, ScoredObject, rank_objects
 from broker_plugin.demo.night import Progress
 from broker_plugin.demo.table import NightTable, books
 from broker_plugin.engine.explanation import one_in
@@ -40,11 +40,15 @@ def test_the_screen_fits_the_terminal(progress: Progress, width: int) -> None:
     assert max(len(line) for line in lines) <= width
 
 
+def ranked_stars(progress: Progress) -> list[ScoredObject]:
+    return rank_objects([verdict for verdict in progress.verdicts if verdict.source_context == "stellar"])
+
+
 @pytest.mark.parametrize("width", [80, 120, 160, 220])
 def test_the_strangest_come_first_with_their_odds_whole(progress: Progress, width: int) -> None:
     text = "\n".join(screen(progress, width=width))
     places = []
-    for scored in rank_objects(progress.verdicts)[:4]:
+    for scored in ranked_stars(progress)[:4]:
         verdict = scored.verdict
         odds = f"{one_in(verdict.anomaly_p_value, verdict.calibration_n)} (n={verdict.calibration_n:,})"
         line = next(line for line in text.splitlines() if verdict.object_id in line)
@@ -55,7 +59,7 @@ def test_the_strangest_come_first_with_their_odds_whole(progress: Progress, widt
 
 @pytest.mark.parametrize("width", [80, 220])
 def test_a_row_says_what_the_verdict_rests_on(progress: Progress, width: int) -> None:
-    verdict = rank_objects(progress.verdicts)[0].verdict
+    verdict = ranked_stars(progress)[0].verdict
     text = "\n".join(screen(progress, width=width))
     band, count = next(iter(verdict.n_epochs_by_band.items()))
     assert f"{band.rpartition('_')[2]}{count}" in text
@@ -82,7 +86,7 @@ def test_without_a_terminal_there_are_lines_and_a_final_table(progress: Progress
     text = out.getvalue()
     assert "\x1b" not in text
     assert text.count("in flight") == 2
-    assert rank_objects(progress.verdicts)[0].verdict.object_id in text
+    assert ranked_stars(progress)[0].verdict.object_id in text
 
 
 def test_an_empty_night_can_be_shown() -> None:

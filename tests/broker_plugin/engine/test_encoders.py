@@ -14,7 +14,7 @@ from broker_plugin.features.base import Tokens
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     bundle = open_bundle("default")
-    model = next(model for model in bundle.manifest.modalities if model.name == "photometry")
+    model = next(model for model in bundle.manifest.modalities if model.name == "light_curve")
     return Encoder(bundle, model, cpu_choice(), threads=1)
 
 
@@ -25,12 +25,12 @@ def tokens_of(encoder: Encoder, lengths: list[int]) -> Tokens:
 
 
 def test_every_length_up_to_the_longest_is_encoded(encoder: Encoder) -> None:
-    embeddings = encoder.encode(tokens_of(encoder, [0, 1, 4, 5, 33, 255, 256]))
+    embeddings = encoder.encode(tokens_of(encoder, [0, 1, 3, 4, 5, 7, 8]))
     norms = np.linalg.norm(embeddings, axis=1)
-    # Unit vectors of 64 float32 numbers; the missing one is zero.
+    # Unit vectors of 128 float32 numbers; the missing one is zero.
     np.testing.assert_allclose(norms, [0, 1, 1, 1, 1, 1, 1], atol=1e-5)
 
 
 def test_more_tokens_than_any_shape_holds_are_refused(encoder: Encoder) -> None:
-    with pytest.raises(BundleError, match="takes 256 tokens"):
-        encoder.encode(tokens_of(encoder, [3, 257]))
+    with pytest.raises(BundleError, match="takes 8 tokens"):
+        encoder.encode(tokens_of(encoder, [3, 9]))

@@ -15,6 +15,7 @@ ORDINARY: Mapping[str, Any] = {
     "modalities": ("photometry", "metadata"),
     "p_values": {"fused": 0.4, "photometry": 0.3, "metadata": 0.9},
     "calibration_n": 600,
+    "calibration_stratum": "photometry+metadata/4-7",
     "period_day": None,
     "period_false_alarm_probability": None,
     "analogues": (Analogue(object_id="1", label="RRAB", cosine=0.934),),
@@ -30,6 +31,14 @@ ORDINARY: Mapping[str, Any] = {
         ({"n_epochs_by_band": {"lsst_i": 1}}, "1 epoch + metadata;"),
         ({"n_epochs_by_band": {}, "modalities": ("metadata",)}, "metadata alone;"),
         ({"p_values": {"fused": 0.01}}, "1 in 100 known variables is this strange;"),
+        (
+            {"p_values": {"fused": 0.01}, "calibration_stratum": "ztf/galaxy_host/photometry/4-7"},
+            "1 in 100 ZTF galaxy host alerts is this strange;",
+        ),
+        (
+            {"p_values": {"fused": 0.01}, "calibration_stratum": "any/any/any/any"},
+            "1 in 100 alerts is this strange;",
+        ),
         ({"p_values": {"fused": 0.01, "photometry": 0.02}}, "is this strange, photometry stands out;"),
         (
             {"p_values": {"fused": 0.2, "photometry": 0.02, "metadata": 0.01}},

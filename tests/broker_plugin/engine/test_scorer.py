@@ -106,7 +106,7 @@ def test_an_alert_without_epochs_gets_a_verdict_that_says_so(scorer: Scorer, ale
     )
     (verdict,) = scorer.score([bare])
     assert verdict.n_epochs == 0
-    assert "photometry" not in verdict.modalities
+    assert "light_curve" not in verdict.modalities
     assert verdict.calibration_n > 0
 
 

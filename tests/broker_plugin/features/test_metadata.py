@@ -54,7 +54,9 @@ def test_any_finite_value_gives_finite_tokens_of_bounded_size(alerts: list[Alert
     assert tokens.lengths.tolist() == [1 if one.metadata else 0 for one in alerts]
 
 
-@pytest.mark.parametrize("change", [{"name": "colour_of_the_host"}, {"transform": "sqrt"}])
+@pytest.mark.parametrize(
+    "change", [{"name": "colour_of_the_host"}, {"transform": "sqrt"}, {"minus": "a_band"}]
+)
 def test_a_column_that_this_version_does_not_have_is_refused(change: dict[str, str]) -> None:
     column = SPEC["columns"][0] | change
     with pytest.raises(BundleError, match="does not have"):
@@ -67,3 +69,17 @@ def test_latitude_is_folded_about_the_galactic_plane() -> None:
     assert np.array_equal(north.values, south.values)
     expected = (math.sin(math.radians(42.0)) - 0.5) / 0.25
     assert north.values[0, 1] == pytest.approx(expected, rel=1e-6)  # float32
+
+
+def test_a_colour_is_known_where_both_magnitudes_are() -> None:
+    column = {"name": "ps1_g_mag", "minus": "ps1_r_mag", "transform": "identity", "mean": 0.5, "std": 0.25}
+    batch = AlertBatch.from_alerts(
+        [
+            alert([], [], [], metadata={"ps1_g_mag": 17.0, "ps1_r_mag": 16.0}),
+            alert([], [], [], metadata={"ps1_g_mag": 17.0}),
+            alert([], [], [], metadata={"ps1_r_mag": 17.0}),
+        ]
+    )
+    tokens = build_modality("metadata", {"columns": [column]}).tokens(batch, Periods.none(3))
+    assert tokens.lengths.tolist() == [1, 0, 0]
+    assert tokens.values[0].tolist() == [2.0, 1.0]

@@ -87,7 +87,10 @@ def test_the_p_value_limits_all_else(verdicts: list[Verdict]) -> None:
 def test_a_ranking_is_the_head_of_all_sorted_in_any_order(
     verdicts: list[Verdict], rng: np.random.Generator
 ) -> None:
-    expected = sorted(verdicts, key=lambda v: (v.anomaly_p_value, -v.anomaly_score))[:5]
+    best: dict[str, Verdict] = {}
+    for verdict in sorted(verdicts, key=lambda v: (v.anomaly_p_value, -v.anomaly_score)):
+        best.setdefault(verdict.object_id, verdict)
+    expected = list(best.values())[:5]
     for _ in range(5):
         ranking = Ranking(5)
         order = [verdicts[i] for i in rng.permutation(len(verdicts))]
@@ -99,12 +102,66 @@ def test_a_ranking_is_the_head_of_all_sorted_in_any_order(
 
 
 def test_ties_go_to_the_larger_score(verdicts: list[Verdict]) -> None:
-    tied = [dataclasses.replace(v, anomaly_p_value=0.01) for v in verdicts[:10]]
+    tied = [
+        dataclasses.replace(v, anomaly_p_value=0.01, object_id=str(k)) for k, v in enumerate(verdicts[:10])
+    ]
     ranking = Ranking(10)
     for verdict in tied:
         ranking.add(verdict, NIGHT)
     scores = [v.anomaly_score for v in ranking.verdicts]
     assert scores == sorted(scores, reverse=True)
+
+
+def seen_again(verdict: Verdict, *, p_value: float, digest: str, at: datetime = NIGHT) -> Verdict:
+    return dataclasses.replace(
+        verdict, verdict_id=digest, inputs_digest=digest, anomaly_p_value=p_value, emitted_at=at
+    )
+
+
+def test_an_object_stands_once_and_with_its_strangest_verdict(verdicts: list[Verdict]) -> None:
+    first = seen_again(verdicts[0], p_value=0.2, digest="one epoch")
+    milder = seen_again(verdicts[0], p_value=0.3, digest="two epochs")
+    stranger = seen_again(verdicts[0], p_value=0.1, digest="three epochs")
+    for order in ([first, milder, stranger], [stranger, milder, first], [milder, stranger, first]):
+        ranking = Ranking(5)
+        for verdict in order:
+            ranking.add(verdict, NIGHT)
+        assert [v.verdict_id for v in ranking.verdicts] == ["three epochs"]
+
+
+@pytest.mark.parametrize(
+    ("p_value", "score_step", "digest", "returns"),
+    [
+        (0.1, 0.0, "new epoch", True),
+        (0.2, 0.0, "new epoch", False),  # as strange as before
+        (0.2, 0.1, "new epoch", True),  # the p-value can fall no further, the score can rise
+        (0.3, 0.1, "new epoch", False),
+        (0.1, 0.0, "one epoch", False),  # nothing new of it
+    ],
+)
+def test_an_object_returns_in_another_night_only_if_it_changed(
+    verdicts: list[Verdict], p_value: float, score_step: float, digest: str, returns: bool
+) -> None:
+    ranking = Ranking(5)
+    first = seen_again(verdicts[0], p_value=0.2, digest="one epoch")
+    assert ranking.add(first, NIGHT)
+    tomorrow = NIGHT + timedelta(days=1)
+    again = seen_again(verdicts[0], p_value=p_value, digest=digest, at=tomorrow)
+    again = dataclasses.replace(again, anomaly_score=first.anomaly_score + score_step)
+    ranking.add(again, tomorrow)
+    assert (ranking.verdicts == (again,)) is returns
+    # Two nights later it is compared with the strangest that was listed, not with the last.
+    later = NIGHT + timedelta(days=2)
+    ranking.add(dataclasses.replace(again, inputs_digest="later", emitted_at=later), later)
+    assert bool(ranking.verdicts) is (digest == "one epoch")
+
+
+@pytest.mark.parametrize("context", ["stellar", "galaxy_host", "solar_system", "artefact", "unknown"])
+def test_a_context_is_asked_for_by_its_name(verdicts: list[Verdict], context: str) -> None:
+    verdict = dataclasses.replace(verdicts[0], source_context=context)
+    assert Selection(context=context).accepts(verdict)
+    assert Selection(context="any").accepts(verdict)
+    assert not Selection(context="unknown" if context == "stellar" else "stellar").accepts(verdict)
 
 
 def test_noon_begins_a_new_night_and_yesterday_is_not_in_it(verdicts: list[Verdict]) -> None:

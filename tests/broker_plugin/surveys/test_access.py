@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.errors import RejectedAlert, RejectReason
-from broker_plugin.records import Access
+from broker_plugin.records import Access, Alert, Attachment, Provenance, Spectrum
+from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.ztf import ZtfAdapter
 from tests.broker_plugin.surveys.packets import (
     parts,
@@ -108,3 +113,57 @@ def test_a_rejection_says_whose_epochs_its_packet_holds() -> None:
     with pytest.raises(RejectedAlert) as rejected:
         ztf_alert(ztf_packet(ra=None, previous=[ztf_detection(programid=3)]))
     assert rejected.value.access == {Access.PUBLIC, Access.CALTECH}
+
+
+@pytest.mark.parametrize("access", list(Access))
+def test_a_spectrum_is_seen_by_those_that_it_is_meant_for(access: Access) -> None:
+    values = np.ones(4, np.float32)
+    alert = replace(
+        ztf_alert(ztf_packet()),
+        spectrum=Spectrum(wave_aa=np.arange(4.0), flux=values, inverse_variance=values, access=access),
+        attachments={"stamp": Attachment(values=values, access=access)},
+    )
+    public = alert.seen_by(PUBLIC)
+    assert (public.spectrum is None) == (access is not Access.PUBLIC)
+    assert list(public.attachments) == (["stamp"] if access is Access.PUBLIC else [])
+    assert alert.seen_by(frozenset({access})) is alert
+    assert Spectrum(wave_aa=np.arange(4.0), flux=values, inverse_variance=values).access is Access.PRIVATE
+
+
+class WithSpectrum:
+    """A survey whose packets bring a spectrum and that leaves it to others who may see it."""
+
+    name = "ztf"
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self.inner = ZtfAdapter()
+
+    def recognises(self, packet: Packet) -> bool:
+        return self.inner.recognises(packet)
+
+    def access_of(self, packet: Packet) -> frozenset[Access]:
+        return self.inner.access_of(packet) | {self.access}
+
+    def adapt(self, packet: Packet, *, access: frozenset[Access], provenance: Provenance) -> Alert:
+        flux = np.ones(4, np.float32)
+        spectrum = Spectrum(wave_aa=np.arange(4.0), flux=flux, inverse_variance=flux, access=self.access)
+        return replace(self.inner.adapt(packet, access=access, provenance=provenance), spectrum=spectrum)
+
+
+@pytest.mark.parametrize(
+    ("of_spectrum", "declared", "seen"),
+    [
+        (Access.PUBLIC, PUBLIC, True),
+        (Access.PARTNERSHIP, PUBLIC, False),
+        (Access.PRIVATE, PUBLIC, False),
+        (Access.PARTNERSHIP, frozenset({Access.PUBLIC, Access.PARTNERSHIP}), True),
+        (Access.CALTECH, frozenset({Access.PUBLIC, Access.PARTNERSHIP}), False),
+    ],
+)
+def test_no_decoder_lets_a_spectrum_through_that_its_sink_may_not_see(
+    of_spectrum: Access, declared: frozenset[Access], seen: bool
+) -> None:
+    decoder = Decoder(schemas=SchemaStore(), adapters=[WithSpectrum(of_spectrum)], access=declared)
+    alert = decoder.adapt(ztf_packet(), Provenance(topic="test"))
+    assert (alert.spectrum is not None) == seen

@@ -18,6 +18,7 @@ NOTHING: dict[str, Any] = {
     "rb": None,
     "star_score": None,
     "ps1_arcsec": None,
+    "seen_before": False,
 }
 STAR = {"star_score": 0.9, "ps1_arcsec": 0.3}
 
@@ -39,7 +40,12 @@ STAR = {"star_score": 0.9, "ps1_arcsec": 0.3}
         (STAR | {"rb": 0.2}, SourceContext.STELLAR),
         (STAR | {"drb": 0.0, "asteroid_arcsec": 0.0}, SourceContext.SOLAR_SYSTEM),
         ({"asteroid_arcsec": 5.0}, SourceContext.SOLAR_SYSTEM),
-        ({"asteroid_arcsec": 5.1}, SourceContext.UNKNOWN),
+        ({"asteroid_arcsec": 30.0}, SourceContext.SOLAR_SYSTEM),
+        ({"asteroid_arcsec": 30.1}, SourceContext.UNKNOWN),
+        ({"asteroid_arcsec": 5.1, "seen_before": True}, SourceContext.UNKNOWN),
+        ({"asteroid_arcsec": 5.1, "reference_arcsec": 1.5}, SourceContext.UNKNOWN),
+        ({"asteroid_arcsec": 5.1, "reference_arcsec": 1.6}, SourceContext.SOLAR_SYSTEM),
+        (STAR | {"asteroid_arcsec": 5.1}, SourceContext.STELLAR),
         (
             {"asteroid_arcsec": 3.0, "reference_arcsec": 0.5, "reference_brighter": True},
             SourceContext.UNKNOWN,

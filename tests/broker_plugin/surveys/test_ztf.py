@@ -339,10 +339,19 @@ def test_an_asteroid_passing_a_variable_star_does_not_take_its_history() -> None
 
 
 def test_a_distant_or_unnamed_asteroid_is_no_reason() -> None:
-    assert ztf_alert(ztf_packet(ssdistnr=12.0, ssnamenr="7")).source_context is SourceContext.UNKNOWN
+    distant = ztf_packet(ssdistnr=12.0, ssnamenr="7", previous=[previous()])
+    assert ztf_alert(distant).source_context is SourceContext.UNKNOWN
     unnamed = ztf_alert(ztf_packet(ssdistnr=1.0, ssnamenr="null"))
     assert unnamed.source_context is SourceContext.UNKNOWN
     assert "solar_system_distance_arcsec" not in unnamed.metadata
+
+
+def test_a_distant_asteroid_is_the_source_where_nothing_was_ever_seen() -> None:
+    empty = ztf_packet(ssdistnr=12.0, ssnamenr="7")
+    assert ztf_alert(empty).source_context is SourceContext.SOLAR_SYSTEM
+    # A private detection must not betray itself by the context either.
+    private = ztf_packet(ssdistnr=12.0, ssnamenr="7", previous=[previous(programid=2)])
+    assert ztf_alert(private).source_context is SourceContext.SOLAR_SYSTEM
 
 
 @given(order=st.permutations(range(6)))

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The loop: the paper's schedule, and resuming to the same bits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from broker_plugin.errors import ConfigurationError
+from trainer.astrom3.batches import ordered, shuffled
+from trainer.astrom3.data import Objects, read_objects
+from trainer.astrom3.model import Inputs, Model, new_model
+from trainer.astrom3.objective import classify
+from trainer.astrom3.recipes import MODALITIES, SEEDS, SUBSETS, clip_recipe, recipe
+from trainer.astrom3.training import Outcome, Running, fit
+
+RECIPE = replace(
+    recipe("metadata", "full", clip=False), learning_rate=3e-3, warmup_epochs=2, plateau_patience=0
+)
+RUNNING = Running(batch_size=8, epochs_max=13)
+
+
+class Killed(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def run(processed: Path, folder: Path, *, kill_after: int | None = None, **changes: Any) -> Outcome:
+    def on_epoch(record: Mapping[str, Any]) -> None:
+        if kill_after is not None and record["epoch"] + 1 == kill_after:
+            raise Killed
+
+    settings = {"recipe": RECIPE, "running": RUNNING, "seed": 42, "objective": classify} | changes
+    torch.manual_seed(7)
+    model = new_model(settings["recipe"].config("metadata", classes=10, classification=True))
+    return fit(
+        model,
+        settings["recipe"],
+        settings["objective"],
+        read_objects(processed, "full_42", "train"),
+        read_objects(processed, "full_42", "validation"),
+        modality="metadata",
+        seed=settings["seed"],
+        folder=folder,
+        running=settings["running"],
+        on_epoch=on_epoch,
+    )
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in each.items() if name != "seconds"} for each in records]
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(processed: Path, tmp_path: Path) -> None:
+    whole = run(processed, tmp_path / "whole")
+    assert whole.epochs > 4
+    for epochs in (1, 4):
+        with pytest.raises(Killed):
+            run(processed, tmp_path / "killed", kill_after=epochs)
+    resumed = run(processed, tmp_path / "killed")
+    assert replace(resumed, seconds=whole.seconds) == whole
+    assert log(tmp_path / "killed") == log(tmp_path / "whole")
+    one, other = (load_file(tmp_path / name / "best/model.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_it_learns_what_the_columns_say(processed: Path, tmp_path: Path) -> None:
+    outcome = run(processed, tmp_path)
+    # Ten classes: chance is 0.1. The classes are five sigma apart in one column each.
+    assert outcome.validation_accuracy > 0.5
+    assert log(tmp_path)[-1]["loss"] < log(tmp_path)[0]["loss"]
+
+
+def test_another_run_in_the_folder_is_refused(processed: Path, tmp_path: Path) -> None:
+    run(processed, tmp_path, running=replace(RUNNING, epochs_max=1))
+    with pytest.raises(ConfigurationError, match="--out"):
+        run(processed, tmp_path, seed=0)
+    run(processed, tmp_path, running=replace(RUNNING, epochs_max=2))
+
+
+def test_the_rate_warms_up_and_falls_on_plateaus_and_the_run_stops(processed: Path, tmp_path: Path) -> None:
+    def flat(model: Model, inputs: Inputs, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return classify(model, inputs, label)[0] * 0 + 1, torch.tensor(0.5)
+
+    slow = replace(RECIPE, plateau_patience=1, warmup_epochs=3)
+    outcome = run(processed, tmp_path, recipe=slow, objective=flat)
+    rates = [each["learning_rate"] / slow.learning_rate for each in log(tmp_path)]
+    # Three epochs of rise; the plateau is watched from the fourth, and two epochs in a row without a better
+    # loss are one more than its patience of one.
+    rise = [1e-5, 1 / 3 + 2e-5 / 3, 2 / 3 + 1e-5 / 3]
+    assert rates == pytest.approx([*rise, 1, 1, slow.factor, slow.factor], rel=1e-9)
+    # The counter starts at one: a patience of six are six epochs without a better loss.
+    assert outcome.epochs == 7
+    assert outcome.best_epoch == 0
+
+
+def test_batches_are_whole_random_and_within_their_light_curves(processed: Path) -> None:
+    objects = read_objects(processed, "full_42", "train")
+    drawn = list(shuffled(objects, 12, np.random.default_rng(1)))
+    assert [len(members) for members, _ in drawn] == [12, 12, 12], "40 objects, the last four left out"
+    members = np.concatenate([each for each, _ in drawn])
+    assert len(set(members)) == 36
+    starts = np.concatenate([each for _, each in drawn])
+    spare = np.maximum(np.diff(objects.offsets) - 200, 0)[members]
+    assert (starts >= 0).all()
+    assert (starts <= spare).all()
+    assert (starts[spare > 20] > 0).any()
+    assert [len(each) for each in ordered(objects, 12)] == [12, 12, 12, 4]
+    assert len(next(shuffled(objects, 512, np.random.default_rng(1)))[0]) == 40
+
+
+def test_every_cell_of_the_table_has_the_papers_settings() -> None:
+    cells = [(m, s, c) for m in MODALITIES for s in SUBSETS for c in (False, True)]
+    recipes = [recipe(modality, subset, clip=clip) for modality, subset, clip in cells]
+    assert len(set(recipes)) == 32
+    for each in (*recipes, clip_recipe()):
+        # The ranges that the authors searched.
+        assert 1e-5 <= each.learning_rate <= 1e-2
+        assert 0.7 <= each.beta1 <= 0.99
+        assert 1e-5 <= each.weight_decay <= 1e-1
+        assert 0.1 <= each.factor <= 1
+        assert max(each.p_dropout, each.s_dropout, each.m_dropout) <= 0.4
+        assert each.batch_size == 512
+    assert [each.epochs for each in (recipes[0], clip_recipe())] == [50, 100]
+    assert clip_recipe().gradient_norm_max == 45
+    assert SEEDS == (42, 0, 66, 12, 123)
+    photometry = recipe("photometry", "full", clip=True).config("photometry", classes=10, classification=True)
+    assert photometry.dropout == 0.149
+
+
+def test_objects_know_when_they_changed(processed: Path) -> None:
+    objects: Objects = read_objects(processed, "full_42", "train")
+    label = objects.label.copy()
+    label[0] = 9 - label[0]
+    assert replace(objects, label=label).digest() != objects.digest()

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Measuring a finished bundle: from the epochs of a setting alone, and so that anyone can check it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from tests.trainer.synthetic import write_catalogue
+from trainer.bundle_evaluation import MERGED, NEAR_ANOMALIES, PACKET, SETTINGS, evaluate_bundle
+from trainer.data.catalina import FILE
+
+LABELS = ("sss_class", "amp", "vmag")
+
+
+def evaluated(catalogue: Path, folder: Path, **how: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    predictions = folder / "predictions.parquet"
+    measures = evaluate_bundle("default", catalogue, folder / "metrics.json", predictions, **how)
+    table = pq.read_table(predictions)
+    return measures, {name: table[name].to_numpy() for name in table.column_names}
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data folder with few stars: each is scored eight times."""
+    data = tmp_path_factory.mktemp("few")
+    write_catalogue(data, stars_per_class=4)
+    return data
+
+
+@pytest.fixture(scope="module")
+def first(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return evaluated(catalogue / FILE, tmp_path_factory.mktemp("evaluated"))
+
+
+def test_every_star_is_in_every_setting_with_finite_numbers(catalogue: Path, first: Any) -> None:
+    _, found = first
+    n = pq.read_metadata(catalogue / FILE).num_rows
+    for setting in (*SETTINGS, PACKET):
+        assert len(set(found["id"][found["setting"] == setting])) == n
+    for name, values in found.items():
+        if name not in ("id", "setting"):
+            assert np.isfinite(values).all()
+    assert (found["anomaly_p_value"] > 0).all()
+
+
+def test_the_measures_follow_from_the_predictions(catalogue: Path, first: Any) -> None:
+    measures, found = first
+    table = pq.read_table(catalogue / FILE, columns=["id", "sss_class"])
+    published = dict(zip(table["id"].to_pylist(), table["sss_class"].to_pylist(), strict=True))
+    names = list(MERGED)
+    label = {each: name for name, spellings in MERGED.items() for each in spellings}
+    for setting in SETTINGS:
+        rows = found["setting"] == setting
+        probability = np.stack([found[f"p_{name}"][rows] for name in names], axis=1)
+        classes = [published[each] for each in found["id"][rows]]
+        known = np.array([each in label for each in classes])
+        truth = np.array([label.get(each, "") for each in classes])[known]
+        predicted = np.array(names)[probability[known].argmax(axis=1)]
+        f1 = f1_score(truth, predicted, average="macro", labels=sorted(set(truth)), zero_division=0)
+        assert measures["macro_f1"][setting] == pytest.approx(f1, abs=1e-12)
+        near = np.isin(classes, NEAR_ANOMALIES)
+        score = found["anomaly_score"][rows]
+        area = roc_auc_score(near[known | near], score[known | near])
+        assert measures["near_ood_auroc"][setting] == pytest.approx(area, abs=1e-12)
+
+
+def test_labels_and_later_epochs_change_no_prediction(
+    catalogue: Path, first: Any, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    table = pq.read_table(catalogue / FILE).to_pylist()
+    for row in table:
+        for name in LABELS:
+            row[name] = None
+        row["period"] = None
+        order = np.argsort(row["mjd"])
+        later = [k for k in order if row["mjd"][k] > 0][10:]
+        for k in later:
+            row["mag"][k] = float(rng.uniform(12, 19))
+    changed = tmp_path / "changed.parquet"
+    pq.write_table(pa.Table.from_pylist(table, schema=pq.read_schema(catalogue / FILE)), changed)
+    measures, found = evaluated(changed, tmp_path)
+    for setting in ("10", "3", "1"):
+        rows, same = found["setting"] == setting, first[1]["setting"] == setting
+        for name, values in found.items():
+            assert np.array_equal(values[rows], first[1][name][same]), (setting, name)
+    assert measures["macro_f1"]["10"] is None
+
+
+def test_the_result_does_not_depend_on_the_number_of_workers(
+    catalogue: Path, first: Any, tmp_path: Path
+) -> None:
+    _, found = evaluated(catalogue / FILE, tmp_path, workers=2)
+    for name, values in found.items():
+        assert np.array_equal(values, first[1][name])
+
+
+def test_stars_that_were_trained_on_are_left_out(catalogue: Path, tmp_path: Path) -> None:
+    ids = pq.read_table(catalogue / FILE, columns=["id"])["id"].to_pylist()
+    _, found = evaluated(catalogue / FILE, tmp_path, seen={f"css:{each}" for each in ids[12:]})
+    assert set(found["id"].tolist()) == set(ids[:12])
+    assert json.loads((tmp_path / "metrics.json").read_text())["stars"] == 12

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Alerts that hold a star's own epochs, a run of them, as they were observed.
+
+Nothing is added and nothing comes from the epochs outside the window: the reference magnitude is the median
+of those inside, and the catalogue's period is given only where that is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_plugin.records import Access, Alert, LightCurve, Origin, SourceContext
+from broker_plugin.surveys.photometry import AB_ZERO_NJY
+from broker_plugin.taxonomy import passband_code
+from trainer.data.stars import StarTable
+
+__all__ = ["FIRST_EPOCHS", "SURVEY", "Windows", "first_windows", "joined", "random_windows", "window_alerts"]
+
+IntArray = NDArray[np.int64]
+
+SURVEY = "catalina"
+"""Survey of the alerts: none that the stream has, so that nothing is calibrated for the wrong one."""
+
+FIRST_EPOCHS: tuple[int | None, ...] = (None, 100, 30, 10)
+"""First epochs of a star that a training window holds; None for all. A stream has seen the first ones."""
+
+MJD_UNKNOWN = 50_000.0
+"""Time of an alert without epochs; nothing is computed from it."""
+
+BAND = passband_code("johnson_v")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """First epoch, number of epochs, and whether the catalogue's period is given; shape (B,) each."""
+
+    first: IntArray
+    n_epochs: IntArray
+    given: NDArray[np.bool_]
+
+    def part(self, rows: slice) -> Windows:
+        """Return some of the windows."""
+        return Windows(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
+
+    def tobytes(self) -> bytes:
+        """Return the content, to be hashed."""
+        return b"".join(getattr(self, column.name).tobytes() for column in fields(self))
+
+
+def first_windows(stars: StarTable, star: IntArray, n_epochs: int | None, *, given: bool) -> Windows:
+    """Return the first epochs of each star, all of them where it has fewer or `n_epochs` is None."""
+    length = np.diff(stars.offsets)[star]
+    return Windows(
+        first=np.zeros(len(star), np.int64),
+        n_epochs=length if n_epochs is None else np.minimum(length, n_epochs),
+        given=np.full(len(star), given),
+    )
+
+
+def random_windows(
+    stars: StarTable, star: IntArray, rng: np.random.Generator, *, low: int = 1, high: int | None = None
+) -> Windows:
+    """Return a random run of epochs of each star, its length uniform in the logarithm from low to high."""
+    length = np.diff(stars.offsets)[star]
+    longest = length if high is None else np.minimum(length, high)
+    draw = np.floor(np.exp(rng.uniform(np.log(low), np.log(np.maximum(longest, low) + 1)))).astype(np.int64)
+    n_epochs = np.minimum(draw, longest)
+    return Windows(
+        first=rng.integers(0, length - n_epochs + 1),
+        n_epochs=n_epochs,
+        given=np.zeros(len(star), np.bool_),
+    )
+
+
+def window_alerts(stars: StarTable, star: IntArray, windows: Windows) -> list[Alert]:
+    """Return the alerts of windows, `star` (B,) naming the star of each."""
+    rows = zip(star, windows.first, windows.n_epochs, windows.given, strict=True)
+    return [
+        _alert(stars, int(each), slice(int(first), int(first + n)), given=bool(given), alert_id=number)
+        for number, (each, first, n, given) in enumerate(rows)
+    ]
+
+
+def joined(parts: Sequence[Windows]) -> Windows:
+    """Return windows behind one another."""
+    return Windows(
+        **{
+            column.name: np.concatenate([getattr(part, column.name) for part in parts])
+            for column in fields(Windows)
+        }
+    )
+
+
+def _alert(stars: StarTable, star: int, window: slice, *, given: bool, alert_id: int) -> Alert:
+    start = int(stars.offsets[star])
+    rows = slice(start + window.start, start + window.stop)
+    mjd, flux = stars.mjd[rows], stars.flux_njy[rows]
+    n = len(mjd)
+    curve = LightCurve.from_columns(
+        mjd_tai=mjd,
+        flux_njy=flux,
+        flux_err_njy=stars.flux_err_njy[rows],
+        band=np.full(n, BAND),
+        origin=np.full(n, Origin.DETECTION),
+        apparent=np.ones(n),
+        detector=np.zeros(n),
+        access=np.full(n, Access.PUBLIC),
+    )
+    metadata = {
+        "gal_lon_deg": float(stars.gal_lon_deg[star]),
+        "gal_lat_deg": float(stars.gal_lat_deg[star]),
+    }
+    if n:
+        metadata["reference_mag"] = float(-2.5 * np.log10(np.median(flux.astype(np.float64)) / AB_ZERO_NJY))
+    if given and stars.period_day[star] > 0:
+        metadata["catalogue_period_day"] = float(stars.period_day[star])
+    return Alert(
+        survey=SURVEY,
+        alert_id=alert_id,
+        object_id=str(stars.star_id[star]),
+        ra_deg=float(stars.ra_deg[star]),
+        dec_deg=float(stars.dec_deg[star]),
+        mjd_tai=float(mjd[-1]) if n else MJD_UNKNOWN,
+        light_curve=curve,
+        metadata=metadata,
+        source_context=SourceContext.STELLAR,
+    )
