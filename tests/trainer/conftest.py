@@ -12,6 +12,9 @@ from trainer.preparation import Prepared, prepare, train_set, validation_set
 from trainer.simulate.dataset import write_simulation
 from trainer.training import train
 
+collect_ignore = ["stamp"]
+"""A modality put on the packages' path by its test: the runtime's and the encoder's file share their name."""
+
 
 @pytest.fixture(scope="session")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
