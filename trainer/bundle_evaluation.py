@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
+from broker_plugin.bundle import open_bundle
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.records import Alert, SourceContext
@@ -121,7 +122,9 @@ def evaluate_bundle(
     results = {setting: measures_of(found, unsorted.published) for setting, found in by_setting.items()}
     names = next(iter(results.values())).keys()
     by_name = {name: {setting: found[name] for setting, found in results.items()} for name in names}
-    measures = {"bundle": bundle, "stars": len(unsorted.star_id), **by_name}
+    manifest = open_bundle(bundle).manifest
+    named = f"{manifest.name} {manifest.version}"
+    measures = {"bundle": named, "stars": len(unsorted.star_id), **by_name}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(measures, indent=1) + "\n")
     if predictions is not None:
