@@ -117,9 +117,19 @@ def export_module(
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program; is this torch older than 2.6?")
     graph = program.model_proto
+    _forget_origin(graph)
     _require_dynamic(graph, dynamic)
     onnx.checker.check_model(graph)
     return bytes(graph.SerializeToString())
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes of each node's source: lines of code and the paths of this machine."""
+    graph = model.graph
+    tensors = (*graph.value_info, *graph.input, *graph.output, *graph.initializer)
+    for part in (model, graph, *graph.node, *tensors):
+        del part.metadata_props[:]
+        part.ClearField("doc_string")
 
 
 def _require_dynamic(graph: onnx.ModelProto, dynamic: Mapping[str, Mapping[int, Any]]) -> None:

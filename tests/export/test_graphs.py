@@ -11,6 +11,7 @@ from broker_plugin.features.base import build_modality
 from export.graphs import export_module
 from export.parity import COSINE_MIN, random_tokens, session
 from tests.export.conftest import Exported
+from tests.support.artefacts import REPOSITORY
 
 
 def encoders(exported: Exported) -> list[tuple[str, int, int]]:
@@ -102,6 +103,13 @@ def test_batch_and_length_are_symbolic_in_the_graphs(exported: Exported) -> None
     graph = onnx.load_from_string(bundle.graph("photometry.onnx")).graph
     names = [[axis.dim_param for axis in tensor.type.tensor_type.shape.dim[:2]] for tensor in graph.input]
     assert all(all(axes) for axes in names)
+
+
+def test_a_bundle_does_not_tell_where_it_was_made(exported: Exported) -> None:
+    places = (str(REPOSITORY).encode(), str(exported.bundle.parent).encode(), b"site-packages")
+    for bundle in (exported.bundle, "default"):
+        for name, content in open_bundle(bundle).contents.items():
+            assert not any(place in content for place in places), name
 
 
 def test_an_axis_that_was_fixed_on_export_is_refused() -> None:
