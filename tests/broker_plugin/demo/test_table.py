@@ -63,7 +63,7 @@ def test_a_row_says_what_the_verdict_rests_on(progress: Progress, width: int) ->
     text = "\n".join(screen(progress, width=width))
     band, count = next(iter(verdict.n_epochs_by_band.items()))
     assert f"{band.rpartition('_')[2]}{count}" in text
-    assert "phot" in text
+    assert "curve" in text
     last_reason = verdict.explanation.split("; ")[-1]
     assert last_reason[:10] in text
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,9 @@ def test_what_spoils_scoring_may_be_shown_to_nobody_and_quotes_nothing(
     assert "no such column" not in rejection.detail
 
 
+Score = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+
+
 @pytest.mark.parametrize("offsets", [{2}, {0, 1, 2, 3}])
 def test_an_alert_that_no_graph_gives_a_number_for_is_a_dead_letter(
     decoder: Decoder,
@@ -123,14 +127,16 @@ def test_an_alert_that_no_graph_gives_a_number_for_is_a_dead_letter(
 ) -> None:
     some = on_one_partition(messages[:4])
     bad = [decoder.decode(m.value, FROM_TEST)[0] for m in some if m.offset in offsets]
-    batch, forest = AlertBatch.from_alerts(bad), scorer._graphs._forests[FUSED]
-    theirs, score = scorer._graphs.run(batch, find_periods(batch)).fusion.fused, forest.score
+    batch = AlertBatch.from_alerts(bad)
+    theirs = scorer._graphs.run(batch, find_periods(batch)).fusion.fused
 
-    def without_theirs(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    def without_theirs(embeddings: NDArray[np.float32], *, score: Score) -> NDArray[np.float64]:
         hit = (embeddings[:, None] == theirs).all(axis=2).any(axis=1)  # (B,); a batch changes no bit
         return np.where(hit, np.nan, score(embeddings))
 
-    monkeypatch.setattr(forest, "score", without_theirs)
+    for forests in scorer._graphs._forests.values():
+        forest = forests[FUSED]
+        monkeypatch.setattr(forest, "score", partial(without_theirs, score=forest.score))
     judgements = AlertFilter(decoder, scorer).judge(some)
     assert {j.message.offset for j in judgements if j.rejection is not None} == offsets
 
@@ -138,8 +144,9 @@ def test_an_alert_that_no_graph_gives_a_number_for_is_a_dead_letter(
 def test_a_bundle_that_gives_no_number_for_any_alert_stops_the_process(
     decoder: Decoder, scorer: Scorer, messages: list[Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for forest in scorer._graphs._forests.values():
-        monkeypatch.setattr(forest, "score", lambda embeddings: np.full(len(embeddings), np.nan))
+    for forests in scorer._graphs._forests.values():
+        for forest in forests.values():
+            monkeypatch.setattr(forest, "score", lambda embeddings: np.full(len(embeddings), np.nan))
     with pytest.raises(BundleError, match="not finite"):
         AlertFilter(decoder, scorer).judge(on_one_partition(messages[:4]))
 
