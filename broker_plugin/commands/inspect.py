@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,14 +71,14 @@ def inspect(
         raise ConfigurationError(f"{path} is neither a file nor a bundle; installed bundles: {names}")
     registry = SchemaRegistry(input_registry) if input_registry else None
     store = SchemaStore(registry, [schemas] if schemas is not None else [])
-    outcomes = read_alerts(path, schemas=store, access=EVERY_ACCESS).outcomes()
     n_rejected = 0
-    for outcome in islice(outcomes, limit):
-        n_rejected += isinstance(outcome, RejectedAlert)
-        summary = _reason(outcome) if isinstance(outcome, RejectedAlert) else alert_summary(outcome)
-        _print_json(summary) if as_json else _show_alert(console, summary)
-    if next(outcomes, None) is not None:
-        sys.stderr.write(f"broker-plugin: there are more than the {limit} shown; give --limit N\n")
+    with closing(read_alerts(path, schemas=store, access=EVERY_ACCESS).outcomes()) as outcomes:
+        for outcome in islice(outcomes, limit):
+            n_rejected += isinstance(outcome, RejectedAlert)
+            summary = _reason(outcome) if isinstance(outcome, RejectedAlert) else alert_summary(outcome)
+            _print_json(summary) if as_json else _show_alert(console, summary)
+        if next(outcomes, None) is not None:
+            sys.stderr.write(f"broker-plugin: there are more than the {limit} shown; give --limit N\n")
     return EXIT_REJECTED if n_rejected else 0
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,15 +58,21 @@ class AlertFile:
             if isinstance(found, Alert):
                 yield found
 
-    def outcomes(self) -> Iterator[Alert | RejectedAlert]:
-        """Yield the alerts in order, and in the place of what cannot become one the reason."""
-        while not self.source.exhausted:
-            for message in self.source.poll(1):
-                try:
-                    yield from _alerts(message, self.decoder)
-                except RejectedAlert as rejection:
-                    self.rejected.append(rejection)
-                    yield rejection
+    def outcomes(self) -> Generator[Alert | RejectedAlert, None, None]:
+        """Yield the alerts in order, and in the place of what cannot become one the reason.
+
+        Close it if it is left before its end: a file is open until then.
+        """
+        try:
+            while not self.source.exhausted:
+                for message in self.source.poll(1):
+                    try:
+                        yield from _alerts(message, self.decoder)
+                    except RejectedAlert as rejection:
+                        self.rejected.append(rejection)
+                        yield rejection
+        finally:
+            self.source.close()
 
 
 def _alerts(message: Message, decoder: Decoder) -> Sequence[Alert]:
