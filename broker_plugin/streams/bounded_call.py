@@ -56,4 +56,5 @@ def call_within(step: Callable[[], object], *, timeout_s: float, name: str) -> N
     if thread.is_alive():
         raise CallAbandonedError(f"{name} did not return in {timeout_s:g} s")
     if raised:
-        raise raised[0]
+        # Taken out, so that no cycle of references keeps alive what the call worked on.
+        raise raised.pop()

@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from broker_plugin.errors import BrokerPluginError, TransientError
+from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
 from broker_plugin.streams.base import OutgoingMessage
 from broker_plugin.streams.bounded_call import CallAbandonedError, call_within
 from broker_plugin.streams.kafka_client import KafkaAddress, sort_error
@@ -73,6 +73,7 @@ class TransactionalKafkaSink(KafkaSink):
             },
         )
         self._opened = False
+        self._given_up = 0  # producers whose claim on the name was never answered
 
     def send_with_offsets(
         self, messages: Sequence[OutgoingMessage], *, offsets: list[TopicPartition], group_metadata: object
@@ -93,11 +94,25 @@ class TransactionalKafkaSink(KafkaSink):
         Oversize
             If messages are larger than their topic takes; nothing has arrived.
         UncertainCommit
-            If the commit was asked for and not answered.
+            If the commit was asked for and not answered, or a producer of our own may have fenced this one.
         TransientError
             If the transaction was aborted; nothing has arrived.
         """
         self.open()
+        try:
+            self._transact(messages, offsets, group_metadata)
+        except ConfigurationError as error:
+            if not self._given_up:
+                raise
+            # The offsets of the group tell whether the commit was refused, or had taken place before.
+            self._given_up -= 1
+            raise UncertainCommit(
+                f"{error}; perhaps a producer of ours that was given up has taken the name late"
+            ) from error
+
+    def _transact(
+        self, messages: Sequence[OutgoingMessage], offsets: list[TopicPartition], group_metadata: object
+    ) -> None:
         try:
             self._producer.begin_transaction()
             self._fill(messages, offsets, group_metadata)
@@ -129,9 +144,11 @@ class TransactionalKafkaSink(KafkaSink):
         try:
             self._patiently(self._producer.init_transactions)
         except KafkaException as error:
+            self._given_up += 1
             self._reopen()
             raise sort_error(error.args[0], "taking the transactional id") from error
         except CallAbandonedError as error:
+            self._given_up += 1
             self._reopen()
             raise TransientError(f"taking the transactional id: {error}") from error
         self._opened = True

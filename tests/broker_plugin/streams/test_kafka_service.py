@@ -213,6 +213,24 @@ def test_a_step_that_never_returns_costs_its_producer_and_nothing_else(
     source.close()
 
 
+def test_a_producer_that_was_given_up_and_takes_the_name_late_costs_an_attempt(
+    kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], quiet: None
+) -> None:
+    name = kafka_broker.create_topic(topic("out"))
+    sink, late = transactional(address, name), transactional(address, name)
+    sink.open()
+    sink._given_up = 1
+    late.open()
+    with pytest.raises(UncertainCommit, match="given up"):
+        sink.send(out(name, b"once"))
+    sink.send(out(name, b"once"))
+    assert values(kafka_broker, name) == [b"once"]
+    another = transactional(address, name)
+    another.open()
+    with pytest.raises(ConfigurationError, match="give each its own"):
+        sink.send(out(name, b"no more"))
+
+
 def test_an_unanswered_commit_is_settled_by_the_groups_offsets(
     private_kafka: Callable[..., KafkaBroker], topic: Callable[[str], str], quiet: None
 ) -> None:
