@@ -74,6 +74,9 @@ COLUMNS: tuple[str, ...] = (
 LEAST = 1e-5
 """Below it logarithms stop: far less than the error of any photometry, in magnitudes or relative flux."""
 
+MAX_AGE_DAY = 1e5
+"""Oldest age of an epoch, longer than any survey: an absurd time cannot exceed it."""
+
 SAME_NIGHT_DAY = 0.3
 """Epochs nearer than this are exposures of one night."""
 
@@ -100,7 +103,8 @@ def variability(batch: AlertBatch) -> FloatArray:
     if not len(row):
         return np.zeros((n, len(COLUMNS)))
     deviation, error, group = _deviations(batch, row)
-    age_day = np.clip(batch.mjd_tai[row] - batch.epochs.mjd_tai, 0.0, 1e5)
+    with np.errstate(over="ignore"):
+        age_day = np.clip(batch.mjd_tai[row] - batch.epochs.mjd_tai, 0.0, MAX_AGE_DAY)
     columns = [
         *_sampling(batch, row, age_day),
         *_spread(deviation, error, row, n),
