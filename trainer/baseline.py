@@ -38,7 +38,7 @@ def summary(tokens: Mapping[str, Tokens]) -> NDArray[np.float32]:
 
 
 def fit_forest(examples: list[ExampleSet], *, seed: int) -> RandomForestClassifier:
-    """Fit the random forest on training alerts of equal shares of the classes."""
+    """Fit the random forest on training alerts, in the shares that the classes have there."""
     features = np.concatenate([summary(part.tokens) for part in examples])[:ROWS_MAX]
     label = np.concatenate([part.label for part in examples])[:ROWS_MAX]
     forest = RandomForestClassifier(TREES, min_samples_leaf=LEAF_MIN, random_state=seed, n_jobs=1)

@@ -28,8 +28,8 @@ SETTINGS: dict[str, int | None] = {"all": None, "100": 100, "30": 30, "10": 10}
 """First epochs of each star, as in `bundle_evaluation.SETTINGS`; the catalogue's period is not given."""
 
 TREES, LEAF_MIN, FEATURE_SHARE = 300, 2, 0.05
-"""Twice the trees, or leaves of one star, changed the scores by less than a point; a twentieth of the 730
-features at each split is somewhat more than the customary root."""
+"""A forest of usual size, not tuned. A twentieth of the 730 features at each split is somewhat more than the
+customary root, since many of them say little."""
 
 
 def forest_baselines(

@@ -63,7 +63,7 @@ MAX_FREQUENCY_PER_DAY = 20.0
 
 SAMPLES_PER_PEAK = 3
 """Trial frequencies in one resolution element (1 / span). With two a peak can lose a fifth of its height
-between them; five cost two thirds more and find the same peaks, since each is refined by a parabola."""
+between them; five cost two thirds more. A parabola through its neighbours then refines each peak."""
 
 MIN_FREQUENCIES = 8
 """Fewest trial frequencies, for the light curve of a single night."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.errors import BundleError
 from broker_plugin.features.base import Modality, Tokens
 from broker_plugin.features.folding import N_HARMONICS, N_PHASES, SERIES, Folds, fold
 from broker_plugin.features.period import N_CANDIDATES, N_SPECTRUM_BINS, Periods, searched_epochs
@@ -48,8 +49,21 @@ Z_MAX = 5.0
 
 
 def build(spec: Mapping[str, Any]) -> Modality:
-    """Return the modality; `spec` holds `mean` and `std` of every channel over the tokens that use it."""
-    return LightCurveTokens(np.array(spec["mean"], np.float64), np.array(spec["std"], np.float64))
+    """Return the modality; `spec` holds `mean` and `std` of every channel over the tokens that use it.
+
+    Raises
+    ------
+    BundleError
+        If they are missing, or not one for each channel.
+    """
+    width = SUMMARY_WIDTH + CANDIDATE_WIDTH
+    scalers = [np.array(spec.get(name, ()), np.float64) for name in ("mean", "std")]
+    if any(scaler.shape != (width,) for scaler in scalers):
+        raise BundleError(
+            f"the bundle's light_curve modality needs {width} means and spreads; export it again, or choose "
+            "another bundle"
+        )
+    return LightCurveTokens(*scalers)
 
 
 class LightCurveTokens:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker_plugin.errors import BundleError
 from broker_plugin.features.modalities.light_curve import (
     CANDIDATE_WIDTH,
     MAX_TOKENS,
@@ -81,6 +82,12 @@ def test_channels_are_scaled_by_the_spec(rng: np.random.Generator) -> None:
     raw = MODALITY.tokens(batch, find_periods(batch)).values[0, :SUMMARY_WIDTH]
     made = scaled.tokens(batch, find_periods(batch)).values[0, :SUMMARY_WIDTH]
     assert made == pytest.approx((raw - 0.5) / 2.0, abs=1e-6)  # float32
+
+
+@pytest.mark.parametrize("spec", [{}, {"mean": [0.0] * WIDTH, "std": [1.0]}])
+def test_a_bundle_without_scalers_is_refused(spec: dict[str, list[float]]) -> None:
+    with pytest.raises(BundleError, match="export it again"):
+        build(spec)
 
 
 def test_a_single_epoch_has_a_summary_and_no_candidate() -> None:
