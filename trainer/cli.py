@@ -21,6 +21,11 @@ from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
 from trainer.data.catalina import FILE
 from trainer.data.splits import Split
+from trainer.downstream.audit import audit
+from trainer.downstream.chart import chart
+from trainer.downstream.embedding import embed_command
+from trainer.downstream.rank import rank
+from trainer.downstream.similar import similar
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit, measure
 from trainer.object_runs import prepare_objects
@@ -246,6 +251,11 @@ def simulate(
 
 
 app.command(reproduce)
+app.command(embed_command, name="embed")
+app.command(similar)
+app.command(audit)
+app.command(rank)
+app.command(chart, name="map")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from broker_plugin.bundle import Bundle, open_bundle
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.judgement import Judge
 from broker_plugin.engine.providers import Device, ProviderChoice, choose
-from broker_plugin.engine.scores import Graphs
+from broker_plugin.engine.scores import Graphs, RawScores
 from broker_plugin.features.period import find_periods
 from broker_plugin.prior import BUNDLE, parse_prior
 from broker_plugin.records import Alert, AlertBatch
@@ -123,9 +123,16 @@ class Scorer:
         batch = alerts if isinstance(alerts, AlertBatch) else AlertBatch.from_alerts(alerts)
         if not len(batch):
             return []
+        return self.examine(batch, tense=tense, received_at=received_at)[0]
+
+    def examine(
+        self, batch: AlertBatch, *, tense: Tense = Tense.CURRENT, received_at: datetime | None = None
+    ) -> tuple[list[Verdict], RawScores]:
+        """Return the verdicts of `score` and what they rest on, the embeddings of each modality among it."""
         periods = find_periods(batch)
         scores = self._graphs.run(batch, periods)
         now = datetime.now(UTC)
-        return self._judge.verdicts(
+        verdicts = self._judge.verdicts(
             batch, periods, scores, tense=tense, received_at=received_at or now, emitted_at=now
         )
+        return verdicts, scores
