@@ -136,13 +136,13 @@ def predict(
 
 
 def measures_of(found: Predictions, published: NDArray[np.str_]) -> dict[str, Any]:
-    """Return the measures of one setting, None where the published classes do not allow one."""
+    """Return the measures of one setting, None where classes, probabilities or p-values do not allow one."""
     label = merged_label(published)
     known, near = label >= 0, np.isin(published, NEAR_ANOMALIES)
     measures: dict[str, Any] = dict.fromkeys(
         ("n", "accuracy", "macro_f1", "balanced_accuracy", "ece", "f1_by_class", "confusion")
     )
-    if known.any():
+    if known.any() and found.classifies:
         truth, probability = label[known], found.probability[known]
         predicted = probability.argmax(axis=1)
         measures |= {
@@ -197,18 +197,20 @@ def _anomaly_measures(
     measures: dict[str, Any] = dict.fromkeys(
         ("near_ood_auroc", "near_ood_auroc_by_class", "near_ood_auroc_of_confidence", "p_value_exceedance")
     )
-    if known.any():
-        p = found.anomaly_p_value[known]
+    p = found.anomaly_p_value[known]
+    if known.any() and np.isfinite(p).all():
         measures["p_value_exceedance"] = {f"{level:g}": float((p <= level).mean()) for level in (0.1, 0.01)}
     if known.any() and near.any():
-        score, doubt = found.anomaly_score, 1 - found.probability.max(axis=1)
+        score = found.anomaly_score
         measures["near_ood_auroc"] = auroc(score[known], score[near])
-        measures["near_ood_auroc_of_confidence"] = auroc(doubt[known], doubt[near])
         measures["near_ood_auroc_by_class"] = {
             each: auroc(score[known], score[published == each])
             for each in NEAR_ANOMALIES
             if (published == each).any()
         }
+    if known.any() and near.any() and found.classifies:
+        doubt = 1 - found.probability.max(axis=1)
+        measures["near_ood_auroc_of_confidence"] = auroc(doubt[known], doubt[near])
     return measures
 
 

@@ -16,7 +16,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.astrom3.command import reproduce
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
-from trainer.catalogue_baseline import BASELINES, SETTINGS, forest_baselines
+from trainer.catalogue_baselines.command import baselines
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
 from trainer.data.catalina import FILE
@@ -191,17 +191,6 @@ def evaluate(
     _say(f"wrote {out}")
 
 
-@app.command
-def baselines(*, data: Data = None, out: Out = Path("runs/default")) -> None:
-    """Grow and measure the baseline of a run on observed epochs: a random forest on hand-made features."""
-    prepared = _prepare(load_run(out).settings, data, out)
-    with progress_bar("settings", len(SETTINGS)) as advance:
-        results = forest_baselines(prepared, out, advance=advance)
-    for setting, found in results.items():
-        _say(f"{setting:<8}macro-F1 {found['macro_f1']:.3f}  balanced {found['balanced_accuracy']:.3f}")
-    _say(f"wrote {out / BASELINES}")
-
-
 @app.command(name="measure")
 def measure_command(*, data: Data = None, out: Out = Path("runs/default")) -> None:
     """Measure a trained run on imitated alerts of its test split; results go to OUT/evaluation.json."""
@@ -250,6 +239,7 @@ def simulate(
     _say(f"wrote {n:,} SIMULATED objects to {out}")
 
 
+app.command(baselines)
 app.command(reproduce)
 app.command(embed_command, name="embed")
 app.command(similar)

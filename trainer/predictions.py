@@ -64,6 +64,11 @@ class Predictions:
     anomaly_p_value: FloatArray
     decided: NDArray[np.int64] | None = None
 
+    @property
+    def classifies(self) -> bool:
+        """Whether every star has probabilities; an isolation forest gives none."""
+        return bool(np.isfinite(self.probability).all())
+
     def take(self, rows: NDArray[np.intp]) -> Predictions:
         """Return some of the stars."""
         return Predictions(
