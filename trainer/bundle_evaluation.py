@@ -27,10 +27,20 @@ from broker_plugin.engine.scorer import Scorer
 from broker_plugin.records import Alert
 from trainer.data.catalina import Unsorted, read_unsorted
 from trainer.metrics import auroc, calibration_error
-from trainer.predictions import MERGED, NEAR_ANOMALIES, Predictions, merged_label, write_predictions
+from trainer.predictions import (
+    MERGED,
+    NEAR_ANOMALIES,
+    Predictions,
+    joined_predictions,
+    merged_label,
+    write_predictions,
+)
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
 __all__ = [
+    "CHUNK",
+    "MERGED",
+    "Predictions",
     "Score",
     "evaluate_bundle",
     "measures_of",
@@ -127,12 +137,7 @@ def predict(
     for alerts, part in zip(chunks, score(chunks), strict=True):
         parts.append(part)
         advance(len(alerts))
-    return Predictions(
-        probability=np.concatenate([part.probability for part in parts]),
-        anomaly_score=np.concatenate([part.anomaly_score for part in parts]),
-        anomaly_p_value=np.concatenate([part.anomaly_p_value for part in parts]),
-        decided=np.concatenate([part.decided for part in parts if part.decided is not None]),
-    )
+    return joined_predictions(parts)
 
 
 def measures_of(found: Predictions, published: NDArray[np.str_]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from trainer.preparation import (
     validation_set,
     window_set,
 )
+from trainer.report.command import report
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.simulate.dataset import write_simulation
 from trainer.stream.command import Recalibration, recalibrate
@@ -240,6 +241,7 @@ def simulate(
 
 
 app.command(baselines)
+app.command(report)
 app.command(reproduce)
 app.command(embed_command, name="embed")
 app.command(similar)

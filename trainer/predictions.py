@@ -8,7 +8,7 @@ again. What a baseline does not give is null.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ __all__ = [
     "NEAR_ANOMALIES",
     "PredictionFile",
     "Predictions",
+    "joined_predictions",
     "merged_label",
     "read_predictions",
     "write_predictions",
@@ -44,6 +45,8 @@ MERGED: Mapping[str, tuple[str, ...]] = {
 
 NEAR_ANOMALIES = ("RRd", "CEPII", "ACEP")
 """Published classes of pulsating stars that resemble known ones; the bundle must not have learned them."""
+
+DECIDED = "decided"
 
 COLUMNS = ("id", "setting", *(f"p_{name}" for name in MERGED), "anomaly_score", "anomaly_p_value")
 
@@ -106,14 +109,32 @@ def merged_label(published: NDArray[np.str_]) -> NDArray[np.int64]:
     return np.array([position.get(str(each), -1) for each in published], np.int64)
 
 
+def joined_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Return predictions of the stars of each part behind one another."""
+    decided = [part.decided for part in parts if part.decided is not None]
+    return Predictions(
+        probability=np.concatenate([part.probability for part in parts]),
+        anomaly_score=np.concatenate([part.anomaly_score for part in parts]),
+        anomaly_p_value=np.concatenate([part.anomaly_p_value for part in parts]),
+        decided=np.concatenate(decided) if len(decided) == len(parts) else None,
+    )
+
+
 def write_predictions(
     path: Path,
     star_id: NDArray[np.int64],
     by_setting: Mapping[str, Predictions],
     *,
     about: Mapping[str, str] | None = None,
+    with_decided: bool = False,
 ) -> None:
-    """Write predictions of stars in every setting; NaN becomes null."""
+    """Write predictions of stars in every setting; NaN becomes null.
+
+    Parameters
+    ----------
+    with_decided
+        Write a further column `decided`: the named class as a position in `MERGED`.
+    """
     tables = [
         pa.table(
             {
@@ -122,6 +143,7 @@ def write_predictions(
                 **{f"p_{name}": _column(found.probability[:, k]) for k, name in enumerate(MERGED)},
                 "anomaly_score": _column(found.anomaly_score),
                 "anomaly_p_value": _column(found.anomaly_p_value),
+                **({DECIDED: found.decided} if with_decided else {}),
             }
         )
         for setting, found in by_setting.items()
@@ -142,7 +164,8 @@ def read_predictions(path: Path) -> PredictionFile:
         If the file cannot be read, lacks a column, or a setting lacks a star or has it twice.
     """
     try:
-        table = pq.read_table(path, columns=list(COLUMNS))
+        there = pq.read_schema(path).names
+        table = pq.read_table(path, columns=[*COLUMNS, *(name for name in there if name == DECIDED)])
     except (OSError, pa.ArrowException) as error:
         raise ConfigurationError(
             f"cannot read predictions from {path}: {error}; `trainer evaluate --predictions` writes them"
@@ -150,6 +173,7 @@ def read_predictions(path: Path) -> PredictionFile:
     star = table["id"].to_numpy()
     setting = np.array(table["setting"].to_pylist(), np.str_)
     probability = np.stack([_numbers(table[f"p_{name}"]) for name in MERGED], axis=1)
+    decided = table[DECIDED].to_numpy() if DECIDED in table.column_names else None
     score, p_value = (_numbers(table[name]) for name in ("anomaly_score", "anomaly_p_value"))
     star_id = np.unique(star)
     by_setting = {}
@@ -159,7 +183,10 @@ def read_predictions(path: Path) -> PredictionFile:
         if not np.array_equal(star[rows], star_id):
             raise ConfigurationError(f"{path}: not every star is once in setting {name}; write it again")
         by_setting[name] = Predictions(
-            probability=probability[rows], anomaly_score=score[rows], anomaly_p_value=p_value[rows]
+            probability=probability[rows],
+            anomaly_score=score[rows],
+            anomaly_p_value=p_value[rows],
+            decided=None if decided is None else decided[rows],
         )
     metadata = table.schema.metadata or {}
     return PredictionFile(
