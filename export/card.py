@@ -52,7 +52,8 @@ In a quarter the reference flux is unknown in some or all bands. {windows}{passe
 {set_size:,} alerts, {train_sets} sets in turn; classes as the square root of their number.
 
 Probabilities hold for the class frequencies of the catalogue (prior `{prior}`), which no stream of alerts
-has: compare them between alerts rather than believe them in absolute terms.
+has: compare them between alerts rather than believe them in absolute terms, or set another prior where
+verdicts are made (`--class-prior`). {decision}
 
 ## Results on the test split
 
@@ -82,6 +83,16 @@ has: compare them between alerts rather than believe them in absolute terms.
 _READ_AS = """. It is read as statistics of its variability, the highest Lomb-Scargle power in 40
   bins of frequency, and its fold at each of up to six candidate periods: Fourier series, mean in bins of
   phase, variance left; a period from a catalogue is one more candidate where it is known"""
+
+_DECISIONS = {
+    "argmax": "A verdict names the most probable class.",
+    "macro_f1": """A verdict names the class with the largest product of its probability and a weight;
+the weights were chosen for macro-F1 on the calibration stars of each stratum (`--decision-rule argmax` does
+without).""",
+    "balanced_accuracy": """A verdict names the class with the largest product of its probability and a
+weight; the weights were chosen for balanced accuracy on the calibration stars of each stratum
+(`--decision-rule argmax` does without).""",
+}
 
 _WINDOWS = """To each set come {n:,} windows of observed epochs: the first 10, 30,
 100 or all of a star, or a random run; a quarter of them with the catalogue's period. """
@@ -224,6 +235,7 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         set_size=settings.data.alerts_per_set,
         train_sets=settings.data.train_sets,
         prior=run.class_prior,
+        decision=_DECISIONS[settings.calibration.decision_rule],
         imitated=_imitated(run, evaluation) if evaluation else "",
         alerts_per_stratum=settings.calibration.alerts_per_stratum,
         seed=settings.seed,

@@ -19,6 +19,7 @@ from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.catalogue_baselines.command import baselines
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
+from trainer.cross_survey.command import cross_survey
 from trainer.data.catalina import FILE
 from trainer.data.splits import Split
 from trainer.downstream.audit import audit
@@ -242,6 +243,7 @@ def simulate(
 
 app.command(baselines)
 app.command(report)
+app.command(cross_survey)
 app.command(reproduce)
 app.command(embed_command, name="embed")
 app.command(similar)
