@@ -56,7 +56,7 @@ def near_section(record: Record) -> str:
         x_label="AUROC of this bundle's anomaly score; 0.5 is chance",
         title="Near anomalies by class and setting",
     )
-    drawn = f'<div class="panel">{chart}</div>' if chart else ""
+    drawn = f'<div class="panel narrow">{chart}</div>' if chart else ""
     return (
         "<p>Classes that nothing was fitted on, beside stars of the known classes. The score of a baseline "
         "that classifies is one minus its largest probability.</p>"
