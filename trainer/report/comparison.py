@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,8 @@ class _Sample:
             }
             record["confusion"] = confusion_matrix(truth, named, labels=range(len(MERGED))).tolist()
             record["reliability"] = reliability(probability, truth)
+            doubt = replace(self.found, anomaly_score=1 - self.found.probability.max(axis=1))
+            record["near_ood_auroc_of_confidence"] = interval_list(area_of(doubt, known, near, self.weights))
         return record
 
 
