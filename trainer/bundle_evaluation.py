@@ -33,7 +33,18 @@ from trainer.data.catalina import Unsorted, read_unsorted
 from trainer.metrics import auroc, calibration_error
 from trainer.windows import first_windows, window_alerts
 
-__all__ = ["MERGED", "SETTINGS", "Predictions", "evaluate_bundle", "measures_of", "predict", "summary_lines"]
+__all__ = [
+    "CHUNK",
+    "MERGED",
+    "SETTINGS",
+    "Predictions",
+    "Score",
+    "evaluate_bundle",
+    "measures_of",
+    "predict",
+    "scoring",
+    "summary_lines",
+]
 
 MERGED: Mapping[str, tuple[str, ...]] = {
     "ECL": ("EW", "EB", "Ecl_contact_semidetached"),
@@ -115,7 +126,7 @@ def evaluate_bundle(
         np.flatnonzero([str(each) not in seen for each in unsorted.stars.star_id]).astype(np.int64)
     )
     begin(len(unsorted.star_id) * (len(SETTINGS) + 1))
-    with _scoring(bundle, workers) as score:
+    with scoring(bundle, workers) as score:
         by_setting = {
             setting: predict(score, unsorted, setting, advance=advance) for setting in (*SETTINGS, PACKET)
         }
@@ -236,8 +247,8 @@ def _packet(unsorted: Unsorted, row: int) -> Alert:
 
 
 @contextmanager
-def _scoring(bundle: str, workers: int) -> Iterator[Score]:
-    """Open the bundle, in this process or in several of its own."""
+def scoring(bundle: str, workers: int) -> Iterator[Score]:
+    """Open a bundle, in this process or in several of its own; yields what scores chunks of alerts."""
     if workers == 1:
         scorer = Scorer.open(bundle, device="cpu")
         yield lambda chunks: (_predictions(scorer, alerts) for alerts in chunks)

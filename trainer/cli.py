@@ -23,6 +23,7 @@ from trainer.data.catalina import FILE
 from trainer.data.splits import Split
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit, measure
+from trainer.injection.command import inject
 from trainer.object_runs import prepare_objects
 from trainer.preparation import (
     Prepared,
@@ -246,6 +247,7 @@ def simulate(
 
 
 app.command(reproduce)
+app.command(inject)
 
 
 def main() -> None:
