@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,29 @@ CHUNK = 250
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictions:
-    """What the bundle says in one setting; columns over stars (S,), probabilities (S, len(MERGED))."""
+    """What the bundle says in one setting; columns over stars (S,), probabilities (S, len(MERGED)).
+
+    Parameters
+    ----------
+    stratum, calibration_n
+        Name and size of the stratum that the p-value rests on.
+    """
 
     probability: NDArray[np.float64]
     anomaly_score: NDArray[np.float64]
     anomaly_p_value: NDArray[np.float64]
+    stratum: NDArray[np.str_]
+    calibration_n: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Return the predictions of all parts behind one another."""
+        return cls(
+            **{
+                column.name: np.concatenate([getattr(part, column.name) for part in parts])
+                for column in fields(cls)
+            }
+        )
 
 
 def evaluate_bundle(
@@ -158,11 +176,7 @@ def predict(
     for alerts, part in zip(chunks, score(chunks), strict=True):
         parts.append(part)
         advance(len(alerts))
-    return Predictions(
-        probability=np.concatenate([part.probability for part in parts]),
-        anomaly_score=np.concatenate([part.anomaly_score for part in parts]),
-        anomaly_p_value=np.concatenate([part.anomaly_p_value for part in parts]),
-    )
+    return Predictions.joined(parts)
 
 
 def measures_of(found: Predictions, published: NDArray[np.str_]) -> dict[str, Any]:
@@ -275,6 +289,8 @@ def _predictions(scorer: Scorer, alerts: Sequence[Alert]) -> Predictions:
         probability=np.array([_merged(verdict) for verdict in verdicts]),
         anomaly_score=np.array([verdict.anomaly_score for verdict in verdicts]),
         anomaly_p_value=np.array([verdict.anomaly_p_value for verdict in verdicts]),
+        stratum=np.array([verdict.calibration_stratum for verdict in verdicts]),
+        calibration_n=np.array([verdict.calibration_n for verdict in verdicts]),
     )
 
 

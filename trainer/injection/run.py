@@ -45,6 +45,9 @@ GROWN_MIN = 50
 
 BASELINE_TREES = 200
 
+VERDICT = ("anomaly_score", "anomaly_p_value", "stratum", "calibration_n")
+"""What is kept of a verdict."""
+
 EPOCHS_MIN = 10
 """Stars with fewer epochs cannot show what an event looks like in the shortest setting."""
 
@@ -192,10 +195,10 @@ def _of_verdicts(score: Score, alerts: list[Alert], advance: Callable[[int], Non
     for chunk, part in zip(chunks, score(chunks), strict=True):
         parts.append(part)
         advance(len(chunk))
-    return {
-        name: np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)])
-        for name in ("anomaly_score", "anomaly_p_value")
-    }
+    if not parts:
+        return {name: np.zeros(0) for name in VERDICT}
+    found = Predictions.joined(parts)
+    return {name: getattr(found, name) for name in VERDICT}
 
 
 def _features(alerts: list[Alert]) -> NDArray[np.float32]:
@@ -215,6 +218,8 @@ def _scored(columns: Columns) -> Scored:
             name: columns[name].astype(np.float64)
             for name in ("amplitude_mag", "signal_to_noise", "epochs_seen")
         },
+        stratum=columns["stratum"],
+        calibration_n=columns["calibration_n"],
     )
 
 
