@@ -31,7 +31,6 @@ from trainer.predictions import (
     MERGED,
     NEAR_ANOMALIES,
     Predictions,
-    joined_predictions,
     merged_label,
     write_predictions,
 )
@@ -39,8 +38,6 @@ from trainer.star_settings import EVERY_SETTING, alerts_of
 
 __all__ = [
     "CHUNK",
-    "MERGED",
-    "Predictions",
     "Score",
     "evaluate_bundle",
     "measures_of",
@@ -137,7 +134,7 @@ def predict(
     for alerts, part in zip(chunks, score(chunks), strict=True):
         parts.append(part)
         advance(len(alerts))
-    return joined_predictions(parts)
+    return Predictions.joined(parts)
 
 
 def measures_of(found: Predictions, published: NDArray[np.str_]) -> dict[str, Any]:
@@ -250,6 +247,8 @@ def predictions_of(scorer: Scorer, alerts: Sequence[Alert]) -> Predictions:
         anomaly_score=np.array([verdict.anomaly_score for verdict in verdicts]),
         anomaly_p_value=np.array([verdict.anomaly_p_value for verdict in verdicts]),
         decided=merged_label(np.array([verdict.top_class or "" for verdict in verdicts])),
+        stratum=np.array([verdict.calibration_stratum for verdict in verdicts]),
+        calibration_n=np.array([verdict.calibration_n for verdict in verdicts]),
     )
 
 

@@ -9,8 +9,9 @@ again. What a baseline does not give is null.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,6 @@ __all__ = [
     "NEAR_ANOMALIES",
     "PredictionFile",
     "Predictions",
-    "joined_predictions",
     "merged_label",
     "read_predictions",
     "write_predictions",
@@ -46,9 +46,10 @@ MERGED: Mapping[str, tuple[str, ...]] = {
 NEAR_ANOMALIES = ("RRd", "CEPII", "ACEP")
 """Published classes of pulsating stars that resemble known ones; the bundle must not have learned them."""
 
-DECIDED = "decided"
-
 COLUMNS = ("id", "setting", *(f"p_{name}" for name in MERGED), "anomaly_score", "anomaly_p_value")
+
+FURTHER = ("decided", "stratum", "calibration_n")
+"""Columns of a file that holds everything; no one who checks the measures needs them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +60,26 @@ class Predictions:
     ----------
     decided
         Position in `MERGED` of the class that the bundle's decision rule names, -1 where it is none of them;
-        None where only probabilities are known.
+        None where only probabilities are known, as the next two.
+    stratum, calibration_n
+        Name and size of the stratum that the p-value rests on.
     """
 
     probability: FloatArray
     anomaly_score: FloatArray
     anomaly_p_value: FloatArray
     decided: NDArray[np.int64] | None = None
+    stratum: NDArray[np.str_] | None = None
+    calibration_n: NDArray[np.int64] | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Return the predictions of all parts behind one another."""
+        joined: dict[str, Any] = {}
+        for name in _names(cls):
+            values = [getattr(part, name) for part in parts]
+            joined[name] = None if any(each is None for each in values) else np.concatenate(values)
+        return cls(**joined)
 
     @property
     def classifies(self) -> bool:
@@ -74,12 +88,10 @@ class Predictions:
 
     def take(self, rows: NDArray[np.intp]) -> Predictions:
         """Return some of the stars."""
-        return Predictions(
-            probability=self.probability[rows],
-            anomaly_score=self.anomaly_score[rows],
-            anomaly_p_value=self.anomaly_p_value[rows],
-            decided=None if self.decided is None else self.decided[rows],
-        )
+        columns: dict[str, Any] = {name: getattr(self, name) for name in _names(type(self))}
+        for name, values in columns.items():
+            columns[name] = None if values is None else values[rows]
+        return Predictions(**columns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,31 +121,20 @@ def merged_label(published: NDArray[np.str_]) -> NDArray[np.int64]:
     return np.array([position.get(str(each), -1) for each in published], np.int64)
 
 
-def joined_predictions(parts: Sequence[Predictions]) -> Predictions:
-    """Return predictions of the stars of each part behind one another."""
-    decided = [part.decided for part in parts if part.decided is not None]
-    return Predictions(
-        probability=np.concatenate([part.probability for part in parts]),
-        anomaly_score=np.concatenate([part.anomaly_score for part in parts]),
-        anomaly_p_value=np.concatenate([part.anomaly_p_value for part in parts]),
-        decided=np.concatenate(decided) if len(decided) == len(parts) else None,
-    )
-
-
 def write_predictions(
     path: Path,
     star_id: NDArray[np.int64],
     by_setting: Mapping[str, Predictions],
     *,
     about: Mapping[str, str] | None = None,
-    with_decided: bool = False,
+    whole: bool = False,
 ) -> None:
     """Write predictions of stars in every setting; NaN becomes null.
 
     Parameters
     ----------
-    with_decided
-        Write a further column `decided`: the named class as a position in `MERGED`.
+    whole
+        Write everything that is known, in further columns.
     """
     tables = [
         pa.table(
@@ -143,7 +144,7 @@ def write_predictions(
                 **{f"p_{name}": _column(found.probability[:, k]) for k, name in enumerate(MERGED)},
                 "anomaly_score": _column(found.anomaly_score),
                 "anomaly_p_value": _column(found.anomaly_p_value),
-                **({DECIDED: found.decided} if with_decided else {}),
+                **({name: getattr(found, name) for name in FURTHER} if whole else {}),
             }
         )
         for setting, found in by_setting.items()
@@ -165,7 +166,7 @@ def read_predictions(path: Path) -> PredictionFile:
     """
     try:
         there = pq.read_schema(path).names
-        table = pq.read_table(path, columns=[*COLUMNS, *(name for name in there if name == DECIDED)])
+        table = pq.read_table(path, columns=[*COLUMNS, *(name for name in FURTHER if name in there)])
     except (OSError, pa.ArrowException) as error:
         raise ConfigurationError(
             f"cannot read predictions from {path}: {error}; `trainer evaluate --predictions` writes them"
@@ -173,7 +174,7 @@ def read_predictions(path: Path) -> PredictionFile:
     star = table["id"].to_numpy()
     setting = np.array(table["setting"].to_pylist(), np.str_)
     probability = np.stack([_numbers(table[f"p_{name}"]) for name in MERGED], axis=1)
-    decided = table[DECIDED].to_numpy() if DECIDED in table.column_names else None
+    further = {name: np.array(table[name].to_pylist()) for name in FURTHER if name in there}
     score, p_value = (_numbers(table[name]) for name in ("anomaly_score", "anomaly_p_value"))
     star_id = np.unique(star)
     by_setting = {}
@@ -186,7 +187,7 @@ def read_predictions(path: Path) -> PredictionFile:
             probability=probability[rows],
             anomaly_score=score[rows],
             anomaly_p_value=p_value[rows],
-            decided=None if decided is None else decided[rows],
+            **{column: values[rows] for column, values in further.items()},
         )
     metadata = table.schema.metadata or {}
     return PredictionFile(
@@ -194,6 +195,10 @@ def read_predictions(path: Path) -> PredictionFile:
         by_setting=by_setting,
         about={key.decode(): value.decode() for key, value in metadata.items()},
     )
+
+
+def _names(cls: type[Predictions]) -> list[str]:
+    return [column.name for column in fields(cls)]
 
 
 def _column(values: FloatArray) -> pa.Array:

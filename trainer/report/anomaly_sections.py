@@ -17,6 +17,7 @@ from trainer.report.wording import (
     number_cell,
     spread_cell,
 )
+from trainer.stream.measure import TESTED_MIN
 
 __all__ = ["injected_section", "near_section", "p_values_section", "stream_section"]
 
@@ -115,13 +116,14 @@ def p_values_section(record: Record) -> str:
     rows = [
         [
             SETTING_NAMES[setting],
-            escape(found["stratum"] or "several"),
-            f"{found['n_calibration'] or '':,}" if found["n_calibration"] else "",
+            f"<code>{escape(name)}</code>",
+            f"{found['calibration_n']:,}",
             f"{found['n']:,}",
             *(_due(found, level) for level in ("0.1", "0.01")),
             f"{found['ks']:.3f} <small>by chance {found['ks_due']:.3f}</small>",
         ]
-        for setting, found in record["p_values"].items()
+        for setting, strata in record["p_values"].items()
+        for name, found in strata.items()
     ]
     head = [
         "Setting",
@@ -134,7 +136,8 @@ def p_values_section(record: Record) -> str:
     ]
     return (
         "<p>Ordinary test stars of the catalogue against the catalogue's own strata: the share with a "
-        "p-value at or below a level, beside what it should be and its standard error.</p>"
+        "p-value at or below a level, beside what it should be and its standard error. Strata with "
+        f"fewer than {TESTED_MIN} of the stars are not shown.</p>"
         f'<div class="panel scroll">{html_table(head, rows)}</div>'
     )
 

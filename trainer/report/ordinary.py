@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from broker_plugin.bundle import Manifest, stratum_name
+from broker_plugin.bundle import Manifest
 from trainer.predictions import PredictionFile, merged_label
 from trainer.report.comparison import Record
 from trainer.report.subject import Subject
 from trainer.star_settings import PACKET, SETTINGS
-from trainer.stream.measure import uniformity
+from trainer.stream.measure import uniformities
 
 __all__ = ["median_epochs", "p_value_record", "stream_record"]
 
@@ -28,21 +28,13 @@ def median_epochs(subject: Subject, setting: str) -> int | None:
 
 
 def p_value_record(subject: Subject, file: PredictionFile, settings: Sequence[str]) -> Record:
-    """Return by setting the shares of ordinary stars with small p-values, beside what they should be.
-
-    Against the catalogue's strata. A setting falls into one of them but for stars with fewer epochs; a
-    `packet` may be of any.
-    """
-    manifest = subject.bundle.manifest
-    ordinary = merged_label(subject.stars.published) >= 0
+    """Return by setting and stratum the shares of ordinary stars with small p-values, and what is due."""
+    ordinary = np.flatnonzero(merged_label(subject.stars.published) >= 0)
     record: Record = {}
     for setting in settings:
-        p = file.by_setting[setting].anomaly_p_value[ordinary]
-        if not len(p):
-            continue
-        name = _stratum(manifest, median_epochs(subject, setting))
-        n = next((stratum.n for stratum in manifest.strata if stratum.name == name), 0)
-        record[setting] = {"n": len(p), "stratum": name, "n_calibration": n} | uniformity(p, n)
+        found = file.by_setting[setting].take(ordinary)
+        if found.stratum is not None and found.calibration_n is not None:
+            record[setting] = uniformities(found.anomaly_p_value, found.stratum, found.calibration_n)
     return record
 
 
@@ -55,10 +47,3 @@ def stream_record(manifest: Manifest) -> list[dict[str, Any]] | None:
         if fit.get("results")
     ]
     return measured or None
-
-
-def _stratum(manifest: Manifest, n_epochs: int | None) -> str | None:
-    if n_epochs is None:
-        return None
-    names = tuple(model.name for model in manifest.modalities)
-    return stratum_name(names, n_epochs, manifest.epoch_edges)

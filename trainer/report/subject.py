@@ -100,7 +100,7 @@ def kept_predictions(
     if not path.is_file():
         by_setting = score_settings(subject.name, subject.stars, settings, workers=workers, advance=advance)
         about = {"bundle": subject.title, "bundle_digest": subject.bundle.digest}
-        write_predictions(path, subject.stars.star_id, by_setting, about=about, with_decided=True)
+        write_predictions(path, subject.stars.star_id, by_setting, about=about, whole=True)
     else:
         advance(len(settings) * len(subject.stars.star_id))
     return read_predictions(path)

@@ -23,7 +23,6 @@ from trainer.model import EPOCH_MODALITIES
 from trainer.predictions import (
     PredictionFile,
     Predictions,
-    joined_predictions,
     read_predictions,
     write_predictions,
 )
@@ -88,7 +87,7 @@ def score_withheld(
             alerts = [without(alert, modality) for alert in alerts]
         parts.append(predictions_of(scorer, alerts))
         advance(len(alerts))
-    return joined_predictions(parts)
+    return Predictions.joined(parts)
 
 
 def withheld_record(

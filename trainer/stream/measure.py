@@ -22,7 +22,15 @@ from broker_plugin.strata import StreamStratum
 from trainer.stream.fit import Fitted, Material, fit_parts, p_values_of, part_rows
 from trainer.stream.views import Encoded, Float32Array
 
-__all__ = ["LEVELS", "TEST_SHARE", "catalogue_p_values", "ks_distance", "measure", "uniformity"]
+__all__ = [
+    "LEVELS",
+    "TEST_SHARE",
+    "catalogue_p_values",
+    "ks_distance",
+    "measure",
+    "uniformities",
+    "uniformity",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -34,6 +42,9 @@ KS_MEAN = 0.8687
 
 TEST_SHARE = 0.2
 """Share of the objects that a split holds back."""
+
+TESTED_MIN = 50
+"""Fewest objects of a stratum whose p-values are tested at all: half of them would miss a tail of 1 %."""
 
 TEST_MIN = 20
 """Fewest held-back objects of a stratum, in the mean of the splits, for it to be tested at all."""
@@ -104,6 +115,25 @@ def uniformity(p_values: FloatArray, n_calibration: int) -> dict[str, float | No
         variance = expected * (1 - expected) * (1 / len(p_values) + 1 / n)
         result[f"error_{level}"] = math.sqrt(variance) if known else None
     return result
+
+
+def uniformities(
+    p_values: FloatArray, stratum: NDArray[np.str_], calibration_n: NDArray[np.int64]
+) -> dict[str, dict[str, float | None]]:
+    """Return `uniformity` of each stratum that holds `TESTED_MIN` objects, with their number.
+
+    Parameters
+    ----------
+    stratum, calibration_n
+        Name and size of the stratum behind each p-value (B,).
+    """
+    found = {}
+    for name in np.unique(stratum):
+        rows = stratum == name
+        if (n := int(rows.sum())) >= TESTED_MIN:
+            size = int(calibration_n[rows][0])
+            found[str(name)] = {"n": n, "calibration_n": size} | uniformity(p_values[rows], size)
+    return found
 
 
 def ks_distance(p_values: FloatArray) -> float:
