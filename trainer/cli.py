@@ -21,6 +21,7 @@ from trainer.config import Settings, read_settings
 from trainer.data.catalina import FILE
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit, measure
+from trainer.limited.command import limited_labels
 from trainer.object_runs import prepare_labelled
 from trainer.options import Config, Data, Out, console, data_folder, hush, say
 from trainer.preparation import Prepared, progress_bar, scoring_bar, seen_stars
@@ -222,6 +223,7 @@ def simulate(
 
 
 app.command(reproduce)
+app.command(limited_labels)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from trainer.data.splits import Split, split_stars
 from trainer.data.stars import StarTable, read_stars, write_stars
 from trainer.encoders import fitted_specs
 from trainer.sets import ExampleSet, Plan, join_sets, make_set, natural_plan, tempered_plan
-from trainer.tempering import tempered
+from trainer.tempering import draw_tempered
 from trainer.windows import (
     FIRST_EPOCHS,
     Windows,
@@ -176,9 +176,7 @@ def train_set(
         return imitated
     windows = window_set(prepared, Split.TRAIN)
     rng = np.random.default_rng((settings.seed, 9, number))
-    count = np.bincount(windows.label)
-    chance = (tempered(count) / np.maximum(count, 1))[windows.label]
-    rows = rng.choice(len(windows), settings.data.windows_per_set, p=chance / chance.sum())
+    rows = draw_tempered(windows.label, settings.data.windows_per_set, rng)
     return join_sets([imitated, windows.take(rows)])
 
 
