@@ -24,6 +24,7 @@ from trainer.stream.views import Encoded, Float32Array
 
 __all__ = [
     "LEVELS",
+    "TESTED_MIN",
     "TEST_SHARE",
     "catalogue_p_values",
     "ks_distance",
