@@ -10,7 +10,7 @@ classes where nothing is decided; a forest that has them calls that place ordina
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -38,7 +38,7 @@ __all__ = [
 Float32Array = NDArray[np.float32]
 
 FUSED = "fused"
-"""Name of the fused embedding among the sources of scores."""
+"""Name of the fusion among the sources of scores."""
 
 GLOBAL_TREES = 200
 """Trees of a global forest. Scores of single runs scatter by about 1 / sqrt(trees); the graph grows along."""
@@ -109,12 +109,19 @@ class ForestSet:
 
 
 def fit_fused(
-    encoded: Sequence[Encoded], examples: Sequence[ExampleSet], n_classes: int, *, seed: int
+    encoded: Sequence[Encoded],
+    examples: Sequence[ExampleSet],
+    n_classes: int,
+    *,
+    space: Callable[[Float32Array], Float32Array],
+    seed: int,
 ) -> ForestSet:
-    """Fit the forests of the fused embedding, on alerts with every subset of the modalities.
+    """Fit the forests of the fusion, on alerts with every subset of the modalities.
 
     Parameters
     ----------
+    space
+        Takes fused embeddings to what the forests see of them.
     n_classes
         How many class forests to fit besides the global one; 0 for none.
     """
@@ -127,7 +134,7 @@ def fit_fused(
         for code, subset in enumerate(every):
             reduced = part.only(subset)
             rows = np.flatnonzero((chosen == code) & reduced.present.any(dim=1).numpy())
-            embeddings.append(reduced.fused()[rows])
+            embeddings.append(space(reduced.fused()[rows]))
             labels.append(example.label[rows])
     embedding, label = np.concatenate(embeddings), np.concatenate(labels)
     members = [_fit(embedding, trees=GLOBAL_TREES, samples=MAX_SAMPLES, seed=seed)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from broker_plugin.bundle import Stratum, stratum_name
 from broker_plugin.calibration import softmax
 from trainer.anomaly import FUSED, ForestSet
-from trainer.inference import Encoded, encode, logits_of
+from trainer.inference import Encoded, encode, logits_of, surprise_of
 from trainer.model import AlertModel, possible_subsets
 from trainer.sets import ExampleSet
 
@@ -126,7 +126,7 @@ def _calibrate_one(
     result.strata.append(
         Stratum(name=name, n=len(rows), temperature=temperature, class_threshold=class_threshold(probability))
     )
-    scores = {FUSED: forests[FUSED].score(fused)}
+    scores = {FUSED: forests[FUSED].score(surprise_of(model, fused))}
     for modality in subset:
         source = model.modalities[modality]
         scores[source] = forests[source].score(encoded.embeddings[rows, modality].numpy())

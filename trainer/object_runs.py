@@ -72,6 +72,7 @@ class ObjectAlerts:
             star=plan.star,
             label=self.stars.label[plan.star],
             n_epochs=batch.n_epochs,
+            oddity=np.zeros(len(plan.star), np.int8),
             tokens=tokens_of(batch, self.specs),
         )
 

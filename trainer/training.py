@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from broker_plugin.features.base import pad
 from trainer.checkpoint import Run, new_model, resume, save_checkpoint
 from trainer.config import TrainingSettings
-from trainer.inference import encode
+from trainer.inference import encode, surprise_of
 from trainer.lengths import padded_lengths
 from trainer.losses import contrastive_loss, total_loss
-from trainer.model import AlertModel, fuse
+from trainer.metrics import auroc
+from trainer.model import DISCOVERIES, AlertModel, fuse
+from trainer.outliers import Oddity
 from trainer.sets import ExampleSet
 
 __all__ = ["Log", "batches", "train"]
@@ -126,7 +128,8 @@ def _one_pass(
             group["lr"] = settings.learning_rate * _schedule(steps, done, settings)
         embeddings, present = _embed(model, examples, batch)
         label = torch.from_numpy(examples.label[batch.rows])
-        loss, parts = total_loss(model, embeddings, present, label, settings)
+        oddity = torch.from_numpy(examples.oddity[batch.rows].astype(np.int64))
+        loss, parts = total_loss(model, embeddings, present, label, oddity, settings)
         if not loss.requires_grad:
             # A single alert without a class: there is nothing to tell it from.
             continue
@@ -162,7 +165,13 @@ def _validate(model: AlertModel, examples: ExampleSet) -> dict[str, float]:
         contrast = contrastive_loss(encoded.embeddings, encoded.present, model.scale().detach())
         return {"validation_contrast": round(contrast.item(), 4)}
     recall = [float((predicted[examples.label == each] == each).mean()) for each in classes]
-    return {"balanced_accuracy": round(float(np.mean(recall)), 4)}
+    measures = {"balanced_accuracy": round(float(np.mean(recall)), 4)}
+    is_odd = np.isin(examples.oddity, DISCOVERIES)
+    if is_odd.any():
+        surprise = surprise_of(model, encoded.fused()).sum(axis=1)
+        ordinary = surprise[examples.oddity == Oddity.ORDINARY]
+        measures["oddity_auroc"] = round(auroc(ordinary, surprise[is_odd]), 4)
+    return measures
 
 
 def _schedule(step: int, done: float, settings: TrainingSettings) -> float:
