@@ -63,5 +63,5 @@ $(VENV)/.$(RUNTIME): $(BIN)/uv pyproject.toml constraints.txt $(OTHERS)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.$(RUNTIME)
-	$(INSTALL) --editable '.[$(RUNTIME),train,lsst-schemas,dev]'
+	$(INSTALL) --editable '.[$(RUNTIME),train,map,lsst-schemas,dev]'
 	@touch $@

@@ -18,13 +18,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
 from broker_plugin.errors import BundleError
 from broker_plugin.features.base import FEATURE_SPEC_VERSION
 from broker_plugin.strata import StreamStratum
 
 __all__ = [
+    "ARGMAX",
     "FORMAT_VERSION",
     "READABLE_FORMATS",
     "Bundle",
@@ -39,11 +40,14 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 3
-"""Format of the manifest: 2 added strata of a stream's own alerts, and forests of one survey; 3 what is odd
-about an alert, and forests over that."""
+"""Format of the manifest: 2 added strata of a stream's own alerts, and forests of one survey; 3 the decision
+rule, what may be odd about an alert, and forests over that."""
 
-READABLE_FORMATS = (2, 3)
-"""The last two formats. A reader refuses any other, since it could misread the calibration."""
+READABLE_FORMATS = (1, 2, 3)
+"""Formats whose missing fields have a meaning. A reader refuses any other, since it could misread it."""
+
+ARGMAX = "argmax"
+"""The decision rule that names the most probable class."""
 
 MANIFEST = "manifest.json"
 MAX_FILE_BYTES = 2**31
@@ -109,12 +113,17 @@ class Stratum(_Part):
     class_threshold: float = Field(
         ge=0, le=1, description="A class is in the 90 % conformal set if its probability reaches this."
     )
+    class_weights: list[PositiveFloat] | None = Field(
+        default=None,
+        description="A class is named for the largest product of its weight and its probability; null for "
+        "equal weights. From format 3 on.",
+    )
 
 
 class Manifest(_Part):
     """Everything about a bundle that is not an array."""
 
-    format_version: Literal[2, 3]
+    format_version: Literal[1, 2, 3]
     name: str
     version: str
     description: str
@@ -128,6 +137,11 @@ class Manifest(_Part):
     classes: list[str]
     class_prior: str
     class_frequencies: list[float]
+    decision_rule: str = Field(
+        default=ARGMAX,
+        description="Name of the rule behind the strata's class weights, which were chosen under the class "
+        "prior above; from format 3 on.",
+    )
     epoch_edges: list[int] = Field(description="Lower edges of the bins of the number of epochs.")
     strata: list[Stratum]
     stream_strata: list[StreamStratum] = Field(

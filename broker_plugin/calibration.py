@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["class_set", "nightly_rate", "p_value", "softmax"]
+__all__ = ["class_set", "decided", "nightly_rate", "p_value", "softmax"]
 
 FloatArray = NDArray[np.floating]
 
@@ -60,6 +60,17 @@ def softmax(logits: FloatArray, temperature: FloatArray) -> NDArray[np.float64]:
     scaled = logits.astype(np.float64) / temperature[:, None]
     weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float64)
+
+
+def decided(probabilities: FloatArray, weights: FloatArray) -> NDArray[np.intp]:
+    """Return the class that is named for each row: the largest product of weight and probability.
+
+    Examples
+    --------
+    >>> decided(np.array([[0.7, 0.3], [0.7, 0.3]]), np.array([[1.0, 1.0], [1.0, 4.0]]))
+    array([0, 1])
+    """
+    return np.asarray((probabilities * weights).argmax(axis=1), np.intp)
 
 
 def class_set(probabilities: FloatArray, threshold: float) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.prior import BUNDLE, prior_text
 
 __all__ = ["PREFIX", "KafkaTables", "Properties", "Settings", "flag"]
 
@@ -99,6 +100,18 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", title="Device", description="Where the encoders run; only auto may choose."
+    )
+    class_prior: Annotated[str, BeforeValidator(prior_text)] = Field(
+        default=BUNDLE,
+        title="Class prior",
+        description="Class frequencies that the probabilities assume: bundle (those of its training "
+        "catalogue), uniform, or NAME:CLASS=FREQUENCY,... for every class; in the file also a table.",
+    )
+    decision_rule: Literal["bundle", "argmax"] = Field(
+        default=BUNDLE,
+        title="Decision rule",
+        description="What names top_class: the bundle's own rule, or argmax, the most probable class. With "
+        "another class prior than the bundle's it is always argmax.",
     )
     metrics_port: int | None = Field(
         default=None,

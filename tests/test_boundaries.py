@@ -22,7 +22,7 @@ LAYERS = (
     ("codec",),
     ("features",),
     ("strata",),
-    ("bundle", "calibration"),
+    ("bundle", "calibration", "prior"),
     ("engine",),
     ("streams",),
     ("pipeline",),

@@ -10,7 +10,7 @@ classes where nothing is decided; a forest that has them calls that place ordina
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -29,6 +29,7 @@ __all__ = [
     "ForestArrays",
     "ForestSet",
     "adversarial_neighbours",
+    "fit_by_class",
     "fit_fused",
     "fit_single",
     "read_forests",
@@ -136,9 +137,15 @@ def fit_fused(
             rows = np.flatnonzero((chosen == code) & reduced.present.any(dim=1).numpy())
             embeddings.append(space(reduced.fused()[rows]))
             labels.append(example.label[rows])
-    embedding, label = np.concatenate(embeddings), np.concatenate(labels)
+    return fit_by_class(np.concatenate(embeddings), np.concatenate(labels), range(n_classes), seed=seed)
+
+
+def fit_by_class(
+    embedding: Float32Array, label: NDArray[np.int64], classes: Iterable[int], *, seed: int
+) -> ForestSet:
+    """Fit a global forest of embeddings (B, D), and one of each of these classes."""
     members = [_fit(embedding, trees=GLOBAL_TREES, samples=MAX_SAMPLES, seed=seed)]
-    for each in range(n_classes):
+    for each in classes:
         of_class = embedding[label == each]
         members.append(_fit(of_class, trees=CLASS_TREES, samples=CLASS_MAX_SAMPLES, seed=seed + 1 + each))
     return ForestSet(members=tuple(members))

@@ -13,72 +13,49 @@ import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
-from broker_plugin.bundle import open_bundle
+from broker_plugin.bundle import ARGMAX, open_bundle
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
-from broker_plugin.records import Alert, SourceContext
-from trainer.augment import imitate
+from broker_plugin.records import Alert
 from trainer.data.catalina import Unsorted, read_unsorted
 from trainer.metrics import auroc, calibration_error
-from trainer.windows import first_windows, window_alerts
+from trainer.predictions import (
+    MERGED,
+    NEAR_ANOMALIES,
+    Predictions,
+    joined_predictions,
+    merged_label,
+    write_predictions,
+)
+from trainer.star_settings import EVERY_SETTING, alerts_of
 
-__all__ = ["MERGED", "SETTINGS", "Predictions", "evaluate_bundle", "measures_of", "predict", "summary_lines"]
+__all__ = [
+    "CHUNK",
+    "MERGED",
+    "Predictions",
+    "Score",
+    "evaluate_bundle",
+    "measures_of",
+    "predict",
+    "predictions_of",
+    "score_settings",
+    "scoring",
+    "summary_lines",
+]
 
-MERGED: Mapping[str, tuple[str, ...]] = {
-    "ECL": ("EW", "EB", "Ecl_contact_semidetached"),
-    "EA": ("EA", "EA_detached"),
-    "RRAB": ("RRAB", "RRab", "Blazhko"),
-    "RRC": ("RRC", "RRc"),
-    "ROT": ("ROT",),
-    "LPV": ("LPV", "M", "SR"),
-    "DSCT": ("DSCT", "HADS"),
-}
-"""Classes that are measured, and the spellings of bundles and of the catalogue that fall into each."""
-
-NEAR_ANOMALIES = ("RRd", "CEPII", "ACEP")
-"""Published classes of pulsating stars that resemble known ones; the bundle must not have learned them."""
-
-SETTINGS: Mapping[str, tuple[int | None, bool]] = {
-    "period": (None, True),
-    "all": (None, False),
-    "100": (100, False),
-    "30": (30, False),
-    "10": (10, False),
-    "3": (3, False),
-    "1": (1, False),
-}
-"""Number of first epochs, None for all, and whether the catalogue's period is given."""
-
-PACKET = "packet"
-
-PACKET_EPOCHS_MAX = 100
-"""Most epochs of a `packet`; their number is uniform in the logarithm."""
-
-Score = Callable[[Sequence[Sequence[Alert]]], Iterable["Predictions"]]
+Score = Callable[[Sequence[Sequence[Alert]]], Iterable[Predictions]]
 """Chunks of alerts to the predictions for each."""
 
 CHUNK = 250
 """Stars that a worker scores at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Predictions:
-    """What the bundle says in one setting; columns over stars (S,), probabilities (S, len(MERGED))."""
-
-    probability: NDArray[np.float64]
-    anomaly_score: NDArray[np.float64]
-    anomaly_p_value: NDArray[np.float64]
 
 
 def evaluate_bundle(
@@ -114,22 +91,35 @@ def evaluate_bundle(
     unsorted = unsorted.take(
         np.flatnonzero([str(each) not in seen for each in unsorted.stars.star_id]).astype(np.int64)
     )
-    begin(len(unsorted.star_id) * (len(SETTINGS) + 1))
-    with _scoring(bundle, workers) as score:
-        by_setting = {
-            setting: predict(score, unsorted, setting, advance=advance) for setting in (*SETTINGS, PACKET)
-        }
+    begin(len(unsorted.star_id) * len(EVERY_SETTING))
+    by_setting = score_settings(bundle, unsorted, EVERY_SETTING, workers=workers, advance=advance)
     results = {setting: measures_of(found, unsorted.published) for setting, found in by_setting.items()}
     names = next(iter(results.values())).keys()
     by_name = {name: {setting: found[name] for setting, found in results.items()} for name in names}
-    manifest = open_bundle(bundle).manifest
-    named = f"{manifest.name} {manifest.version}"
+    opened = open_bundle(bundle)
+    named = f"{opened.manifest.name} {opened.manifest.version}"
     measures = {"bundle": named, "stars": len(unsorted.star_id), **by_name}
+    if opened.manifest.decision_rule != ARGMAX:
+        measures["decision_rule"] = _by_rule(opened.manifest.decision_rule, by_setting, unsorted.published)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(measures, indent=1) + "\n")
     if predictions is not None:
-        _write(by_setting, unsorted, predictions)
+        about = {"bundle": named, "bundle_digest": opened.digest}
+        write_predictions(predictions, unsorted.star_id, by_setting, about=about)
     return measures
+
+
+def score_settings(
+    bundle: str,
+    unsorted: Unsorted,
+    settings: Sequence[str],
+    *,
+    workers: int = 1,
+    advance: Callable[[int], None] = lambda n: None,
+) -> dict[str, Predictions]:
+    """Return what a bundle says of every star in some settings."""
+    with scoring(bundle, workers) as score:
+        return {setting: predict(score, unsorted, setting, advance=advance) for setting in settings}
 
 
 def predict(
@@ -142,40 +132,29 @@ def predict(
     score
         Takes chunks of alerts and yields the predictions for each, in order.
     """
-    chunks = [_alerts(unsorted, setting, rows) for rows in _chunks(len(unsorted.star_id))]
+    chunks = [alerts_of(unsorted, setting, rows) for rows in _chunks(len(unsorted.star_id))]
     parts: list[Predictions] = []
     for alerts, part in zip(chunks, score(chunks), strict=True):
         parts.append(part)
         advance(len(alerts))
-    return Predictions(
-        probability=np.concatenate([part.probability for part in parts]),
-        anomaly_score=np.concatenate([part.anomaly_score for part in parts]),
-        anomaly_p_value=np.concatenate([part.anomaly_p_value for part in parts]),
-    )
+    return joined_predictions(parts)
 
 
 def measures_of(found: Predictions, published: NDArray[np.str_]) -> dict[str, Any]:
-    """Return the measures of one setting, None where the published classes do not allow one."""
-    names = list(MERGED)
-    spelling = {each: names.index(name) for name, spellings in MERGED.items() for each in spellings}
-    label = np.array([spelling.get(str(each), -1) for each in published])
+    """Return the measures of one setting, None where classes, probabilities or p-values do not allow one."""
+    label = merged_label(published)
     known, near = label >= 0, np.isin(published, NEAR_ANOMALIES)
     measures: dict[str, Any] = dict.fromkeys(
         ("n", "accuracy", "macro_f1", "balanced_accuracy", "ece", "f1_by_class", "confusion")
     )
-    if known.any():
+    if known.any() and found.classifies:
         truth, probability = label[known], found.probability[known]
         predicted = probability.argmax(axis=1)
-        present = np.unique(truth)
-        by_class = f1_score(truth, predicted, labels=present, average=None, zero_division=0)
         measures |= {
             "n": int(known.sum()),
-            "accuracy": float((predicted == truth).mean()),
-            "macro_f1": float(by_class.mean()),
-            "balanced_accuracy": float(recall_score(truth, predicted, labels=present, average="macro")),
+            **_class_measures(truth, predicted),
             "ece": calibration_error(probability, truth),
-            "f1_by_class": {names[k]: float(f1) for k, f1 in zip(present, by_class, strict=True)},
-            "confusion": confusion_matrix(truth, predicted, labels=range(len(names))).tolist(),
+            "confusion": confusion_matrix(truth, predicted, labels=range(len(MERGED))).tolist(),
         }
     return measures | _anomaly_measures(found, published, known, near)
 
@@ -184,11 +163,37 @@ def summary_lines(measures: Mapping[str, Any]) -> list[str]:
     """Return the measures as a table to print, a line a setting."""
     columns = ("macro_f1", "balanced_accuracy", "ece", "near_ood_auroc")
     lines = [f"{'setting':<8}" + "".join(f"{name:>19}" for name in columns)]
-    for setting in (*SETTINGS, PACKET):
+    for setting in EVERY_SETTING:
         values = [measures[name][setting] for name in columns]
         cells = "".join(f"{'-' if value is None else format(value, '.3f'):>19}" for value in values)
         lines.append(f"{setting:<8}{cells}")
     return lines
+
+
+def _class_measures(truth: NDArray[np.int64], named: NDArray[np.int64]) -> dict[str, Any]:
+    """Return what follows from the named classes alone; classes that no star has do not count."""
+    present = np.unique(truth)
+    by_class = f1_score(truth, named, labels=present, average=None, zero_division=0)
+    names = list(MERGED)
+    return {
+        "accuracy": float((named == truth).mean()),
+        "macro_f1": float(by_class.mean()),
+        "balanced_accuracy": float(recall_score(truth, named, labels=present, average="macro")),
+        "f1_by_class": {names[k]: float(f1) for k, f1 in zip(present, by_class, strict=True)},
+    }
+
+
+def _by_rule(rule: str, by_setting: Mapping[str, Predictions], published: NDArray[np.str_]) -> dict[str, Any]:
+    """Return the measures of the classes that the bundle's decision rule names, by measure and setting."""
+    label = merged_label(published)
+    known = label >= 0
+    found = {
+        setting: _class_measures(label[known], predictions.decided[known])
+        for setting, predictions in by_setting.items()
+        if known.any() and predictions.decided is not None
+    }
+    names = ("macro_f1", "balanced_accuracy", "accuracy")
+    return {"name": rule} | {name: {each: found[each][name] for each in found} for name in names}
 
 
 def _anomaly_measures(
@@ -197,50 +202,29 @@ def _anomaly_measures(
     measures: dict[str, Any] = dict.fromkeys(
         ("near_ood_auroc", "near_ood_auroc_by_class", "near_ood_auroc_of_confidence", "p_value_exceedance")
     )
-    if known.any():
-        p = found.anomaly_p_value[known]
+    p = found.anomaly_p_value[known]
+    if known.any() and np.isfinite(p).all():
         measures["p_value_exceedance"] = {f"{level:g}": float((p <= level).mean()) for level in (0.1, 0.01)}
     if known.any() and near.any():
-        score, doubt = found.anomaly_score, 1 - found.probability.max(axis=1)
+        score = found.anomaly_score
         measures["near_ood_auroc"] = auroc(score[known], score[near])
-        measures["near_ood_auroc_of_confidence"] = auroc(doubt[known], doubt[near])
         measures["near_ood_auroc_by_class"] = {
             each: auroc(score[known], score[published == each])
             for each in NEAR_ANOMALIES
             if (published == each).any()
         }
+    if known.any() and near.any() and found.classifies:
+        doubt = 1 - found.probability.max(axis=1)
+        measures["near_ood_auroc_of_confidence"] = auroc(doubt[known], doubt[near])
     return measures
 
 
-def _alerts(unsorted: Unsorted, setting: str, rows: NDArray[np.int64]) -> list[Alert]:
-    if setting != PACKET:
-        n_epochs, given = SETTINGS[setting]
-        return window_alerts(unsorted.stars, rows, first_windows(unsorted.stars, rows, n_epochs, given=given))
-    return [_packet(unsorted, int(row)) for row in rows]
-
-
-def _packet(unsorted: Unsorted, row: int) -> Alert:
-    """Return a star cut into an alert from its own epochs, by its name alone."""
-    stars = unsorted.stars
-    if stars.offsets[row] == stars.offsets[row + 1]:
-        return window_alerts(
-            stars, np.array([row]), first_windows(stars, np.array([row]), None, given=False)
-        )[0]
-    rng = np.random.default_rng((20241108, abs(int(unsorted.star_id[row]))))
-    n_epochs = int(np.exp(rng.uniform(0.0, np.log(PACKET_EPOCHS_MAX + 1))))
-    alert = imitate(stars, row, rng, n_epochs=max(1, n_epochs), alert_id=row, observed_share=1.0)
-    return Alert(
-        **{name: getattr(alert, name) for name in alert.__dataclass_fields__ if name != "source_context"},
-        source_context=SourceContext.STELLAR,
-    )
-
-
 @contextmanager
-def _scoring(bundle: str, workers: int) -> Iterator[Score]:
-    """Open the bundle, in this process or in several of its own."""
+def scoring(bundle: str, workers: int) -> Iterator[Score]:
+    """Open the bundle, in this process or in several of its own; yields what scores chunks of alerts."""
     if workers == 1:
         scorer = Scorer.open(bundle, device="cpu")
-        yield lambda chunks: (_predictions(scorer, alerts) for alerts in chunks)
+        yield lambda chunks: (predictions_of(scorer, alerts) for alerts in chunks)
         return
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_open, initargs=(bundle,)) as pool:
@@ -255,15 +239,17 @@ def _open(bundle: str) -> None:
 
 
 def _score_in_worker(alerts: Sequence[Alert]) -> Predictions:
-    return _predictions(_WORKER_SCORER[0], alerts)
+    return predictions_of(_WORKER_SCORER[0], alerts)
 
 
-def _predictions(scorer: Scorer, alerts: Sequence[Alert]) -> Predictions:
+def predictions_of(scorer: Scorer, alerts: Sequence[Alert]) -> Predictions:
+    """Return what a scorer says of alerts."""
     verdicts = scorer.score(alerts, tense=Tense.TEST)
     return Predictions(
         probability=np.array([_merged(verdict) for verdict in verdicts]),
         anomaly_score=np.array([verdict.anomaly_score for verdict in verdicts]),
         anomaly_p_value=np.array([verdict.anomaly_p_value for verdict in verdicts]),
+        decided=merged_label(np.array([verdict.top_class or "" for verdict in verdicts])),
     )
 
 
@@ -274,20 +260,3 @@ def _merged(verdict: Verdict) -> list[float]:
 
 def _chunks(n: int) -> Iterator[NDArray[np.int64]]:
     return (np.arange(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK))
-
-
-def _write(by_setting: Mapping[str, Predictions], unsorted: Unsorted, path: Path) -> None:
-    tables = [
-        pa.table(
-            {
-                "id": unsorted.star_id,
-                "setting": [setting] * len(unsorted.star_id),
-                **{f"p_{name}": found.probability[:, k] for k, name in enumerate(MERGED)},
-                "anomaly_score": found.anomaly_score,
-                "anomaly_p_value": found.anomaly_p_value,
-            }
-        )
-        for setting, found in by_setting.items()
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.concat_tables(tables), path)

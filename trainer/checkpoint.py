@@ -16,14 +16,12 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.prior import LEAST_FREQUENCY
 from trainer.config import Settings
 from trainer.model import AlertModel
 from trainer.tempering import tempered
 
 __all__ = ["Run", "load_model", "load_run", "new_model", "resume", "save_checkpoint", "save_run"]
-
-LEAST_FREQUENCY = 1e-6
-"""Frequency of a class without a star; its logarithm must be finite."""
 
 RUN, MODEL, OPTIMISER, PROGRESS = "run.json", "model.safetensors", "optimiser.pt", "progress.json"
 

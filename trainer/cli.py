@@ -16,11 +16,16 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.astrom3.command import reproduce
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
-from trainer.catalogue_baseline import BASELINES, SETTINGS, forest_baselines
+from trainer.catalogue_baselines.command import baselines
 from trainer.checkpoint import load_run
 from trainer.config import Settings, read_settings
 from trainer.data.catalina import FILE
 from trainer.data.splits import Split
+from trainer.downstream.audit import audit
+from trainer.downstream.chart import chart
+from trainer.downstream.embedding import embed_command
+from trainer.downstream.rank import rank
+from trainer.downstream.similar import similar
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit, measure
 from trainer.object_runs import prepare_objects
@@ -35,6 +40,7 @@ from trainer.preparation import (
     validation_set,
     window_set,
 )
+from trainer.report.command import report
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.simulate.dataset import write_simulation
 from trainer.stream.command import Recalibration, recalibrate
@@ -186,17 +192,6 @@ def evaluate(
     _say(f"wrote {out}")
 
 
-@app.command
-def baselines(*, data: Data = None, out: Out = Path("runs/default")) -> None:
-    """Grow and measure the baseline of a run on observed epochs: a random forest on hand-made features."""
-    prepared = _prepare(load_run(out).settings, data, out)
-    with progress_bar("settings", len(SETTINGS)) as advance:
-        results = forest_baselines(prepared, out, advance=advance)
-    for setting, found in results.items():
-        _say(f"{setting:<8}macro-F1 {found['macro_f1']:.3f}  balanced {found['balanced_accuracy']:.3f}")
-    _say(f"wrote {out / BASELINES}")
-
-
 @app.command(name="measure")
 def measure_command(*, data: Data = None, out: Out = Path("runs/default")) -> None:
     """Measure a trained run on imitated alerts of its test split; results go to OUT/evaluation.json."""
@@ -245,7 +240,14 @@ def simulate(
     _say(f"wrote {n:,} SIMULATED objects to {out}")
 
 
+app.command(baselines)
+app.command(report)
 app.command(reproduce)
+app.command(embed_command, name="embed")
+app.command(similar)
+app.command(audit)
+app.command(rank)
+app.command(chart, name="map")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-__all__ = ["auroc", "calibration_error", "classification"]
+__all__ = ["auroc", "bin_of_confidence", "calibration_error", "classification", "reliability"]
 
 N_BINS = 15
 """Bins of the expected calibration error, the customary number."""
@@ -43,11 +43,42 @@ def calibration_error(probability: NDArray[np.float64], label: NDArray[np.int64]
     0.0
     """
     confidence, right = probability.max(axis=1), probability.argmax(axis=1) == label
-    bin_ = np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
+    bin_ = bin_of_confidence(confidence)
     gaps = [
         abs(confidence[bin_ == k].mean() - right[bin_ == k].mean()) * (bin_ == k).mean() for k in set(bin_)
     ]
     return round(float(sum(gaps)), 12)
+
+
+def bin_of_confidence(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the bin of each confidence: 15 of equal width from 0 to 1, the last one closed.
+
+    Examples
+    --------
+    >>> bin_of_confidence(np.array([0.0, 0.5, 1.0]))
+    array([ 0,  7, 14])
+    """
+    return np.minimum((confidence * N_BINS).astype(np.int64), N_BINS - 1)
+
+
+def reliability(probability: NDArray[np.float64], label: NDArray[np.int64]) -> list[dict[str, float]]:
+    """Return confidence and accuracy in each bin of confidence that holds a star.
+
+    Examples
+    --------
+    >>> reliability(np.array([[0.8, 0.2]] * 5), np.array([0, 0, 0, 0, 1]))
+    [{'n': 5, 'confidence': 0.8, 'accuracy': 0.8}]
+    """
+    confidence, right = probability.max(axis=1), probability.argmax(axis=1) == label
+    bin_ = bin_of_confidence(confidence)
+    return [
+        {
+            "n": int((bin_ == k).sum()),
+            "confidence": round(float(confidence[bin_ == k].mean()), 12),
+            "accuracy": float(right[bin_ == k].mean()),
+        }
+        for k in np.unique(bin_)
+    ]
 
 
 def auroc(ordinary: NDArray[np.float64], odd: NDArray[np.float64]) -> float:

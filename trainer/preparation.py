@@ -24,7 +24,7 @@ from broker_plugin.records import AlertBatch
 from trainer.checkpoint import Run, load_run, save_run
 from trainer.config import Settings
 from trainer.data.catalina import FILE, file_digest, learned_classes, read_catalina
-from trainer.data.splits import Split, split_stars
+from trainer.data.splits import Split, split_stars, used_stars
 from trainer.data.stars import StarTable, read_stars, write_stars
 from trainer.encoders import fitted_specs
 from trainer.outliers import MIN_EPOCHS, Oddity
@@ -164,8 +164,7 @@ def seen_stars(out: Path) -> frozenset[str]:
     """
     settings = load_run(out).settings
     stars = read_stars(out / "cache" / "stars.npz")
-    split = split_stars(stars, settings.data.split_fractions, seed=settings.seed)
-    return frozenset(stars.star_id[split != Split.TEST].tolist())
+    return used_stars(stars, settings.data.split_fractions, seed=settings.seed)
 
 
 def train_set(

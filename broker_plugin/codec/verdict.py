@@ -86,6 +86,7 @@ class Verdict:
     top_class_probability: float | None
     class_set: tuple[str, ...]
     class_prior: str
+    decision_rule: str = "argmax"
     anomaly_score: float
     anomaly_p_value: float
     anomaly_scores: Mapping[str, float]
@@ -116,15 +117,20 @@ class Verdict:
     emitted_at: datetime
 
 
-def verdict_id(survey: str, alert_id: int, bundle_digest: str) -> str:
+def verdict_id(survey: str, alert_id: int, bundle_digest: str, *, judged: str = "") -> str:
     """Return the identity of the verdict of one bundle on one alert: the same in every replay.
+
+    Parameters
+    ----------
+    judged
+        What the operator chose in place of the bundle's own class prior and decision rule, empty for nothing.
 
     Examples
     --------
     >>> verdict_id("ztf", 1, "ab") == verdict_id("ztf", 1, "ab") != verdict_id("lsst", 1, "ab")
     True
     """
-    return str(uuid.uuid5(VERDICT_NAMESPACE, f"{survey}:{alert_id}:{bundle_digest}"))
+    return str(uuid.uuid5(VERDICT_NAMESPACE, f"{survey}:{alert_id}:{bundle_digest}{judged}"))
 
 
 @cache

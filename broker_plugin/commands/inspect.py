@@ -132,6 +132,7 @@ def bundle_summary(bundle: Bundle) -> dict[str, Any]:
         "taxonomy": manifest.taxonomy,
         "classes": dict(zip(manifest.classes, manifest.class_frequencies, strict=False)),
         "class_prior": manifest.class_prior,
+        "decision_rule": manifest.decision_rule,
         "stream_strata": {stratum.name: stratum.n for stratum in manifest.stream_strata},
         "strata": {
             stratum.name: {"n": stratum.n, "temperature": stratum.temperature} for stratum in manifest.strata
@@ -191,7 +192,14 @@ def _show_bundle(console: Console, summary: Mapping[str, Any]) -> None:
     console.print(f"[bold]{name}[/] {escape(summary['version'])}: {description}", highlight=False)
     console.print(f"  digest {summary['digest']}", highlight=False)
     table = Table(box=None, show_header=False)
-    for key in ("format_version", "feature_spec_version", "precision", "embedding_dim", "class_prior"):
+    for key in (
+        "format_version",
+        "feature_spec_version",
+        "precision",
+        "embedding_dim",
+        "class_prior",
+        "decision_rule",
+    ):
         table.add_row(key, escape(str(summary[key])))
     table.add_row("modalities", ", ".join(summary["modalities"]))
     table.add_row("taxonomy", escape(summary["taxonomy"]))

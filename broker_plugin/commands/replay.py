@@ -20,6 +20,7 @@ from broker_plugin.pipeline.backfill import Backfill, open_backfill
 from broker_plugin.pipeline.dead_letter_file import to_json
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import Judgement
+from broker_plugin.prior import BUNDLE
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.signals import InterruptedBySignal, interrupt_on_signal
 from broker_plugin.streams.archive import ArchiveSource
@@ -43,6 +44,8 @@ def replay(
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     bundle: str = "default",
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    class_prior: str = BUNDLE,
+    decision_rule: Literal["bundle", "argmax"] = BUNDLE,
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
     dead_letters: Path | None = None,
     schemas: Annotated[list[Path] | None, Parameter(negative="")] = None,
@@ -77,6 +80,12 @@ def replay(
         Name of an installed bundle, or a directory.
     device
         Where the encoders run. Only auto may choose.
+    class_prior
+        Class frequencies that the probabilities assume: bundle (those of its training catalogue), uniform, or
+        NAME:CLASS=FREQUENCY,... for every class.
+    decision_rule
+        What names the class: the bundle's own rule, or argmax, the most probable one. With another class
+        prior than the bundle's it is always argmax.
     workers
         Processes that decode and score. The verdicts do not depend on it.
     dead_letters
@@ -111,6 +120,8 @@ def replay(
     recipe = FilterRecipe(
         bundle=bundle,
         device=device,
+        class_prior=class_prior,
+        decision_rule=decision_rule,
         tense=tense,
         access=parse_access(access),
         input_registry=input_registry,

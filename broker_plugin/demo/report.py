@@ -7,15 +7,13 @@ Only verdicts that were read back from the output topic are shown. The page has 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 import numpy as np
 
 from broker_plugin.demo.cards import Profiles
 from broker_plugin.demo.findings import Playback, ScoredObject, rank_objects
+from broker_plugin.demo.page import PageSection, definitions, render_page, tiles
 from broker_plugin.demo.sections import (
     night_section,
     objects_section,
@@ -29,6 +27,8 @@ from broker_plugin.streams.output_files import cannot_write, complete_files
 __all__ = ["REPORT_NAME", "render_report", "write_report"]
 
 REPORT_NAME = "index.html"
+
+BANNER = "SIMULATED NIGHT: nothing on this page is on the sky"
 
 
 def write_report(folder: Path, playback: Playback, profiles: Profiles) -> Path:
@@ -53,7 +53,7 @@ def write_report(folder: Path, playback: Playback, profiles: Profiles) -> Path:
 def render_report(playback: Playback, profiles: Profiles) -> str:
     """Return the page."""
     ranked = rank_objects(playback.verdicts)
-    sections = [
+    parts = [
         ("planted", "Planted oddities", planted_section(playback, ranked)),
         ("strangest", "The strangest", strangest_section(playback, ranked, profiles)),
         (
@@ -63,30 +63,16 @@ def render_report(playback: Playback, profiles: Profiles) -> str:
         ),
         ("objects", "Every object", objects_section(ranked)),
     ]
-    shown = [(name, title, body) for name, title, body in sections if body]
-    assets = resources.files("broker_plugin.demo")
-    return Template(assets.joinpath("report.html").read_text("utf-8")).substitute(
-        title=escape(_headline(playback)),
-        style=assets.joinpath("report.css").read_text("utf-8"),
-        banner=_banner(playback),
-        headline=escape(_headline(playback)),
-        lede=escape(_lede(playback)),
-        tiles=_tiles(playback, ranked),
-        equation=_equation(playback),
-        equation_state="right" if playback.adds_up else "wrong",
-        navigation="".join(f'<a href="#{name}">{title}</a>' for name, title, _ in shown)
-        + f'<a href="{TARGETS_NAME}" download>{TARGETS_NAME}</a>',
-        sections="".join(
-            f'<section id="{name}"><h2>{title}</h2>{body}</section>' for name, title, body in shown
-        ),
+    return render_page(
+        title=_headline(playback),
+        eyebrow="astrom3-broker · demonstration",
+        lede=_lede(playback),
+        head=_tiles(playback, ranked) + _equation(playback),
+        sections=[PageSection(name=name, title=title, body=body) for name, title, body in parts if body],
         colophon=_colophon(playback),
+        links=f'<a href="{TARGETS_NAME}" download>{TARGETS_NAME}</a>',
+        banner="" if playback.night is None else BANNER,
     )
-
-
-def _banner(playback: Playback) -> str:
-    if playback.night is None:
-        return ""
-    return '<div class="banner" role="note">SIMULATED NIGHT: nothing on this page is on the sky</div>'
 
 
 def _headline(playback: Playback) -> str:
@@ -108,7 +94,7 @@ def _lede(playback: Playback) -> str:
 def _tiles(playback: Playback, ranked: Sequence[ScoredObject]) -> str:
     waits = [(verdict.emitted_at - verdict.received_at).total_seconds() for verdict in playback.verdicts]
     rate = playback.played / playback.seconds if playback.seconds > 0 else 0.0
-    tiles = [
+    facts = [
         (f"{playback.played:,}", "messages played"),
         (f"{len(playback.verdicts):,}", "verdicts"),
         (f"{len(playback.dead_letters):,}", "dead letters"),
@@ -116,7 +102,7 @@ def _tiles(playback: Playback, ranked: Sequence[ScoredObject]) -> str:
         (f"{rate:,.0f} /s", f"over {playback.seconds:.1f} s, paced"),
         (f"{1000 * float(np.median(waits)) if waits else 0:,.0f} ms", "median, received to verdict"),
     ]
-    return "".join(f"<li><strong>{escape(a)}</strong><span>{escape(b)}</span></li>" for a, b in tiles)
+    return tiles(facts)
 
 
 def _equation(playback: Playback) -> str:
@@ -124,8 +110,9 @@ def _equation(playback: Playback) -> str:
     sign = "=" if playback.adds_up else "≠"
     said = "nothing was lost" if playback.adds_up else "messages were lost or came twice"
     return (
-        f"<strong>{playback.played:,} in {sign} {counted(len(playback.verdicts), 'verdict')} + "
-        f"{counted(len(playback.dead_letters), 'dead letter')}</strong> ({right:,}): {said}."
+        f'<p class="equation {"right" if playback.adds_up else "wrong"}"><strong>{playback.played:,} in '
+        f"{sign} {counted(len(playback.verdicts), 'verdict')} + "
+        f"{counted(len(playback.dead_letters), 'dead letter')}</strong> ({right:,}): {said}.</p>"
     )
 
 
@@ -143,5 +130,4 @@ def _colophon(playback: Playback) -> str:
     ]
     if playback.night is not None:
         facts.append(("Seed", str(playback.night.seed)))
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
-    return f"<dl>{rows}</dl>"
+    return definitions(facts)

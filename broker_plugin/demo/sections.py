@@ -23,6 +23,7 @@ from broker_plugin.demo.findings import (
     planted_outcomes,
     planted_sentence,
 )
+from broker_plugin.demo.markup import confusion_table, html_table
 from broker_plugin.demo.night_figures import histogram_figure, sky_figure
 from broker_plugin.demo.targets import TARGETS_NAME
 from broker_plugin.engine.explanation import one_in
@@ -50,7 +51,7 @@ def planted_section(playback: Playback, ranked: Sequence[ScoredObject]) -> str:
         if n_stellar > limit
         else planted_sentence(playback.night, ranked)
     )
-    table = _table(
+    table = html_table(
         ("Outcome", "#Rank among stars", "#Rank of all", "#Odds", "Simulated as", "What is odd", "Object"),
         [_planted_row(outcome) for outcome in outcomes],
     )
@@ -99,7 +100,7 @@ def night_section(playback: Playback, ranked: Sequence[ScoredObject]) -> str:
 
 def objects_section(ranked: Sequence[ScoredObject]) -> str:
     """Return every object that was scored, as a table that can be opened."""
-    table = _table(
+    table = html_table(
         ("#Rank", "Object", "Context", "Top class (p)", "#Odds", "#n", "#Epochs"),
         [_object_row(scored) for scored in ranked],
     )
@@ -108,19 +109,6 @@ def objects_section(ranked: Sequence[ScoredObject]) -> str:
         f"{TARGETS_NAME}</a> with positions and reasons.</p><details><summary>Show the table</summary>"
         f'<div class="panel scroll">{table}</div></details>'
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of cells that are HTML already; a column whose name begins with # holds numbers."""
-    css = [' class="n"' if name.startswith("#") else "" for name in head]
-    names = "".join(
-        f'<th scope="col"{c}>{escape(name.lstrip("#"))}</th>' for name, c in zip(head, css, strict=True)
-    )
-    body = "".join(
-        "<tr>" + "".join(f"<td{c}>{cell}</td>" for cell, c in zip(row, css, strict=True)) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _planted_row(outcome: PlantedOutcome) -> tuple[str, ...]:
@@ -164,7 +152,7 @@ def _odds(verdict: Verdict) -> str:
 def _contexts(playback: Playback) -> str:
     counts = Counter(verdict.source_context for verdict in playback.verdicts)
     rows = [(escape(context_name(name)), f"{count:,}") for name, count in counts.most_common()]
-    return _table(("Context", "#Verdicts"), rows) + "<p>The classes describe stars only.</p>"
+    return html_table(("Context", "#Verdicts"), rows) + "<p>The classes describe stars only.</p>"
 
 
 def _dead_letters(letters: Sequence[DeadLetter]) -> str:
@@ -175,7 +163,7 @@ def _dead_letters(letters: Sequence[DeadLetter]) -> str:
         remarks = {_remark(letter) for letter in letters if letter.reason == reason}
         shown = "<br>".join(escape(remark) for remark in sorted(remarks)[:NOTES_SHOWN])
         rows.append((f"<code>{escape(reason)}</code>", str(count), shown))
-    return _table(("Reason", "#Messages", "What was found"), rows)
+    return html_table(("Reason", "#Messages", "What was found"), rows)
 
 
 def _remark(letter: DeadLetter) -> str:
@@ -183,32 +171,13 @@ def _remark(letter: DeadLetter) -> str:
 
 
 def _confusion(matrix: Confusion) -> str:
-    rows = []
-    for name, counts in zip(matrix.classes, matrix.counts, strict=True):
-        total = int(counts.sum())
-        if total:
-            cells = "".join(
-                _cell(int(count), total, hit=other == name)
-                for other, count in zip(matrix.classes, counts, strict=True)
-            )
-            rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}<td>{total}</td></tr>')
-    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in matrix.classes)
+    table = confusion_table(matrix.classes, matrix.counts.tolist(), corner="simulated as, said to be")
     n_objects = int(matrix.counts.sum())
     share = (
         "" if matrix.accuracy is None else f"{matrix.accuracy:.0%} of {n_objects} objects on the diagonal. "
     )
     return (
-        '<h3>Confusion</h3><table class="matrix"><thead><tr><th>simulated as, said to be</th>'
-        f'{columns}<th scope="col">all</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        f"<h3>Confusion</h3>{table}"
         f"<p>{share}Ordinary variable stars only, each by its last verdict; planted objects are left out, "
         "being not what they seem. The stars are simulated, and the model was trained on real ones.</p>"
     )
-
-
-def _cell(count: int, total: int, *, hit: bool) -> str:
-    css = ' class="hit"' if hit else ""
-    if not count:
-        return f"<td{css}>·</td>"
-    colour, share = "--good" if hit else "--strange", 12 + 60 * count / total
-    shade = f"background:color-mix(in srgb, var({colour}) {share:.0f}%, transparent)"
-    return f'<td{css} style="{shade}">{count}</td>'

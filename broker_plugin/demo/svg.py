@@ -7,7 +7,7 @@ one kind are one path: a night's light curves stay small.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -42,17 +42,27 @@ class Frame:
         """Return the vertical place of a value; larger is higher."""
         return self.bottom - (value - self.y_low) / (self.y_high - self.y_low) * (self.bottom - self.top)
 
-    def axes(self, *, x_label: str, y_label: str, x_ticks: int = 6, y_ticks: int = 5) -> str:
-        """Return grid, tick labels and axis labels."""
+    def axes(
+        self, *, x_label: str, y_label: str, x_ticks: int | Mapping[float, str] = 6, y_ticks: int = 5
+    ) -> str:
+        """Return grid, tick labels and axis labels.
+
+        Parameters
+        ----------
+        x_ticks, y_ticks
+            About how many ticks, 0 for none; or where they are and what they say.
+        """
         parts = [
             f'<rect class="plot" x="{self.left}" y="{self.top}" width="{self.right - self.left}" '
             f'height="{self.bottom - self.top}"/>'
         ]
-        for value in nice_ticks(self.x_low, self.x_high, x_ticks):
+        if isinstance(x_ticks, int):
+            x_ticks = {value: number(value) for value in nice_ticks(self.x_low, self.x_high, x_ticks)}
+        for value, name in x_ticks.items():
             place = self.x(value)
             parts.append(f'<path class="grid" d="M{place:.1f} {self.top}V{self.bottom}"/>')
-            parts.append(text(place, self.bottom + 14, number(value), anchor="middle", css="tick"))
-        for value in nice_ticks(self.y_low, self.y_high, y_ticks):
+            parts.append(text(place, self.bottom + 14, name, anchor="middle", css="tick"))
+        for value in nice_ticks(self.y_low, self.y_high, y_ticks) if y_ticks else ():
             place = self.y(value)
             parts.append(f'<path class="grid" d="M{self.left} {place:.1f}H{self.right}"/>')
             parts.append(text(self.left - 6, place + 3.5, number(value), anchor="end", css="tick"))

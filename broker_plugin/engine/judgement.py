@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin import __version__
-from broker_plugin.bundle import Bundle, Stratum
-from broker_plugin.calibration import class_set, nightly_rate, p_value, softmax
+from broker_plugin.bundle import ARGMAX, Bundle, Stratum
+from broker_plugin.calibration import class_set, decided, nightly_rate, p_value, softmax
 from broker_plugin.codec.verdict import Analogue, Revision, Tense, Verdict, verdict_id
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.engine.explanation import explain
@@ -22,6 +22,7 @@ from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.engine.scores import RawScores
 from broker_plugin.errors import BundleError
 from broker_plugin.features.period import Periods
+from broker_plugin.prior import ClassPrior, reweighted
 from broker_plugin.records import AlertBatch, QualityFlag, SourceContext
 from broker_plugin.strata import StreamStrata
 from broker_plugin.taxonomy import PASSBANDS
@@ -33,16 +34,38 @@ __all__ = ["Judge"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Calibrated:
     strata: list[Stratum]  # of the classes
-    probabilities: NDArray[np.float64]  # (B, C)
+    own: NDArray[np.float64]  # (B, C), for the bundle's class prior
+    probabilities: NDArray[np.float64]  # (B, C), for the prior that was asked for
+    named: NDArray[np.intp]  # (B,), position of the class that the decision rule names
     p_values: Mapping[str, NDArray[np.float64]]  # source -> (B,)
     basis: list[tuple[str, int]]  # name and size of the stratum behind the p-values
 
 
 class Judge:
-    """Turns raw scores into verdicts with the calibration of one bundle."""
+    """Turns raw scores into verdicts with the calibration of one bundle.
 
-    def __init__(self, bundle: Bundle, choice: ProviderChoice, *, embeddings: bool) -> None:
+    Parameters
+    ----------
+    prior
+        Class frequencies that the probabilities are to assume, None for the bundle's own.
+    decide
+        Whether the bundle's decision rule names the class; else the most probable one is named, as it is
+        under any other prior than the one that the rule was chosen under.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        choice: ProviderChoice,
+        *,
+        embeddings: bool,
+        prior: ClassPrior | None = None,
+        decide: bool = True,
+    ) -> None:
         self._bundle = bundle
+        self._prior = prior
+        self._rule = bundle.manifest.decision_rule if decide and prior is None else ARGMAX
+        self._judged = self._choices()
         self._choice = choice
         self._embeddings = embeddings
         self._calibration = bundle.arrays(bundle.manifest.calibration_file)
@@ -68,7 +91,8 @@ class Judge:
         common: dict[str, Any] = {
             "tense": tense,
             "taxonomy": self._bundle.manifest.taxonomy,
-            "class_prior": self._bundle.manifest.class_prior,
+            "class_prior": self._prior.name if self._prior else self._bundle.manifest.class_prior,
+            "decision_rule": self._rule,
             "history_origin": "packet",
             "bundle_name": self._bundle.manifest.name,
             "bundle_digest": self._bundle.digest,
@@ -94,8 +118,20 @@ class Judge:
             verdicts.append(Verdict(**parts))
         return verdicts
 
+    def _choices(self) -> str:
+        """Return what sets these verdicts apart from those of the bundle alone, empty for nothing."""
+        prior = f"/{self._prior.name}/{self._prior.digest}" if self._prior else ""
+        own_rule = self._rule == self._bundle.manifest.decision_rule
+        return prior + ("" if own_rule else f"/{self._rule}")
+
     def _require_calibration(self) -> None:
         manifest = self._bundle.manifest
+        for stratum in manifest.strata:
+            if stratum.class_weights is not None and len(stratum.class_weights) != len(manifest.classes):
+                raise BundleError(
+                    f"bundle {manifest.name} has {len(stratum.class_weights)} class weights for "
+                    f"{stratum.name} and {len(manifest.classes)} classes; export it again"
+                )
         forests = {forest.source for forest in manifest.forests if forest.survey is None}
         for stratum in manifest.strata:
             modalities = stratum.name.partition("/")[0].split("+")
@@ -123,14 +159,26 @@ class Judge:
             (catalogue.name, catalogue.n) if at < 0 else (self._stream[at].name, self._stream[at].n)
             for catalogue, at in zip(strata, position.tolist(), strict=True)
         ]
+        own = softmax(scores.fusion.logits, np.array([stratum.temperature for stratum in strata]))
+        probabilities = own
+        if self._prior is not None:
+            frequencies = self._bundle.manifest.class_frequencies
+            probabilities = reweighted(own, frequencies, self._prior.frequencies)
         return _Calibrated(
             strata=strata,
-            probabilities=softmax(
-                scores.fusion.logits, np.array([stratum.temperature for stratum in strata])
-            ),
+            own=own,
+            probabilities=probabilities,
+            named=decided(probabilities, self._weights(strata)),
             p_values=self._p_values(scores, np.array([name for name, _ in basis])),
             basis=basis,
         )
+
+    def _weights(self, strata: list[Stratum]) -> NDArray[np.float64]:
+        """Return the weights of the classes (B, C) by the decision rule."""
+        even = [1.0] * len(self._bundle.manifest.classes)
+        if self._rule == ARGMAX:
+            return np.array([even])
+        return np.array([stratum.class_weights or even for stratum in strata])
 
     def _p_values(self, scores: RawScores, name: NDArray[np.str_]) -> dict[str, NDArray[np.float64]]:
         """Return p-values by source.
@@ -162,7 +210,7 @@ class Judge:
         survey, alert_id = batch.survey[row], int(batch.alert_id[row])
         withdrawn = QualityFlag.WITHDRAWN in batch.flags[row]
         return {
-            "verdict_id": verdict_id(survey, alert_id, self._bundle.digest),
+            "verdict_id": verdict_id(survey, alert_id, self._bundle.digest, judged=self._judged),
             "alert_key": f"{survey}:{alert_id}",
             "inputs_digest": _inputs_digest(batch, row),
             "revision": Revision.RETRACTION if withdrawn else Revision.INITIAL,
@@ -179,9 +227,11 @@ class Judge:
     def _classification(self, batch: AlertBatch, row: int, calibrated: _Calibrated) -> dict[str, Any]:
         classes = self._bundle.manifest.classes
         probabilities = calibrated.probabilities[row]
-        top = int(probabilities.argmax())
+        top = int(calibrated.named[row])
         applies = batch.source_context[row] is SourceContext.STELLAR
-        members = class_set(probabilities, calibrated.strata[row].class_threshold)
+        # Its threshold is one of the bundle's own probabilities; so taken, the set holds as large a share of
+        # each class under every prior.
+        members = class_set(calibrated.own[row], calibrated.strata[row].class_threshold)
         return {
             "class_probabilities": dict(zip(classes, probabilities.tolist(), strict=True)),
             "class_applies": applies,

@@ -11,8 +11,9 @@ from broker_plugin.bundle import Bundle, open_bundle
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.judgement import Judge
 from broker_plugin.engine.providers import Device, ProviderChoice, choose
-from broker_plugin.engine.scores import Graphs
+from broker_plugin.engine.scores import Graphs, RawScores
 from broker_plugin.features.period import find_periods
+from broker_plugin.prior import BUNDLE, parse_prior
 from broker_plugin.records import Alert, AlertBatch
 
 __all__ = ["Scorer"]
@@ -31,6 +32,11 @@ class Scorer:
         Threads within one graph.
     embeddings
         Put the fused embedding into every verdict.
+    class_prior
+        Class frequencies that the probabilities assume, as `prior.parse_prior` reads them.
+    decision_rule
+        `bundle` for the bundle's own rule of naming a class, or `argmax` for the most probable one. Under
+        another prior than the bundle's it is always the most probable one.
 
     Examples
     --------
@@ -40,12 +46,25 @@ class Scorer:
     """
 
     def __init__(
-        self, bundle: Bundle, choice: ProviderChoice, *, threads: int = 1, embeddings: bool = False
+        self,
+        bundle: Bundle,
+        choice: ProviderChoice,
+        *,
+        threads: int = 1,
+        embeddings: bool = False,
+        class_prior: str = BUNDLE,
+        decision_rule: str = BUNDLE,
     ) -> None:
         self.bundle = bundle
         self.provider = choice
         self._graphs = Graphs(bundle, choice, threads=threads)
-        self._judge = Judge(bundle, choice, embeddings=embeddings)
+        self._judge = Judge(
+            bundle,
+            choice,
+            embeddings=embeddings,
+            prior=parse_prior(class_prior, bundle.manifest.classes),
+            decide=decision_rule == BUNDLE,
+        )
 
     @classmethod
     def open(
@@ -55,6 +74,8 @@ class Scorer:
         device: Device | str = "auto",
         threads: int = 1,
         embeddings: bool = False,
+        class_prior: str = BUNDLE,
+        decision_rule: str = BUNDLE,
     ) -> Scorer:
         """Open a bundle on a device.
 
@@ -64,15 +85,24 @@ class Scorer:
             Name of an installed bundle, or a directory.
         device
             `auto`, `cpu` or `cuda`. Only `auto` may choose, and `scorer.provider.reason` says what it took.
-        threads, embeddings
+        threads, embeddings, class_prior, decision_rule
             As for the class.
 
         Raises
         ------
         BundleError, ProviderError
             If the bundle or the device cannot be had; the message says what to do.
+        ConfigurationError
+            If the class prior is none of this bundle's classes.
         """
-        return cls(open_bundle(bundle), choose(Device(device)), threads=threads, embeddings=embeddings)
+        return cls(
+            open_bundle(bundle),
+            choose(Device(device)),
+            threads=threads,
+            embeddings=embeddings,
+            class_prior=class_prior,
+            decision_rule=decision_rule,
+        )
 
     def warm_up(self) -> None:
         """Run every graph at every shape once."""
@@ -93,9 +123,16 @@ class Scorer:
         batch = alerts if isinstance(alerts, AlertBatch) else AlertBatch.from_alerts(alerts)
         if not len(batch):
             return []
+        return self.examine(batch, tense=tense, received_at=received_at)[0]
+
+    def examine(
+        self, batch: AlertBatch, *, tense: Tense = Tense.CURRENT, received_at: datetime | None = None
+    ) -> tuple[list[Verdict], RawScores]:
+        """Return the verdicts of `score` and what they rest on, the embeddings of each modality among it."""
         periods = find_periods(batch)
         scores = self._graphs.run(batch, periods)
         now = datetime.now(UTC)
-        return self._judge.verdicts(
+        verdicts = self._judge.verdicts(
             batch, periods, scores, tense=tense, received_at=received_at or now, emitted_at=now
         )
+        return verdicts, scores

@@ -29,12 +29,15 @@ class RawScores:
         The modalities that each alert has, in the order of the manifest.
     fusion
         Fused embedding, logits and neighbours.
+    embeddings
+        Embeddings (B, D) by source: `fused` and each modality, zero where the modality is missing.
     anomaly
-        Anomaly scores (B,) by source: `fused` and each modality; meaningless where the modality is missing.
+        Anomaly scores (B,) by source; meaningless where the modality is missing.
     """
 
     modalities: tuple[tuple[str, ...], ...]
     fusion: Fusion
+    embeddings: Mapping[str, NDArray[np.float32]]
     anomaly: Mapping[str, NDArray[np.float64]]
 
 
@@ -85,6 +88,7 @@ class Graphs:
                 tuple(name for name, there in zip(names, row, strict=True) if there) for row in present
             ),
             fusion=fusion,
+            embeddings=by_source,
             anomaly=anomaly,
         )
 

@@ -14,6 +14,7 @@ from broker_plugin.codec.verdict import Tense
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.filter import AlertFilter
+from broker_plugin.prior import BUNDLE
 from broker_plugin.records import Access
 from broker_plugin.surveys.registry import SURVEYS, adapters
 
@@ -29,6 +30,8 @@ class FilterRecipe:
 
     Parameters
     ----------
+    class_prior, decision_rule
+        As for `Scorer`.
     access
         What the readers of the verdicts may see.
     input_registry, schemas
@@ -37,6 +40,8 @@ class FilterRecipe:
 
     bundle: str = "default"
     device: str = "auto"
+    class_prior: str = BUNDLE
+    decision_rule: str = BUNDLE
     tense: Tense = Tense.CURRENT
     surveys: tuple[str, ...] = SURVEYS
     access: frozenset[Access] = frozenset({Access.PUBLIC})
@@ -45,7 +50,12 @@ class FilterRecipe:
 
     def scorer(self) -> Scorer:
         """Return the opened scorer."""
-        return Scorer.open(self.bundle, device=self.device)
+        return Scorer.open(
+            self.bundle,
+            device=self.device,
+            class_prior=self.class_prior,
+            decision_rule=self.decision_rule,
+        )
 
     def filter(self, scorer: Scorer) -> AlertFilter:
         """Return the filter around a scorer."""

@@ -159,6 +159,8 @@ def _recipe(settings: Settings) -> FilterRecipe:
     return FilterRecipe(
         bundle=settings.bundle,
         device=settings.device,
+        class_prior=settings.class_prior,
+        decision_rule=settings.decision_rule,
         tense=settings.tense,
         surveys=(str(settings.survey),),
         access=parse_access(settings.access),

@@ -148,7 +148,12 @@ def _bundle(settings: Settings) -> _Finding:
 
 def _graphs(settings: Settings) -> _Finding:
     start_s = time.perf_counter()
-    scorer = Scorer.open(settings.bundle, device=settings.device)
+    scorer = Scorer.open(
+        settings.bundle,
+        device=settings.device,
+        class_prior=settings.class_prior,
+        decision_rule=settings.decision_rule,
+    )
     scorer.warm_up()
     spent_s = time.perf_counter() - start_s
     return _Finding(

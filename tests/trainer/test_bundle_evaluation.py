@@ -14,8 +14,10 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from tests.trainer.synthetic import write_catalogue
-from trainer.bundle_evaluation import MERGED, NEAR_ANOMALIES, PACKET, SETTINGS, evaluate_bundle
+from trainer.bundle_evaluation import evaluate_bundle
 from trainer.data.catalina import FILE
+from trainer.predictions import MERGED, NEAR_ANOMALIES
+from trainer.star_settings import PACKET, SETTINGS
 
 LABELS = ("sss_class", "amp", "vmag")
 

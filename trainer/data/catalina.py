@@ -78,6 +78,8 @@ def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> tuple[StarTa
 
     Parameters
     ----------
+    data
+        The data folder, or the file itself.
     held_out
         Classes whose stars are left out, as if the catalogue did not have them.
 
@@ -86,7 +88,7 @@ def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> tuple[StarTa
     ConfigurationError
         If they are not there; the message says what to set.
     """
-    path = data / FILE
+    path = data if data.is_file() else data / FILE
     if not path.is_file():
         raise ConfigurationError(
             f"no light curves at {path}; give --data the folder that holds {FILE}, or set ASTROM3_DATA to it"

@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree  # type: ignore[import-untyped]
 
 from trainer.data.stars import StarTable
 
-__all__ = ["SAME_OBJECT_ARCSEC", "Split", "deal_groups", "sky_groups", "split_stars"]
+__all__ = ["SAME_OBJECT_ARCSEC", "Split", "deal_groups", "sky_groups", "split_stars", "used_stars"]
 
 SAME_OBJECT_ARCSEC = 10.0
 """Stars nearer than this count as one object: 23 stars of the catalogue are listed twice, at times with two
@@ -57,6 +57,14 @@ def split_stars(
     Groups are dealt out class by class, so that every split holds its share of the rare classes.
     """
     return deal_groups(sky_groups(stars.ra_deg, stars.dec_deg), stars.label, fractions, seed=seed)
+
+
+def used_stars(
+    stars: StarTable, fractions: tuple[float, float, float, float], *, seed: int
+) -> frozenset[str]:
+    """Return the identifiers of all stars but those of the test split of `split_stars`."""
+    split = split_stars(stars, fractions, seed=seed)
+    return frozenset(stars.star_id[split != Split.TEST].tolist())
 
 
 def deal_groups(

@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from broker_plugin.bundle import FORMAT_VERSION, installed_bundles
 from broker_plugin.codec.verdict import Tense, Verdict, to_json
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.errors import BundleError
 from broker_plugin.records import Alert, AlertBatch, LightCurve, QualityFlag, SourceContext
 from tests.support.alerts import real_alerts
 
@@ -140,3 +143,96 @@ def test_the_embedding_is_a_unit_vector_given_on_request(scorer: Scorer, alerts:
     assert verdict.embedding is not None
     # A float32 norm over the embedding's width.
     assert math.isclose(math.fsum(x * x for x in verdict.embedding), 1.0, abs_tol=1e-5)
+
+
+PRIOR_FREE = frozenset(
+    {
+        "verdict_id",
+        "class_prior",
+        "decision_rule",
+        "class_probabilities",
+        "top_class",
+        "top_class_probability",
+    }
+)
+"""Fields that may differ under another prior."""
+
+
+def test_another_prior_changes_the_probabilities_and_what_follows_from_them_alone(
+    scorer: Scorer, alerts: list[Alert]
+) -> None:
+    manifest = scorer.bundle.manifest
+    own = scorer.score(alerts)
+    even = Scorer.open("default", device="cpu", class_prior="uniform").score(alerts)
+    for before, after in zip(without_clock(own), without_clock(even), strict=True):
+        assert {k: v for k, v in before.items() if k not in PRIOR_FREE} == {
+            k: v for k, v in after.items() if k not in PRIOR_FREE
+        }
+        assert (before["class_prior"], after["class_prior"]) == (manifest.class_prior, "uniform")
+        assert before["verdict_id"] != after["verdict_id"]
+    for before, after in zip(own, even, strict=True):
+        probabilities = np.array(list(before.class_probabilities.values()))
+        expected = probabilities / np.array(manifest.class_frequencies)
+        found = np.array(list(after.class_probabilities.values()))
+        # Bayes' rule in float64.
+        assert found == pytest.approx(expected / expected.sum(), abs=1e-12)
+
+
+def test_the_bundles_own_frequencies_as_a_prior_change_no_probability(
+    scorer: Scorer, alerts: list[Alert]
+) -> None:
+    manifest = scorer.bundle.manifest
+    table = zip(manifest.classes, manifest.class_frequencies, strict=True)
+    text = "mine:" + ",".join(f"{name}={share!r}" for name, share in table)
+    again = Scorer.open("default", device="cpu", class_prior=text).score(alerts[:50])
+    for before, after in zip(scorer.score(alerts[:50]), again, strict=True):
+        assert after.class_prior == "mine"
+        assert after.top_class == before.top_class
+        # Frequencies that are normalised again may differ in the last place.
+        assert after.class_probabilities == pytest.approx(before.class_probabilities, abs=1e-12)
+
+
+def weighted_bundle(folder: Path, weights: dict[str, float]) -> Path:
+    """Return a copy of the default bundle with a decision rule."""
+    source = installed_bundles()["default"]
+    copy = Path(shutil.copytree(source, folder / "weighted"))
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for stratum in manifest["strata"]:
+        stratum["class_weights"] = [weights.get(name, 1.0) for name in manifest["classes"]]
+    changed = manifest | {"decision_rule": "macro_f1", "format_version": FORMAT_VERSION}
+    (copy / "manifest.json").write_text(json.dumps(changed))
+    return copy
+
+
+def test_a_decision_rule_names_the_class_and_leaves_the_probabilities(
+    scorer: Scorer, alerts: list[Alert], tmp_path: Path
+) -> None:
+    bundle = weighted_bundle(tmp_path, {"EA": 1e9})
+    decided = Scorer.open(bundle, device="cpu").score(alerts)
+    plain = Scorer.open(bundle, device="cpu", decision_rule="argmax").score(alerts)
+    for before, by_rule, by_argmax in zip(scorer.score(alerts), decided, plain, strict=True):
+        assert by_rule.class_probabilities == before.class_probabilities == by_argmax.class_probabilities
+        assert by_argmax.top_class == before.top_class
+        assert (by_rule.decision_rule, by_argmax.decision_rule) == ("macro_f1", "argmax")
+        assert by_rule.verdict_id != by_argmax.verdict_id
+        if by_rule.class_applies:
+            assert by_rule.top_class == "EA"
+            assert by_rule.top_class_probability == before.class_probabilities["EA"]
+
+
+def test_under_another_prior_the_most_probable_class_is_named(alerts: list[Alert], tmp_path: Path) -> None:
+    bundle = weighted_bundle(tmp_path, {"EA": 1e9})
+    for verdict in Scorer.open(bundle, device="cpu", class_prior="uniform").score(alerts[:50]):
+        assert verdict.decision_rule == "argmax"
+        if verdict.top_class is not None:
+            most = max(verdict.class_probabilities.values())
+            assert verdict.class_probabilities[verdict.top_class] == most
+
+
+def test_a_bundle_with_too_few_weights_is_refused(tmp_path: Path) -> None:
+    bundle = weighted_bundle(tmp_path, {})
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["strata"][0]["class_weights"].pop()
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="class weights"):
+        Scorer.open(bundle, device="cpu")

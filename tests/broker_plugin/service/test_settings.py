@@ -150,3 +150,13 @@ def test_exactly_once_on_one_cluster_spelt_twice_is_allowed() -> None:
     check_service(load_settings(flags))
     with pytest.raises(ConfigurationError, match="cannot span two"):
         check_service(load_settings(flags | {"output_bootstrap": "c:3"}))
+
+
+def test_a_class_prior_is_a_word_a_line_or_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = config(tmp_path, '[class_prior]\nname = "disc"\nEW = 0.75\nEA = 0.25')
+    assert load_settings(config=path).class_prior == "disc:EW=0.75,EA=0.25"
+    monkeypatch.setenv("ASTROM3_CLASS_PRIOR", "EW=3,EA=1")
+    assert load_settings(config=path).class_prior == "EW=3,EA=1"
+    assert load_settings({"class_prior": "uniform"}, config=path).class_prior == "uniform"
+    monkeypatch.delenv("ASTROM3_CLASS_PRIOR")
+    assert load_settings().class_prior == "bundle"

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which objects a bundle was trained on: worked out anew from its manifest and its training file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from broker_plugin.bundle import Manifest
+from broker_plugin.errors import ConfigurationError
+from trainer.data.catalina import file_digest, read_catalina
+from trainer.data.objects import SPLITS
+from trainer.data.splits import Split, used_stars
+
+__all__ = ["is_training_file", "seen_by_bundle"]
+
+
+def is_training_file(manifest: Manifest, path: Path) -> bool:
+    """Tell whether a file is, byte for byte, the one that the bundle was trained on."""
+    return path.is_file() and file_digest(path) == _data(manifest).get("sha256")
+
+
+def seen_by_bundle(manifest: Manifest, training_file: Path) -> frozenset[str]:
+    """Return the identifiers of all objects that the bundle's training used in any way but for its test.
+
+    Stars are split again by the seed and the shares that the manifest records; a dataset of `trainer build`
+    or `trainer simulate` names its splits itself.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file is not the bundle's training file, or this software splits it in another way.
+    """
+    if not is_training_file(manifest, training_file):
+        raise ConfigurationError(
+            f"{training_file} is not what bundle {manifest.name} {manifest.version} was trained on; its "
+            f"manifest names {_data(manifest).get('file')} with SHA-256 {_data(manifest).get('sha256')}"
+        )
+    if "split" in pq.read_schema(training_file).names:
+        table = pq.read_table(training_file, columns=["object_id", "split"])
+        held_back = SPLITS[Split.TEST]
+        rows = zip(table["object_id"].to_pylist(), table["split"].to_pylist(), strict=True)
+        return frozenset(name for name, split in rows if split != held_back)
+    settings = manifest.training["settings"]
+    stars, _ = read_catalina(training_file, held_out=_data(manifest).get("held_out_classes", ()))
+    seen = used_stars(stars, tuple(settings["data"]["split_fractions"]), seed=settings["seed"])
+    counts = _data(manifest)["stars_by_split"]
+    if len(seen) != sum(counts.values()) - counts["test"]:
+        raise ConfigurationError(
+            f"this version would split {training_file} in another way than bundle {manifest.name} was "
+            f"trained with ({len(seen)} stars used, its manifest says {counts}); use the version that made it"
+        )
+    return seen
+
+
+def _data(manifest: Manifest) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = manifest.training.get("data", {})
+    return found

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the trainer's commands share: options, the data folder, and lines on the console."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+__all__ = ["Config", "Data", "Out", "console", "data_folder", "hush", "say"]
+
+DATA_VARIABLE = "ASTROM3_DATA"
+
+Config = Annotated[Path, Parameter(help="Settings, a TOML file.")]
+Data = Annotated[
+    Path | None,
+    Parameter(
+        help=f"Folder that holds lightcurves/, or a file of `trainer build` or `trainer simulate`; default: "
+        f"${DATA_VARIABLE} or ../shared/data."
+    ),
+]
+Out = Annotated[Path, Parameter(help="Folder of the run: checkpoints, log, cache and results.")]
+
+console = Console(stderr=True)
+
+
+def data_folder(data: Path | None) -> Path:
+    """Return the data that a command was given, or where they are by default."""
+    return data or Path(os.environ.get(DATA_VARIABLE) or "../shared/data")
+
+
+def say(line: str) -> None:
+    """Print a line beside the bars."""
+    console.print(line, highlight=False)
+
+
+def hush(line: str) -> None:
+    """Print nothing: another process says it."""

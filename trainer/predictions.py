@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a classifier said of each star in each setting, and the Parquet file that it is kept in.
+
+The file has a row for each star and setting: `id`, `setting`, the probability `p_<class>` of each of
+`MERGED`, `anomaly_score` (larger is stranger) and `anomaly_p_value`. Every measure can be computed from it
+again. What a baseline does not give is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from broker_plugin.errors import ConfigurationError
+
+__all__ = [
+    "MERGED",
+    "NEAR_ANOMALIES",
+    "PredictionFile",
+    "Predictions",
+    "joined_predictions",
+    "merged_label",
+    "read_predictions",
+    "write_predictions",
+]
+
+FloatArray = NDArray[np.float64]
+
+MERGED: Mapping[str, tuple[str, ...]] = {
+    "ECL": ("EW", "EB", "Ecl_contact_semidetached"),
+    "EA": ("EA", "EA_detached"),
+    "RRAB": ("RRAB", "RRab", "Blazhko"),
+    "RRC": ("RRC", "RRc"),
+    "ROT": ("ROT",),
+    "LPV": ("LPV", "M", "SR"),
+    "DSCT": ("DSCT", "HADS"),
+}
+"""Classes that are measured, and the spellings of bundles and of the catalogue that fall into each."""
+
+NEAR_ANOMALIES = ("RRd", "CEPII", "ACEP")
+"""Published classes of pulsating stars that resemble known ones; the bundle must not have learned them."""
+
+DECIDED = "decided"
+
+COLUMNS = ("id", "setting", *(f"p_{name}" for name in MERGED), "anomaly_score", "anomaly_p_value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """What is said in one setting; columns over stars (S,), probabilities (S, len(MERGED)).
+
+    Parameters
+    ----------
+    decided
+        Position in `MERGED` of the class that the bundle's decision rule names, -1 where it is none of them;
+        None where only probabilities are known.
+    """
+
+    probability: FloatArray
+    anomaly_score: FloatArray
+    anomaly_p_value: FloatArray
+    decided: NDArray[np.int64] | None = None
+
+    @property
+    def classifies(self) -> bool:
+        """Whether every star has probabilities; an isolation forest gives none."""
+        return bool(np.isfinite(self.probability).all())
+
+    def take(self, rows: NDArray[np.intp]) -> Predictions:
+        """Return some of the stars."""
+        return Predictions(
+            probability=self.probability[rows],
+            anomaly_score=self.anomaly_score[rows],
+            anomaly_p_value=self.anomaly_p_value[rows],
+            decided=None if self.decided is None else self.decided[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionFile:
+    """The stars (S,) of a file, and the predictions of each setting in their order.
+
+    Parameters
+    ----------
+    about
+        What the writer said of it, text by text.
+    """
+
+    star_id: NDArray[np.int64]
+    by_setting: Mapping[str, Predictions]
+    about: Mapping[str, str]
+
+
+def merged_label(published: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Return the position in `MERGED` of published classes, -1 where they are none of these.
+
+    Examples
+    --------
+    >>> merged_label(np.array(["EA_detached", "RRd"]))
+    array([ 1, -1])
+    """
+    position = {each: k for k, spellings in enumerate(MERGED.values()) for each in spellings}
+    return np.array([position.get(str(each), -1) for each in published], np.int64)
+
+
+def joined_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Return predictions of the stars of each part behind one another."""
+    decided = [part.decided for part in parts if part.decided is not None]
+    return Predictions(
+        probability=np.concatenate([part.probability for part in parts]),
+        anomaly_score=np.concatenate([part.anomaly_score for part in parts]),
+        anomaly_p_value=np.concatenate([part.anomaly_p_value for part in parts]),
+        decided=np.concatenate(decided) if len(decided) == len(parts) else None,
+    )
+
+
+def write_predictions(
+    path: Path,
+    star_id: NDArray[np.int64],
+    by_setting: Mapping[str, Predictions],
+    *,
+    about: Mapping[str, str] | None = None,
+    with_decided: bool = False,
+) -> None:
+    """Write predictions of stars in every setting; NaN becomes null.
+
+    Parameters
+    ----------
+    with_decided
+        Write a further column `decided`: the named class as a position in `MERGED`.
+    """
+    tables = [
+        pa.table(
+            {
+                "id": star_id,
+                "setting": [setting] * len(star_id),
+                **{f"p_{name}": _column(found.probability[:, k]) for k, name in enumerate(MERGED)},
+                "anomaly_score": _column(found.anomaly_score),
+                "anomaly_p_value": _column(found.anomaly_p_value),
+                **({DECIDED: found.decided} if with_decided else {}),
+            }
+        )
+        for setting, found in by_setting.items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.concat_tables(tables).replace_schema_metadata(dict(about or {}))
+    unfinished = path.with_name(f".{path.name}.part")
+    pq.write_table(table, unfinished)
+    unfinished.replace(path)
+
+
+def read_predictions(path: Path) -> PredictionFile:
+    """Read what `write_predictions` or anyone else wrote in its layout.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, lacks a column, or a setting lacks a star or has it twice.
+    """
+    try:
+        there = pq.read_schema(path).names
+        table = pq.read_table(path, columns=[*COLUMNS, *(name for name in there if name == DECIDED)])
+    except (OSError, pa.ArrowException) as error:
+        raise ConfigurationError(
+            f"cannot read predictions from {path}: {error}; `trainer evaluate --predictions` writes them"
+        ) from error
+    star = table["id"].to_numpy()
+    setting = np.array(table["setting"].to_pylist(), np.str_)
+    probability = np.stack([_numbers(table[f"p_{name}"]) for name in MERGED], axis=1)
+    decided = table[DECIDED].to_numpy() if DECIDED in table.column_names else None
+    score, p_value = (_numbers(table[name]) for name in ("anomaly_score", "anomaly_p_value"))
+    star_id = np.unique(star)
+    by_setting = {}
+    for name in dict.fromkeys(setting.tolist()):
+        rows = np.flatnonzero(setting == name)
+        rows = rows[np.argsort(star[rows], kind="stable")]
+        if not np.array_equal(star[rows], star_id):
+            raise ConfigurationError(f"{path}: not every star is once in setting {name}; write it again")
+        by_setting[name] = Predictions(
+            probability=probability[rows],
+            anomaly_score=score[rows],
+            anomaly_p_value=p_value[rows],
+            decided=None if decided is None else decided[rows],
+        )
+    metadata = table.schema.metadata or {}
+    return PredictionFile(
+        star_id=star_id,
+        by_setting=by_setting,
+        about={key.decode(): value.decode() for key, value in metadata.items()},
+    )
+
+
+def _column(values: FloatArray) -> pa.Array:
+    return pa.array(values, pa.float64(), from_pandas=True)
+
+
+def _numbers(column: pa.ChunkedArray) -> FloatArray:
+    values: FloatArray = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return values

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A bundle and its baselines on the same stars: measures with intervals, and differences star by star."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
+
+from trainer.metrics import reliability
+from trainer.predictions import MERGED, NEAR_ANOMALIES, PredictionFile, Predictions, merged_label
+from trainer.resampling import areas, calibration_errors, class_measures, interval_of, resamples
+
+__all__ = ["MEASURES", "Contender", "Record", "compare", "interval_list"]
+
+FloatArray = NDArray[np.float64]
+
+Record = dict[str, Any]
+"""Results as they stand in the JSON file: numbers, texts, lists and records of them."""
+
+MEASURES = ("macro_f1", "balanced_accuracy", "accuracy", "ece", "near_ood_auroc")
+"""What the bundle and its baselines are compared by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """What one classifier says of stars.
+
+    Parameters
+    ----------
+    budget
+        What it was trained with, in words.
+    """
+
+    name: str
+    budget: str
+    file: PredictionFile
+
+
+def compare(
+    bundle: Contender,
+    baselines: Sequence[Contender],
+    published: Mapping[int, str],
+    settings: Sequence[str],
+    *,
+    seed: int,
+) -> Record:
+    """Return the measures of each contender in each setting, and the bundle's lead over each baseline.
+
+    Every measure is a value with the ends of its 95 % interval over resamples of the stars; a difference is
+    over the resamples of the stars that both have answered on.
+
+    Parameters
+    ----------
+    published
+        Published class of every star.
+    """
+    contenders: Record = {}
+    for each in (bundle, *baselines):
+        found = _samples(each.file, published, settings, seed=seed)
+        contenders[each.name] = {"budget": each.budget, "stars": len(each.file.star_id)} | {
+            "settings": {setting: sample.record() for setting, sample in found.items()}
+        }
+    return {
+        "measures": list(MEASURES),
+        "classes": list(MERGED),
+        "contenders": contenders,
+        "lead": {
+            each.name: _lead(bundle.file, each.file, published, settings, seed=seed) for each in baselines
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample:
+    """Predictions in one setting with the stars' classes, and the resamples they are measured on."""
+
+    found: Predictions
+    published: NDArray[np.str_]
+    weights: FloatArray
+
+    def measures(self) -> dict[str, FloatArray]:
+        """Return each measure over the resamples (R,), F1 by class as (R, C)."""
+        label = merged_label(self.published)
+        known, near = label >= 0, np.isin(self.published, NEAR_ANOMALIES)
+        measures: dict[str, FloatArray] = {}
+        if known.any() and self.found.classifies:
+            weights, truth, probability = self.weights[:, known], label[known], self.found.probability[known]
+            measures |= class_measures(weights, truth, probability.argmax(axis=1), n_classes=len(MERGED))
+            measures["ece"] = calibration_errors(weights, probability, truth)
+        measures["near_ood_auroc"] = self._area(known, near)
+        return measures
+
+    def record(self) -> Record:
+        """Return the measures with their intervals, and what is drawn of them."""
+        label = merged_label(self.published)
+        known, near = label >= 0, np.isin(self.published, NEAR_ANOMALIES)
+        measures = self.measures()
+        record: Record = {"n": int(known.sum()), "n_near": int(near.sum())}
+        record |= {name: interval_list(measures[name]) for name in MEASURES if name in measures}
+        record["near_ood_auroc_by_class"] = {
+            name: {"n": int((self.published == name).sum())}
+            | {"auroc": interval_list(self._area(known, self.published == name))}
+            for name in NEAR_ANOMALIES
+            if (self.published == name).any()
+        }
+        if "f1_by_class" in measures:
+            truth, probability = label[known], self.found.probability[known]
+            named = probability.argmax(axis=1)
+            record["f1_by_class"] = {
+                name: interval_list(measures["f1_by_class"][:, k]) for k, name in enumerate(MERGED)
+            }
+            record["confusion"] = confusion_matrix(truth, named, labels=range(len(MERGED))).tolist()
+            record["reliability"] = reliability(probability, truth)
+        return record
+
+    def _area(self, known: NDArray[np.bool_], odd: NDArray[np.bool_]) -> FloatArray:
+        rows = known | odd
+        return areas(self.weights[:, rows], self.found.anomaly_score[rows], odd[rows])
+
+
+def _samples(
+    file: PredictionFile, published: Mapping[int, str], settings: Sequence[str], *, seed: int
+) -> dict[str, _Sample]:
+    classes = np.array([published[each] for each in file.star_id.tolist()], np.str_)
+    weights = resamples(len(classes), seed=seed)
+    return {
+        setting: _Sample(found=file.by_setting[setting], published=classes, weights=weights)
+        for setting in settings
+        if setting in file.by_setting
+    }
+
+
+def _lead(
+    one: PredictionFile,
+    other: PredictionFile,
+    published: Mapping[int, str],
+    settings: Sequence[str],
+    *,
+    seed: int,
+) -> Record:
+    """Return by setting and measure how far one is above the other, on the stars that both have."""
+    star_id, rows, other_rows = np.intersect1d(one.star_id, other.star_id, return_indices=True)
+    both = [_taken(file, taken) for file, taken in ((one, rows), (other, other_rows))]
+    ours, theirs = (_samples(file, published, settings, seed=seed) for file in both)
+    lead: Record = {}
+    for setting in ours:
+        if setting not in theirs:
+            continue
+        found, against = ours[setting].measures(), theirs[setting].measures()
+        lead[setting] = {"n": len(star_id)} | {
+            name: interval_list(found[name] - against[name])
+            for name in MEASURES
+            if name in found and name in against
+        }
+    return lead
+
+
+def _taken(file: PredictionFile, rows: NDArray[np.intp]) -> PredictionFile:
+    return PredictionFile(
+        star_id=file.star_id[rows],
+        by_setting={name: found.take(rows) for name, found in file.by_setting.items()},
+        about=file.about,
+    )
+
+
+def interval_list(values: FloatArray) -> list[float] | None:
+    """Return value, low and high end, None where the sample does not allow one."""
+    found = interval_of(values)
+    return None if found is None else [found.value, found.low, found.high]

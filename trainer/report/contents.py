@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Everything that the report says, as one record: what the JSON file holds and the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from broker_plugin import __version__
+from broker_plugin.bundle import ARGMAX
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.records import Alert
+from trainer.data.catalina import file_digest
+from trainer.predictions import NEAR_ANOMALIES, PredictionFile, merged_label
+from trainer.report.comparison import Contender, Record, compare
+from trainer.report.determinism import SCORINGS, measure_determinism
+from trainer.report.inputs import Inputs
+from trainer.report.ordinary import median_epochs, p_value_record, stream_record
+from trainer.report.rule import rule_record
+from trainer.report.seeds import seeds_record
+from trainer.report.subject import Bar, Subject, kept_predictions
+from trainer.report.withheld import withheld_record
+from trainer.star_settings import EVERY_SETTING, alerts_of
+
+__all__ = ["BUNDLE", "Asked", "assemble"]
+
+BUNDLE = "bundle"
+"""Name of the bundle among the contenders."""
+
+DETERMINISM_ALERTS = 25
+"""Alerts of each setting that are scored again and again."""
+
+RESAMPLING_SEED = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the report is of.
+
+    Parameters
+    ----------
+    others
+        Further bundles: other seeds, to be seen beside the first.
+    predictions
+        Of further ones, by a name.
+    cache
+        Folder for what the bundles said.
+    """
+
+    subject: Subject
+    others: Sequence[Subject]
+    predictions: Mapping[str, PredictionFile]
+    inputs: Inputs
+    cache: Path
+    workers: int
+
+
+def assemble(asked: Asked, *, bar: Bar) -> Record:
+    """Measure what has not been measured yet and return the whole report."""
+    subject, seed = asked.subject, RESAMPLING_SEED
+    manifest, missing = subject.bundle.manifest, dict(asked.inputs.missing)
+    own = _scored(asked, subject, bar)
+    baselines = [_on_known_stars(each, subject) for each in asked.inputs.baselines]
+    trained = [(subject.title, own)]
+    trained += [(each.title, _scored(asked, each, bar)) for each in asked.others]
+    trained += list(asked.predictions.items())
+    record: dict[str, object | None] = {
+        "about": _about(subject),
+        "settings": [
+            {"name": setting, "median_epochs": median_epochs(subject, setting)} for setting in EVERY_SETTING
+        ],
+        "classification": compare(
+            Contender(name=BUNDLE, budget="", file=own),
+            baselines,
+            subject.published,
+            EVERY_SETTING,
+            seed=seed,
+        ),
+        "decision_rule": None
+        if manifest.decision_rule == ARGMAX
+        else rule_record(manifest.decision_rule, own, subject.published, EVERY_SETTING, seed=seed),
+        "withheld": withheld_record(subject, own, asked.cache, seed=seed, bar=bar),
+        "seeds": seeds_record(trained, subject.published, EVERY_SETTING),
+        "p_values": p_value_record(subject, own, EVERY_SETTING),
+        "stream": stream_record(manifest),
+        "determinism": _determinism(subject, bar),
+        **asked.inputs.results,
+    }
+    if record["seeds"] is None:
+        missing["seeds"] = f"trainer report --bundle {subject.name} --bundle OTHER_SEED"
+    if record["stream"] is None:
+        missing["stream"] = f"trainer fit-anomaly --bundle {subject.name} --alerts NIGHT --out DIR"
+    return {name: found for name, found in record.items() if found is not None} | {"missing": missing}
+
+
+def _scored(asked: Asked, subject: Subject, bar: Bar) -> PredictionFile:
+    total = len(EVERY_SETTING) * len(subject.stars.star_id)
+    with bar(f"stars in settings, {subject.title}", total) as advance:
+        return kept_predictions(subject, EVERY_SETTING, asked.cache, workers=asked.workers, advance=advance)
+
+
+def _on_known_stars(baseline: Contender, subject: Subject) -> Contender:
+    """Return a baseline as it is, if its stars are those of the file."""
+    unknown = set(baseline.file.star_id.tolist()) - set(subject.published)
+    if unknown:
+        raise ConfigurationError(
+            f"{len(unknown):,} stars of the baseline {baseline.name} are not in {subject.data}; give --data "
+            "the file that the run was made from"
+        )
+    return baseline
+
+
+def _about(subject: Subject) -> Record:
+    manifest = subject.bundle.manifest
+    return {
+        "plugin_version": __version__,
+        "bundle": manifest.name,
+        "version": manifest.version,
+        "digest": subject.bundle.digest,
+        "description": manifest.description,
+        "modalities": [model.name for model in manifest.modalities],
+        "class_prior": manifest.class_prior,
+        "class_frequencies": dict(zip(manifest.classes, manifest.class_frequencies, strict=True)),
+        "decision_rule": manifest.decision_rule,
+        "data": subject.data.name,
+        "data_sha256": file_digest(subject.data),
+        "stars": len(subject.stars.star_id),
+        "stars_of_known_classes": int((merged_label(subject.stars.published) >= 0).sum()),
+        "near_anomalies": int(np.isin(subject.stars.published, NEAR_ANOMALIES).sum()),
+        "stars_left_out_as_seen": subject.left_out,
+        "simulated": bool(manifest.training.get("data", {}).get("simulated", False)),
+    }
+
+
+def _determinism(subject: Subject, bar: Bar) -> Record:
+    rng = np.random.default_rng((RESAMPLING_SEED, 42))
+    alerts: list[Alert] = []
+    for setting in EVERY_SETTING:
+        rows = rng.permutation(len(subject.stars.star_id))[:DETERMINISM_ALERTS]
+        alerts += alerts_of(subject.stars, setting, rows.astype(np.int64))
+    with bar("scorings of the same alerts", SCORINGS) as advance:
+        return measure_determinism(subject.name, alerts, seed=RESAMPLING_SEED, advance=advance)

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the bundle's decision rule gains and costs against naming the most probable class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from trainer.predictions import MERGED, PredictionFile, merged_label
+from trainer.report.comparison import Record, interval_list
+from trainer.resampling import class_measures, resamples
+
+__all__ = ["rule_record"]
+
+MEASURES = ("macro_f1", "balanced_accuracy", "accuracy")
+
+
+def rule_record(
+    name: str, file: PredictionFile, published: Mapping[int, str], settings: Sequence[str], *, seed: int
+) -> Record:
+    """Return by setting the measures of what the rule names, and their lead over the most probable class."""
+    label = merged_label(np.array([published[each] for each in file.star_id.tolist()], np.str_))
+    known = label >= 0
+    weights = resamples(int(known.sum()), seed=seed)
+    record: Record = {"name": name, "settings": {}}
+    for setting in settings:
+        found = file.by_setting[setting]
+        if found.decided is None or not known.any():
+            continue
+        probable = found.probability[known].argmax(axis=1)
+        ruled, plain = (
+            class_measures(weights, label[known], named, n_classes=len(MERGED))
+            for named in (found.decided[known], probable)
+        )
+        record["settings"][setting] = {
+            each: {"by_rule": interval_list(ruled[each]), "lead": interval_list(ruled[each] - plain[each])}
+            for each in MEASURES
+        }
+    return record
