@@ -28,6 +28,7 @@ from trainer.downstream.rank import rank
 from trainer.downstream.similar import similar
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit, measure
+from trainer.injection.command import inject
 from trainer.object_runs import prepare_objects
 from trainer.preparation import (
     Prepared,
@@ -248,6 +249,7 @@ app.command(similar)
 app.command(audit)
 app.command(rank)
 app.command(chart, name="map")
+app.command(inject)
 
 
 def main() -> None:

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Injection, scoring and measuring of a finished bundle, from one file of catalogued stars."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from broker_plugin.bundle import open_bundle
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.features.variability import variability
+from broker_plugin.records import Alert, AlertBatch
+from trainer.anomaly import fit_single
+from trainer.bundle_evaluation import CHUNK, MERGED, Predictions, Score, scoring
+from trainer.data.catalina import Unsorted, read_unsorted
+from trainer.data.stars import StarTable
+from trainer.injection.measures import SCORES, Scored, measures_of
+from trainer.injection.photometry import SurveyNoise
+from trainer.injection.priors import ARTEFACTS, DISCOVERIES, PRIORS_VERSION
+from trainer.injection.sample import Injected, Truth, inject
+from trainer.injection.table import draw_efficiencies
+from trainer.windows import first_windows, window_alerts
+
+__all__ = ["SETTINGS", "Asked", "measure_injections"]
+
+FloatArray = NDArray[np.float64]
+
+SETTINGS: Mapping[str, int | None] = {"all": None, "100": 100, "30": 30, "10": 10}
+"""First epochs of each star, as `trainer evaluate` counts them; no catalogue period is given."""
+
+GROWN_SHARE = 0.2
+"""Share of the ordinary stars that the isolation forest of the baseline is grown on, and that nothing else
+sees: a bundle's forest has not seen the ordinary stars it is measured on either."""
+
+GROWN_MIN = 50
+"""Fewest such stars."""
+
+BASELINE_TREES = 200
+
+EPOCHS_MIN = 10
+"""Stars with fewer epochs cannot show what an event looks like in the shortest setting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the command was asked for.
+
+    Parameters
+    ----------
+    seen
+        Identifiers (`css:<id>`) of stars that the bundle was trained on.
+    hosts
+        Stars that events are put into, one of every kind into each, in every setting.
+    """
+
+    bundle: str
+    data: Path
+    out: Path
+    predictions: Path | None
+    seen: Container[str]
+    hosts: int
+    settings: tuple[str, ...]
+    seed: int
+    workers: int
+
+
+def measure_injections(
+    asked: Asked,
+    *,
+    begin: Callable[[int], None] = lambda n: None,
+    advance: Callable[[int], None] = lambda n: None,
+) -> dict[str, Any]:
+    """Inject, score, measure and write the results; return the measures.
+
+    Parameters
+    ----------
+    begin, advance
+        Told the number of light curves, and of those scored since the last call.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read or has too few ordinary stars that were not trained on.
+    """
+    ordinary = _ordinary(read_unsorted(asked.data), asked.seen)
+    rng = np.random.default_rng((asked.seed, 20))
+    order = rng.permutation(len(ordinary.star_id)).astype(np.int64)
+    n_grown = int(GROWN_SHARE * len(order))
+    if n_grown < GROWN_MIN:
+        raise ConfigurationError(
+            f"{asked.data} has {len(order):,} ordinary stars with {EPOCHS_MIN} epochs that the bundle was "
+            f"not trained on; at least {int(GROWN_MIN / GROWN_SHARE):,} are needed"
+        )
+    grown, tested = order[:n_grown], order[n_grown:]
+    hosts = tested[: asked.hosts]
+    noise = SurveyNoise.of(ordinary.stars)
+    begin(len(asked.settings) * (len(tested) + len(hosts) * len((*DISCOVERIES, *ARTEFACTS))))
+    manifest = open_bundle(asked.bundle).manifest
+    tables, results = [], {}
+    with scoring(asked.bundle, asked.workers) as score:
+        for setting in asked.settings:
+            looked = _Setting(ordinary.stars, SETTINGS[setting], noise, asked.seed)
+            columns, tries = looked.columns(score, grown, tested, hosts, advance)
+            tables.append(_table(columns, setting, ordinary))
+            results[setting] = measures_of(_scored(columns)) | {"draws_per_event": tries}
+    measures = {
+        "bundle": f"{manifest.name} {manifest.version}",
+        "priors": PRIORS_VERSION,
+        "seed": asked.seed,
+        "stars": {"baseline": len(grown), "ordinary": len(tested), "hosts": len(hosts)},
+        "limits_mag": [noise.bright_mag, noise.faint_mag],
+        "settings": results,
+    }
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text(json.dumps(measures, indent=1) + "\n")
+    draw_efficiencies(measures, asked.out.with_suffix(".png"))
+    if asked.predictions is not None:
+        asked.predictions.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.concat_tables(tables), asked.predictions)
+    return measures
+
+
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """Ordinary stars and hosts as they are seen in one setting."""
+
+    stars: StarTable
+    n_epochs: int | None
+    noise: SurveyNoise
+    seed: int
+
+    def columns(
+        self,
+        score: Score,
+        grown: NDArray[np.int64],
+        tested: NDArray[np.int64],
+        hosts: NDArray[np.int64],
+        advance: Callable[[int], None],
+    ) -> tuple[Columns, dict[str, float]]:
+        """Return a row for each ordinary star and injection, and the draws that each kind took."""
+        forest = fit_single(_features(self._alerts(self.stars, grown)), seed=self.seed, trees=BASELINE_TREES)
+        nothing = Truth.none(tested)
+        parts: list[Columns] = []
+        draws: dict[str, float] = {}
+        samples: Iterator[tuple[str, Injected, NDArray[np.int64]]] = (
+            (kind, found, np.arange(len(found.truth)))
+            for kind in (*DISCOVERIES, *ARTEFACTS)
+            for found in [
+                inject(self.stars, hosts, kind, n_epochs=self.n_epochs, noise=self.noise, seed=self.seed)
+            ]
+        )
+        ordinary = ("ordinary", Injected(stars=self.stars, truth=nothing), tested)
+        for kind, sample, rows in (ordinary, *samples):
+            alerts = self._alerts(sample.stars, rows)
+            parts.append(
+                {"kind": np.full(len(rows), kind), "n_epochs": _lengths(alerts)}
+                | {column.name: getattr(sample.truth, column.name) for column in fields(Truth)}
+                | _of_verdicts(score, alerts, advance)
+                | {"isolation_forest": forest.score(_features(alerts))}
+            )
+            if kind != "ordinary":
+                draws[kind] = float(sample.truth.tries.mean()) if len(rows) else 0.0
+                advance(len(hosts) - len(rows))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, draws
+
+    def _alerts(self, stars: StarTable, rows: NDArray[np.int64]) -> list[Alert]:
+        return window_alerts(stars, rows, first_windows(stars, rows, self.n_epochs, given=False))
+
+
+def _ordinary(unsorted: Unsorted, seen: Container[str]) -> Unsorted:
+    """Return the stars of known classes that were not trained on and have epochs enough."""
+    known = [spelling for spellings in MERGED.values() for spelling in spellings]
+    kept = np.isin(unsorted.published, known) & (np.diff(unsorted.stars.offsets) >= EPOCHS_MIN)
+    kept &= np.array([str(each) not in seen for each in unsorted.stars.star_id], np.bool_)
+    return unsorted.take(np.flatnonzero(kept).astype(np.int64))
+
+
+def _of_verdicts(score: Score, alerts: list[Alert], advance: Callable[[int], None]) -> Columns:
+    chunks = [alerts[start : start + CHUNK] for start in range(0, len(alerts), CHUNK)]
+    parts: list[Predictions] = []
+    for chunk, part in zip(chunks, score(chunks), strict=True):
+        parts.append(part)
+        advance(len(chunk))
+    return {
+        name: np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)])
+        for name in ("anomaly_score", "anomaly_p_value")
+    }
+
+
+def _features(alerts: list[Alert]) -> NDArray[np.float32]:
+    """Return the hand-made features of the baseline: how the light curves vary, without a period."""
+    return variability(AlertBatch.from_alerts(alerts)).astype(np.float32)
+
+
+def _lengths(alerts: list[Alert]) -> NDArray[np.int64]:
+    return np.array([len(alert.light_curve) for alert in alerts], np.int64)
+
+
+def _scored(columns: Columns) -> Scored:
+    return Scored(
+        kind=columns["kind"],
+        scores={name: columns[name] for name in SCORES},
+        truth={
+            name: columns[name].astype(np.float64)
+            for name in ("amplitude_mag", "signal_to_noise", "epochs_seen")
+        },
+    )
+
+
+def _table(columns: Columns, setting: str, ordinary: Unsorted) -> pa.Table:
+    host = columns["host"]
+    return pa.table(
+        {
+            "id": ordinary.star_id[host],
+            "published": ordinary.published[host],
+            "setting": [setting] * len(host),
+        }
+        | {name: values for name, values in columns.items() if name != "host"}
+    )
