@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checkpoints without pickle: safetensors for tensors, JSON for the rest, the optimiser as plain tensors."""
+"""Checkpoints without pickle: safetensors for tensors, JSON for the rest."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,35 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.prior import LEAST_FREQUENCY
 from trainer.config import Settings
 from trainer.model import AlertModel
+from trainer.state import load_state, save_state
 from trainer.tempering import tempered
 
-__all__ = ["Run", "load_model", "load_run", "new_model", "resume", "save_checkpoint", "save_run"]
+__all__ = [
+    "BEGUN",
+    "LOG",
+    "MODEL",
+    "NOTHING_KEPT",
+    "Kept",
+    "Run",
+    "load_model",
+    "load_run",
+    "new_model",
+    "resume",
+    "save_checkpoint",
+    "save_run",
+    "training_key",
+]
 
-RUN, MODEL, OPTIMISER, PROGRESS = "run.json", "model.safetensors", "optimiser.pt", "progress.json"
+RUN, MODEL, PROGRESS, LOG = "run.json", "model.safetensors", "progress.json", "log.jsonl"
+
+BEGUN = "pretrained"
+"""Where a run's data say what its encoders were trained on before."""
+
+STATE = "state.safetensors"
+"""Weights, moments and counters in one file, so that a killed run goes on from all of them or none."""
+
+ADDED_SETTINGS = {"precision": "fp32"}
+"""Settings of training that came later, with what was done before: where they say so, nothing has changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +72,32 @@ class Run:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What a run is not to find out anew from its data.
+
+    Parameters
+    ----------
+    specs
+        Those of modalities whose encoders were trained with them.
+    data
+        What is known of data that it never sees.
+    """
+
+    specs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: Run) -> Kept:
+        """Return what a run keeps when it is taken up again."""
+        return cls(specs=run.specs, data={name: run.data[name] for name in (BEGUN,) if name in run.data})
+
+
+NOTHING_KEPT = Kept()
+
+
 def save_run(run: Run, folder: Path) -> None:
-    """Write what is fixed for a run."""
+    """Write what is fixed for a run, unless just that is there: other processes may be reading it."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "settings": run.settings.model_dump(mode="json"),
@@ -59,7 +107,9 @@ def save_run(run: Run, folder: Path) -> None:
         "frequencies": run.frequencies,
         "data": run.data,
     }
-    (folder / RUN).write_text(json.dumps(content, indent=2) + "\n")
+    text, path = json.dumps(content, indent=2) + "\n", folder / RUN
+    if not (path.is_file() and path.read_text() == text):
+        path.write_text(text)
 
 
 def load_run(folder: Path) -> Run:
@@ -119,50 +169,78 @@ def load_model(run: Run, folder: Path) -> AlertModel:
     return model.eval()
 
 
+def training_key(run: Run, *more: str) -> str:
+    """Return what the weights follow from: later stages may change without a new training, and the device.
+
+    Parameters
+    ----------
+    more
+        What else they follow from than settings and data.
+    """
+    settings = run.settings.model_dump(
+        mode="json",
+        include={"seed", "model", "modalities", "data", "training"},
+        exclude={"training": {"device"}},
+    )
+    for name, before in ADDED_SETTINGS.items():
+        if settings["training"][name] == before:
+            del settings["training"][name]
+    content = [settings, run.specs, run.classes, run.frequencies, run.data, *more]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def save_checkpoint(
-    run: Run,
+    key: str,
     model: AlertModel,
     optimiser: torch.optim.Optimizer,
     progress: Mapping[str, Any],
     folder: Path,
 ) -> None:
-    """Write a checkpoint; the progress file comes last and makes it valid."""
-    save_file(model.state_dict(), folder / (MODEL + ".part"))
-    torch.save(optimiser.state_dict(), folder / (OPTIMISER + ".part"))
-    for name in (MODEL, OPTIMISER):
-        (folder / (name + ".part")).replace(folder / name)
-    unfinished = folder / (PROGRESS + ".part")
-    unfinished.write_text(json.dumps({**progress, "of": _training_digest(run)}) + "\n")
-    unfinished.replace(folder / PROGRESS)
+    """Write a checkpoint: what a stopped run goes on from, and the model and its progress for all others."""
+    content = {**progress, "of": key}
+    save_state(folder / STATE, model, optimiser, content)
+    _publish(model, content, folder)
 
 
 def resume(
-    run: Run, model: AlertModel, optimiser: torch.optim.Optimizer, folder: Path
+    key: str, model: AlertModel, optimiser: torch.optim.Optimizer, folder: Path, *, passes: int
 ) -> dict[str, Any] | None:
     """Load the last checkpoint into a model and its optimiser; None if there is none.
+
+    Parameters
+    ----------
+    passes
+        How many there are to be: a run that has them needs no optimiser.
 
     Raises
     ------
     ConfigurationError
-        If the checkpoint was trained with other settings or data.
+        If the checkpoint was trained with other settings or data, or cannot be gone on from.
     """
     path = folder / PROGRESS
-    if not path.is_file():
-        return None
-    progress: dict[str, Any] = json.loads(path.read_text())
-    if progress.pop("of", None) != _training_digest(run):
-        raise ConfigurationError(
-            f"{folder} holds a model that was trained with other settings or data; use another --out"
-        )
-    model.load_state_dict(load_file(folder / MODEL), strict=True)
-    optimiser.load_state_dict(torch.load(folder / OPTIMISER, weights_only=True))
+    published: dict[str, Any] | None = json.loads(path.read_text()) if path.is_file() else None
+    if published is not None:
+        _require(key, published, folder)
+    progress = load_state(folder / STATE, model, optimiser)
+    if progress is not None:
+        _require(key, progress, folder)
+    elif published is not None:
+        if published["passes"] < passes:
+            raise ConfigurationError(f"{folder} holds a training without its state; use another --out")
+        model.load_state_dict(load_file(folder / MODEL), strict=True)
+        progress = published
     return progress
 
 
-def _training_digest(run: Run) -> str:
-    """Return what the weights follow from: later stages may change without a new training."""
-    settings = run.settings.model_dump(
-        mode="json", include={"seed", "model", "modalities", "data", "training"}
-    )
-    content = [settings, run.specs, run.classes, run.frequencies, run.data]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _publish(model: AlertModel, content: Mapping[str, Any], folder: Path) -> None:
+    save_file(model.state_dict(), folder / (MODEL + ".part"))
+    (folder / (PROGRESS + ".part")).write_text(json.dumps(content) + "\n")
+    for name in (MODEL, PROGRESS):
+        (folder / (name + ".part")).replace(folder / name)
+
+
+def _require(key: str, progress: Mapping[str, Any], folder: Path) -> None:
+    if progress["of"] != key:
+        raise ConfigurationError(
+            f"{folder} holds a model that was trained with other settings or data; use another --out"
+        )

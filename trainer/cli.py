@@ -3,24 +3,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
-from rich.console import Console
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.astrom3.command import reproduce
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.catalogue_baselines.command import baselines
-from trainer.checkpoint import load_run
+from trainer.checkpoint import Kept, load_run
+from trainer.compute import connected
 from trainer.config import Settings, read_settings
 from trainer.data.catalina import FILE
-from trainer.data.splits import Split
 from trainer.downstream.audit import audit
 from trainer.downstream.chart import chart
 from trainer.downstream.embedding import embed_command
@@ -29,27 +27,17 @@ from trainer.downstream.similar import similar
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit, measure
 from trainer.injection.command import inject
-from trainer.object_runs import prepare_objects
-from trainer.preparation import (
-    Prepared,
-    n_windows,
-    prepare,
-    progress_bar,
-    scoring_bar,
-    seen_stars,
-    train_set,
-    validation_set,
-    window_set,
-)
+from trainer.object_runs import prepare_labelled
+from trainer.options import Config, Data, Out, console, data_folder, hush, say
+from trainer.preparation import Prepared, progress_bar, scoring_bar, seen_stars
 from trainer.report.command import report
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.simulate.dataset import write_simulation
+from trainer.stage_commands import finetune, pretrain
 from trainer.stream.command import Recalibration, recalibrate
-from trainer.training import train
+from trainer.weights import train_weights
 
 __all__ = ["app", "main"]
-
-DATA_VARIABLE = "ASTROM3_DATA"
 
 app = App(
     name="trainer",
@@ -61,47 +49,35 @@ better one. Stopped runs go on where they were.
 """,
 )
 
-Data = Annotated[
-    Path | None,
-    Parameter(
-        help=f"Folder that holds lightcurves/, or a file of `trainer build` or `trainer simulate`; default: "
-        f"${DATA_VARIABLE} or ../shared/data."
-    ),
-]
-Out = Annotated[Path, Parameter(help="Folder of the run: checkpoints, log, cache and results.")]
 BundleFolder = Annotated[
     Path | None, Parameter(help="Where to put the finished bundle; default: OUT/bundle.")
 ]
-
-_console = Console(stderr=True)
 
 
 @app.command(name="train")
 def train_command(
     *,
-    config: Annotated[Path, Parameter(help="Settings, a TOML file.")] = Path("trainer/configs/default.toml"),
+    config: Config = Path("trainer/configs/default.toml"),
     data: Data = None,
     out: Out = Path("runs/default"),
     bundle: BundleFolder = None,
 ) -> None:
     """Do everything: imitate alerts, train, fit forests, calibrate, evaluate, export and verify the bundle.
 
-    About an hour on one core with the default settings; most of it can be stopped and resumed.
+    About an hour on one core with the default settings; most of it can be stopped and resumed. With
+    `torchrun --nproc-per-node N -m trainer train ...` the training uses N devices.
     """
-    prepared = _prepare(read_settings(config), data, out)
-    _pretrain(prepared, out)
-    _finish(prepared, out, bundle, data=data, evaluation=True)
+    settings = read_settings(config)
+    with connected(settings.training) as compute:
+        tell = say if compute.first else hush
+        prepared = compute.in_turn(lambda: _prepare(settings, data, out, tell=tell))
+        train_weights(prepared, out, compute)
+    if compute.first:
+        _finish(prepared, out, bundle, data=data, evaluation=True)
 
 
-@app.command
-def pretrain(
-    *,
-    config: Annotated[Path, Parameter(help="Settings, a TOML file.")] = Path("trainer/configs/default.toml"),
-    data: Data = None,
-    out: Out = Path("runs/default"),
-) -> None:
-    """Train the encoders and the classifier only, contrastively and on the classes at once."""
-    _pretrain(_prepare(read_settings(config), data, out), out)
+app.command(pretrain)
+app.command(finetune)
 
 
 @app.command
@@ -156,11 +132,11 @@ def fit_anomaly(
                 version=version,
                 out=out,
             ),
-            say=_say,
+            say=say,
         )
     elif run is not None:
-        settings = read_settings(config) if config else load_run(run).settings
-        _finish(_prepare(settings, data, run), run, out, data=data, evaluation=evaluation)
+        prepared = _prepare(read_settings(config), data, run) if config else _reopen(run, data)
+        _finish(prepared, run, out, data=data, evaluation=evaluation)
     else:
         raise ConfigurationError("give --alerts and --out, or --run")
 
@@ -189,16 +165,16 @@ def evaluate(
             bundle, data, out, predictions, seen=seen, workers=workers, begin=begin, advance=advance
         )
     for line in summary_lines(measures):
-        _say(line)
-    _say(f"wrote {out}")
+        say(line)
+    say(f"wrote {out}")
 
 
 @app.command(name="measure")
 def measure_command(*, data: Data = None, out: Out = Path("runs/default")) -> None:
     """Measure a trained run on imitated alerts of its test split; results go to OUT/evaluation.json."""
-    prepared = _prepare(load_run(out).settings, data, out)
-    measure(prepared, fit(prepared, out, say=_say), out, say=_say)
-    _say(f"wrote {out / 'evaluation.json'}")
+    prepared = _reopen(out, data)
+    measure(prepared, fit(prepared, out, say=say), out, say=say)
+    say(f"wrote {out / 'evaluation.json'}")
 
 
 @app.command(name="build")
@@ -216,16 +192,16 @@ def build_command(
     from trainer.crossmatch.pipeline import build
     from trainer.crossmatch.settings import read_build_settings
 
-    build(read_build_settings(config), _data_folder(data), out, say=_say, bar=progress_bar)
+    build(read_build_settings(config), data_folder(data), out, say=say, bar=progress_bar)
 
 
 @app.command
 def retrieve(*, data: Data = None, out: Out = Path("runs/default")) -> None:
     """Measure how well one modality of a test object finds another of the same object; see retrieval.json."""
-    prepared = _prepare(load_run(out).settings, data, out)
+    prepared = _reopen(out, data)
     results = measure_retrieval(prepared, out)
     for line in lines_of(results):
-        _say(line)
+        say(line)
 
 
 @app.command
@@ -238,7 +214,7 @@ def simulate(
     """Simulate variable stars with light curves, spectra and catalogue values, marked as simulated."""
     with progress_bar("simulated objects", n) as advance:
         write_simulation(out, n, seed=seed, advance=advance)
-    _say(f"wrote {n:,} SIMULATED objects to {out}")
+    say(f"wrote {n:,} SIMULATED objects to {out}")
 
 
 app.command(baselines)
@@ -257,42 +233,31 @@ def main() -> None:
     try:
         app()
     except ConfigurationError as error:
-        _console.print(f"[bold red]trainer:[/] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]trainer:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)
 
 
-def _prepare(settings: Settings, data: Path | None, out: Path) -> Prepared:
-    source = _data_folder(data)
-    read = prepare_objects if source.is_file() else prepare
-    return read(settings, source, out, say=_say)
+def _prepare(
+    settings: Settings, data: Path | None, out: Path, *, tell: Callable[[str], None] = say
+) -> Prepared:
+    return prepare_labelled(settings, data_folder(data), out, say=tell)
 
 
-def _data_folder(data: Path | None) -> Path:
-    return data or Path(os.environ.get(DATA_VARIABLE) or "../shared/data")
-
-
-def _pretrain(prepared: Prepared, out: Path) -> None:
-    settings = prepared.run.settings.data
-    with progress_bar("validation alerts", settings.validation_alerts) as advance:
-        validation = validation_set(prepared, advance=advance)
-    if settings.windows_per_set and prepared.make is None:
-        with progress_bar("windows of observed epochs", n_windows(prepared, Split.TRAIN)) as advance:
-            window_set(prepared, Split.TRAIN, advance=advance)
-    with progress_bar("training alerts", settings.train_sets * settings.alerts_per_set) as advance:
-        for number in range(settings.train_sets):
-            train_set(prepared, number, advance=advance)
-    train(prepared.run, out, lambda number: train_set(prepared, number), validation, on_pass=_say_pass)
+def _reopen(out: Path, data: Path | None) -> Prepared:
+    """Return a run as it was trained, with the scalers of its encoders."""
+    run = load_run(out)
+    return prepare_labelled(run.settings, data_folder(data), out, say=say, kept=Kept.of(run))
 
 
 def _finish(
     prepared: Prepared, out: Path, bundle: Path | None, *, data: Path | None, evaluation: bool
 ) -> None:
-    fitted = fit(prepared, out, say=_say)
+    fitted = fit(prepared, out, say=say)
     if evaluation:
-        measure(prepared, fitted, out, say=_say)
+        measure(prepared, fitted, out, say=say)
     target = bundle or out / "bundle"
     run_export("--checkpoint", str(out), "--out", str(target))
-    stars = _data_folder(data) / FILE
+    stars = data_folder(data) / FILE
     if evaluation and stars.is_file():
         # What the exported graphs say of the test stars goes into the card, so the bundle is written again.
         with scoring_bar() as (begin, advance):
@@ -307,11 +272,3 @@ def _finish(
                 advance=advance,
             )
         run_export("--checkpoint", str(out), "--out", str(target))
-
-
-def _say(line: str) -> None:
-    _console.print(line, highlight=False)
-
-
-def _say_pass(record: Mapping[str, Any]) -> None:
-    _say("  ".join(f"{name} {value}" for name, value in record.items()))

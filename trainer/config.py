@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,7 @@ __all__ = [
     "EvaluationSettings",
     "ModalitySettings",
     "ModelSettings",
+    "PretrainingSettings",
     "Settings",
     "TrainingSettings",
     "read_settings",
@@ -91,6 +92,23 @@ class TrainingSettings(_Part):
     modality_dropout: float = Field(ge=0, lt=1, description="Chance of leaving a modality out of the fusion.")
     label_smoothing: float = Field(ge=0, lt=1)
     threads: int = Field(gt=0)
+    precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="Of the encoders' arithmetic; weights and losses are always fp32."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where training runs; auto takes CUDA where there is one."
+    )
+
+
+class PretrainingSettings(_Part):
+    """What `trainer pretrain` does in another way than [training], which gives all the rest."""
+
+    passes: int = Field(default=20, gt=0, description="In each, two windows of every star are drawn.")
+    learning_rate: float | None = Field(default=None, gt=0, description="None for that of [training].")
+    clip_weight: float = Field(default=1.0, ge=0, description="Weight of the contrast between modalities.")
+    view_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the contrast between two windows of a light curve."
+    )
 
 
 class AnomalySettings(_Part):
@@ -126,6 +144,7 @@ class Settings(_Part):
     )
     data: DataSettings
     training: TrainingSettings
+    pretraining: PretrainingSettings = PretrainingSettings()
     anomaly: AnomalySettings
     calibration: CalibrationSettings
     evaluation: EvaluationSettings

@@ -40,7 +40,7 @@ class Encoded:
 
 @torch.no_grad()
 def encode(model: AlertModel, tokens: Mapping[str, Tokens]) -> Encoded:
-    """Return the embeddings of all modalities."""
+    """Return the embeddings of all modalities, on the CPU wherever the model is."""
     was_training = model.training
     model.eval()
     embeddings, present = [], []
@@ -69,6 +69,7 @@ def surprise_of(model: AlertModel, fused: NDArray[np.float32]) -> NDArray[np.flo
 def _encode_one(model: AlertModel, name: str, tokens: Tokens) -> torch.Tensor:
     lengths = tokens.lengths
     result = torch.zeros(len(lengths), model.embedding_dim)
+    device = model.logit_scale.device
     shorter = 0
     for length in padded_lengths(int(lengths.max(initial=0))):
         rows = np.flatnonzero((lengths > shorter) & (lengths <= length))
@@ -76,8 +77,9 @@ def _encode_one(model: AlertModel, name: str, tokens: Tokens) -> torch.Tensor:
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             values, mask = pad(tokens, part, batch=len(part), length=length)
-            result[torch.from_numpy(part)] = model.encode(
-                name, torch.from_numpy(values), torch.from_numpy(mask)
+            encoded = model.encode(
+                name, torch.from_numpy(values).to(device), torch.from_numpy(mask).to(device)
             )
+            result[torch.from_numpy(part)] = encoded.cpu()
         shorter = length
     return result

@@ -8,10 +8,10 @@ from itertools import combinations
 import torch
 from torch.nn import functional as F
 
-from trainer.config import TrainingSettings
-from trainer.model import AlertModel, fuse
+from trainer.config import PretrainingSettings, TrainingSettings
+from trainer.model import EPOCH_MODALITIES, AlertModel, fuse
 
-__all__ = ["contrastive_loss", "total_loss"]
+__all__ = ["contrastive_loss", "pretraining_loss", "total_loss"]
 
 
 def contrastive_loss(embeddings: torch.Tensor, present: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -30,7 +30,7 @@ def contrastive_loss(embeddings: torch.Tensor, present: torch.Tensor, scale: tor
         if int(both.sum()) < 2:
             continue
         cosines = scale * embeddings[both, one] @ embeddings[both, other].T
-        target = torch.arange(len(cosines))
+        target = torch.arange(len(cosines), device=cosines.device)
         losses.append((F.cross_entropy(cosines, target) + F.cross_entropy(cosines.T, target)) / 2)
     return torch.stack(losses).mean() if losses else embeddings.new_zeros(())
 
@@ -42,15 +42,22 @@ def total_loss(
     label: torch.Tensor,
     oddity: torch.Tensor,
     settings: TrainingSettings,
+    *,
+    draws: torch.Generator | None = None,
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Return the loss of a batch and its parts.
 
     The class loss is taken of the fusion, from which each modality is at times left out, and of every
     modality alone, so that any subset gives classes. Alerts without a class (-1) enter the contrastive loss
     only. What is odd about an alert is told from the fusion.
+
+    Parameters
+    ----------
+    draws
+        Random numbers that decide which modalities are left out.
     """
-    dropped = torch.rand(present.shape) < settings.modality_dropout
-    kept = present & ~dropped
+    dropped = torch.rand(present.shape, generator=draws) < settings.modality_dropout
+    kept = present & ~dropped.to(present.device)
     kept = torch.where(kept.any(dim=1, keepdim=True), kept, present)
     known = label >= 0
     fused = _class_loss(model, embeddings[known], kept[known], label[known], settings)
@@ -69,6 +76,45 @@ def total_loss(
         parts["oddity"] = F.cross_entropy(model.head.oddity(fuse(embeddings, kept)), oddity)
         loss = loss + settings.oddity_weight * parts["oddity"]
     return loss, {name: part.item() for name, part in parts.items()}
+
+
+def pretraining_loss(
+    model: AlertModel,
+    embeddings: torch.Tensor,
+    present: torch.Tensor,
+    n_stars: int,
+    settings: PretrainingSettings,
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """Return the loss of a batch of windows, for which no label is needed, and its parts.
+
+    Two contrasts: between the modalities of a window, as in AstroM3, and between two windows of the same
+    light curve, each modality of epochs for itself. The first asks what a star's modalities have in common,
+    the second what stays of a light curve whenever and for however long one looks.
+
+    Parameters
+    ----------
+    n_stars
+        The first so many rows are windows of different stars; those after them are second windows of the
+        first of these stars, in the same order. A star is never held against itself.
+    """
+    n_pairs = len(embeddings) - n_stars
+    halves = [
+        contrastive_loss(embeddings[part], present[part], model.scale())
+        for part in (slice(None, n_stars), slice(n_stars, None))
+    ]
+    contrast = (halves[0] * n_stars + halves[1] * n_pairs) / len(embeddings)
+    views = [
+        contrastive_loss(
+            torch.stack([embeddings[:n_pairs, k], embeddings[n_stars:, k]], dim=1),
+            torch.stack([present[:n_pairs, k], present[n_stars:, k]], dim=1),
+            model.scale(),
+        )
+        for k, name in enumerate(model.modalities)
+        if name in EPOCH_MODALITIES
+    ]
+    view = torch.stack(views).mean() if views else embeddings.new_zeros(())
+    loss = settings.clip_weight * contrast + settings.view_weight * view
+    return loss, {"contrast": contrast.item(), "views": view.item()}
 
 
 def _class_loss(

@@ -24,7 +24,7 @@ from broker_plugin.surveys.sky import galactic_deg
 from broker_plugin.taxonomy import CLASSES
 from trainer.augment import Measured, alert_of
 from trainer.cadence import LSST, ZTF
-from trainer.checkpoint import Run, save_run
+from trainer.checkpoint import NOTHING_KEPT, Kept, Run, save_run
 from trainer.config import Settings
 from trainer.data.catalina import file_digest
 from trainer.data.objects import SPLITS, ObjectRow, iter_objects
@@ -32,10 +32,18 @@ from trainer.data.objects import alert_of as whole_alert_of
 from trainer.data.splits import Split
 from trainer.data.stars import N_PHASES, StarTable, folded_profile, write_stars
 from trainer.encoders import fitted_specs
-from trainer.preparation import Prepared
+from trainer.preparation import Prepared, prepare
 from trainer.sets import ExampleSet, Plan, tokens_of
 
-__all__ = ["ATTACHMENT_PREFIX", "UNUSED", "ObjectAlerts", "prepare_objects"]
+__all__ = [
+    "ATTACHMENT_PREFIX",
+    "UNUSED",
+    "ObjectAlerts",
+    "keep_stars",
+    "prepare_labelled",
+    "prepare_objects",
+    "star_table",
+]
 
 ATTACHMENT_PREFIX = "attachment_"
 """A list column of this name and more is an attachment of the alerts, for a modality that reads it."""
@@ -103,7 +111,27 @@ class ObjectAlerts:
         )
 
 
-def prepare_objects(settings: Settings, path: Path, out: Path, *, say: Callable[[str], None]) -> Prepared:
+def prepare_labelled(
+    settings: Settings,
+    source: Path,
+    out: Path,
+    *,
+    say: Callable[[str], None],
+    kept: Kept = NOTHING_KEPT,
+) -> Prepared:
+    """Read a dataset, or the light curves in the data folder; see `prepare_objects` and `prepare`."""
+    read = prepare_objects if source.is_file() else prepare
+    return read(settings, source, out, say=say, kept=kept)
+
+
+def prepare_objects(
+    settings: Settings,
+    path: Path,
+    out: Path,
+    *,
+    say: Callable[[str], None],
+    kept: Kept = NOTHING_KEPT,
+) -> Prepared:
     """Read a dataset, fit the scalers on its training split and write what is fixed for the run.
 
     Raises
@@ -121,8 +149,9 @@ def prepare_objects(settings: Settings, path: Path, out: Path, *, say: Callable[
     if len(train) == 0 or not (split == Split.VALIDATION).any():
         raise ConfigurationError(f"{path} has no objects to train or to validate on; build it with splits")
     attachments = _attachments(path)
-    stars = _star_table(rows, label)
-    specs = fitted_specs(settings, AlertBatch.from_alerts(whole_alert_of(rows[each]) for each in train))
+    stars = star_table(rows, label)
+    sample = AlertBatch.from_alerts(whole_alert_of(rows[each]) for each in train)
+    specs = fitted_specs(settings, sample, kept=kept.specs)
     counts = np.bincount(label[train][label[train] >= 0], minlength=len(names))
     shares = counts / counts.sum() if counts.any() else np.full(len(names), 1 / len(names))
     simulated = any(row.simulated for row in rows)
@@ -140,16 +169,24 @@ def prepare_objects(settings: Settings, path: Path, out: Path, *, say: Callable[
             "unlabelled": int((label < 0).sum()),
             "objects_by_split": {each.name.lower(): int((split == each).sum()) for each in Split},
             "train_objects_by_class": {name: int(count) for name, count in zip(names, counts, strict=True)},
+            **kept.data,
         },
     )
     save_run(run, out)
     cache = out / "cache"
-    write_stars(stars, cache / "stars.npz")
-    (cache / "stars.sha256").write_text(digest)
+    keep_stars(stars, digest, cache)
     marked = ", SIMULATED" if simulated else ""
     say(f"{len(rows):,} objects from {path}{marked}, {run.data['unlabelled']:,} without a label")
     maker = ObjectAlerts(rows=rows, stars=stars, attachments=attachments, specs=specs)
     return Prepared(run=run, stars=stars, split=split, cache=cache, make=maker.make)
+
+
+def keep_stars(stars: StarTable, digest: str, cache: Path) -> None:
+    """Write the objects for worker processes and later commands, if they are not there already."""
+    marker = cache / "stars.sha256"
+    if not (marker.is_file() and marker.read_text() == digest):
+        write_stars(stars, cache / "stars.npz")
+        marker.write_text(digest)
 
 
 def _class_names(rows: Sequence[ObjectRow], split: NDArray[np.int8]) -> tuple[str, ...]:
@@ -190,7 +227,7 @@ def _band_medians(curve: LightCurve) -> NDArray[np.float64]:
     return reference
 
 
-def _star_table(rows: Sequence[ObjectRow], label: NDArray[np.int64]) -> StarTable:
+def star_table(rows: Sequence[ObjectRow], label: NDArray[np.int64]) -> StarTable:
     """Return the objects as stars of one band: what analogues and odd light curves are made from."""
     curves = [row.light_curve if row.light_curve is not None else LightCurve.empty() for row in rows]
     position = np.array([(row.ra_deg, row.dec_deg) for row in rows], np.float64)  # NaN where unknown

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from broker_plugin.records import AlertBatch
-from trainer.checkpoint import Run, load_run, save_run
+from trainer.checkpoint import NOTHING_KEPT, Kept, Run, load_run, save_run
 from trainer.config import Settings
 from trainer.data.catalina import FILE, file_digest, learned_classes, read_catalina
 from trainer.data.splits import Split, split_stars, used_stars
@@ -57,6 +57,7 @@ __all__ = [
     "ordinary_sets",
     "prepare",
     "progress_bar",
+    "scaler_sample",
     "scoring_bar",
     "seen_stars",
     "set_of_bin",
@@ -116,7 +117,14 @@ class Prepared:
         return np.flatnonzero(self.split == split)
 
 
-def prepare(settings: Settings, data: Path, out: Path, *, say: Callable[[str], None]) -> Prepared:
+def prepare(
+    settings: Settings,
+    data: Path,
+    out: Path,
+    *,
+    say: Callable[[str], None],
+    kept: Kept = NOTHING_KEPT,
+) -> Prepared:
     """Read the stars, split them, fit the scalers and write what is fixed for the run."""
     cache = out / "cache"
     digest = file_digest(data / FILE) if (data / FILE).is_file() else ""
@@ -135,9 +143,10 @@ def prepare(settings: Settings, data: Path, out: Path, *, say: Callable[[str], N
     split = split_stars(stars, settings.data.split_fractions, seed=settings.seed)
     train = split == Split.TRAIN
     counts = np.bincount(stars.label[train], minlength=len(classes))
+    sample = scaler_sample(stars, np.flatnonzero(train), seed=settings.seed)
     run = Run(
         settings=settings,
-        specs=fitted_specs(settings, _sample(stars, np.flatnonzero(train), seed=settings.seed)),
+        specs=fitted_specs(settings, sample, kept=kept.specs),
         classes=tuple(classes),
         class_prior=CLASS_PRIOR,
         frequencies=tuple(float(share) for share in counts / counts.sum()),
@@ -148,6 +157,7 @@ def prepare(settings: Settings, data: Path, out: Path, *, say: Callable[[str], N
             "stars_by_split": {each.name.lower(): int((split == each).sum()) for each in Split},
             "train_stars_by_class": {name: int(count) for name, count in zip(classes, counts, strict=True)},
             "held_out_classes": list(settings.data.held_out_classes),
+            **kept.data,
         },
     )
     save_run(run, out)
@@ -363,7 +373,7 @@ def _odd_windows(stars: StarTable, members: NDArray[np.int64], rng: np.random.Ge
     )
 
 
-def _sample(stars: StarTable, members: NDArray[np.intp], *, seed: int) -> AlertBatch:
+def scaler_sample(stars: StarTable, members: NDArray[np.intp], *, seed: int) -> AlertBatch:
     """Return alerts of some training stars, for the scalers."""
     rng = np.random.default_rng((seed, 11))
     star = np.sort(rng.choice(members, min(SCALER_STARS, len(members)), replace=False)).astype(np.int64)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,32 +18,31 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from broker_plugin.features.base import pad
-from trainer.checkpoint import Run, new_model, resume, save_checkpoint
+from trainer.checkpoint import LOG, Run, new_model, resume, save_checkpoint, training_key
+from trainer.compute import Compute
 from trainer.config import TrainingSettings
-from trainer.inference import encode, surprise_of
 from trainer.lengths import padded_lengths
-from trainer.losses import contrastive_loss, total_loss
-from trainer.metrics import auroc
-from trainer.model import DISCOVERIES, AlertModel, fuse
-from trainer.outliers import Oddity
+from trainer.model import AlertModel
+from trainer.pretrained import Pretrained
 from trainer.sets import ExampleSet
+from trainer.tasks import Batch, Contrastive, Joint, Supervised, Task
 
-__all__ = ["Log", "batches", "train"]
+__all__ = ["Log", "finetune", "pretrain", "train"]
 
 GRADIENT_NORM_MAX = 1.0
 """Longest gradient; a rare batch of wild light curves would else undo a hundred steps."""
 
-LOG = "log.jsonl"
+RANK_SEED = 1_000_000_007
+"""Between the seeds of two processes' dropout: beyond those of any pass."""
 
 Log = Callable[[Mapping[str, Any]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    rows: NDArray[np.intp]
-    length: int
+def _unheard(record: Mapping[str, Any]) -> None:
+    """Log nothing."""
 
 
 def train(
@@ -52,9 +51,11 @@ def train(
     train_set: Callable[[int], ExampleSet],
     validation: ExampleSet,
     *,
-    on_pass: Log = lambda record: None,
+    compute: Compute | None = None,
+    on_pass: Log = _unheard,
+    on_step: Log = _unheard,
 ) -> AlertModel:
-    """Train a model, or go on with one that was stopped, and return it.
+    """Train a model for contrast and classes at once, or go on with one that was stopped, and return it.
 
     Parameters
     ----------
@@ -62,116 +63,214 @@ def train(
         Where checkpoints and the log go: one line of JSON a pass.
     train_set
         Gives the set of a number.
-    on_pass
-        Called with the record of every finished pass.
+    on_pass, on_step
+        Called with the record of every finished pass and step.
     """
-    settings = run.settings.training
-    torch.set_num_threads(settings.threads)
-    model = new_model(run)
-    optimiser = torch.optim.AdamW(_groups(model, settings), lr=settings.learning_rate)
-    progress = resume(run, model, optimiser, folder) or {"passes": 0, "steps": 0}
-    for number in range(progress["passes"], settings.passes):
-        started = time.monotonic()
-        torch.manual_seed(run.settings.seed + 1000 * number)
-        examples = train_set(number % run.settings.data.train_sets)
-        losses, progress["steps"] = _one_pass(
-            model, optimiser, examples, run, number=number, steps=progress["steps"]
+    task = Supervised(
+        settings=run.settings.training, train_set=_cycled(run, train_set), validation=validation
+    )
+    return _train(run, folder, task=task, compute=compute, on_pass=on_pass, on_step=on_step)
+
+
+def pretrain(
+    run: Run,
+    folder: Path,
+    pool: ExampleSet,
+    validation: ExampleSet,
+    *,
+    compute: Compute | None = None,
+    on_pass: Log = _unheard,
+    on_step: Log = _unheard,
+) -> AlertModel:
+    """Train the encoders by contrast alone, or go on with a training that was stopped; needs no labels.
+
+    Parameters
+    ----------
+    folder, on_pass, on_step
+        As for `train`.
+    pool, validation
+        Several windows of each star, whose labels are not looked at.
+    """
+    weights = run.settings.pretraining
+    own: dict[str, float] = {"passes": weights.passes}
+    if weights.learning_rate is not None:
+        own |= {"learning_rate": weights.learning_rate}
+    task = Contrastive(
+        settings=run.settings.training.model_copy(update=own),
+        weights=weights,
+        pool=pool,
+        validation=validation,
+        seed=run.settings.seed,
+    )
+    more = ("pretrain", weights.model_dump_json())
+    return _train(run, folder, task=task, more=more, compute=compute, on_pass=on_pass, on_step=on_step)
+
+
+def finetune(
+    run: Run,
+    folder: Path,
+    train_set: Callable[[int], ExampleSet],
+    validation: ExampleSet,
+    *,
+    start: Pretrained | None,
+    compute: Compute | None = None,
+    on_pass: Log = _unheard,
+    on_step: Log = _unheard,
+) -> AlertModel:
+    """Train for the classes alone, or go on with a training that was stopped, and return the model.
+
+    Parameters
+    ----------
+    folder, train_set, validation, on_pass, on_step
+        As for `train`.
+    start
+        Where the encoders begin; None for random weights.
+    """
+    task = Supervised(
+        settings=run.settings.training.model_copy(update={"clip_weight": 0.0}),
+        train_set=_cycled(run, train_set),
+        validation=validation,
+    )
+    more = ("finetune", "" if start is None else start.digest)
+    return _train(
+        run, folder, task=task, more=more, start=start, compute=compute, on_pass=on_pass, on_step=on_step
+    )
+
+
+class _LossOf(nn.Module):
+    """From the tokens of a process's rows to the loss of the joint batch: the part that is distributed."""
+
+    def __init__(self, model: AlertModel, task: Task, compute: Compute) -> None:
+        super().__init__()
+        self.model = model
+        self._task, self._compute = task, compute
+
+    def forward(
+        self, examples: ExampleSet, batch: Batch, draws: torch.Generator | None
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        compute = self._compute
+        embeddings, present = [], []
+        with compute.autocast():
+            for name in self.model.modalities:
+                values, mask = _tokens(examples, name, batch.rows, compute)
+                embeddings.append(self.model.encode(name, values, mask))
+                present.append(torch.from_numpy(examples.tokens[name].lengths[batch.rows] > 0))
+        part = torch.stack(embeddings, dim=1).float()
+        joint = Joint(
+            embeddings=compute.gather(part, len(batch.rows)),
+            present=torch.stack(present, dim=1).to(compute.device),
+            label=torch.from_numpy(examples.label[batch.rows]).to(compute.device),
+            oddity=torch.from_numpy(examples.oddity[batch.rows].astype(np.int64)).to(compute.device),
+            n_stars=batch.n_stars,
+            draws=draws,
         )
-        progress["passes"] = number + 1
+        return self._task.loss(self.model, joint)
+
+
+def _train(
+    run: Run,
+    folder: Path,
+    *,
+    task: Task,
+    more: Sequence[str] = (),
+    start: Pretrained | None = None,
+    compute: Compute | None,
+    on_pass: Log,
+    on_step: Log,
+) -> AlertModel:
+    compute = compute or Compute.alone(task.settings)
+    torch.set_num_threads(task.settings.threads)
+    model = new_model(run)
+    if start is not None:
+        start.begin(model)
+    model.to(compute.device)
+    optimiser = torch.optim.AdamW(_groups(model, task.settings), lr=task.settings.learning_rate)
+    key = training_key(run, *more)
+    progress = resume(key, model, optimiser, folder, passes=task.settings.passes)
+    progress = progress or {"passes": 0, "steps": 0}
+    loss_of = compute.distribute(_LossOf(model, task, compute))
+    for number in range(progress["passes"], task.settings.passes):
+        started = time.monotonic()
+        one = _Pass(
+            number=number, seed=run.settings.seed, task=task, compute=compute, model=model, loss_of=loss_of
+        )
+        losses = one.run(optimiser, progress, on_step)
+        if not compute.first:
+            continue
         record = {
             "pass": number + 1,
             "steps": progress["steps"],
-            "alerts": len(examples),
             **{name: round(value, 5) for name, value in losses.items()},
-            **_validate(model, validation),
+            **task.validate(model),
             "scale": round(model.scale().item(), 3),
             "seconds": round(time.monotonic() - started, 1),
         }
-        save_checkpoint(run, model, optimiser, progress, folder)
+        save_checkpoint(key, model, optimiser, progress, folder)
         with (folder / LOG).open("a") as file:
             file.write(json.dumps(record) + "\n")
         on_pass(record)
-    return model.eval()
+    return model.cpu().eval()
 
 
-def batches(examples: ExampleSet, settings: TrainingSettings, rng: np.random.Generator) -> Iterator[_Batch]:
-    """Yield batches of alerts of similar length in random order."""
-    lengths = np.max([tokens.lengths for tokens in examples.tokens.values()], axis=0)
-    made = []
-    shorter = 0
-    for length in padded_lengths(int(lengths.max(initial=0))):
-        rows = rng.permutation(np.flatnonzero((lengths > shorter) & (lengths <= length)))
-        size = max(16, min(settings.batch_max, settings.tokens_per_batch // length))
-        made += [_Batch(rows[start : start + size], length) for start in range(0, len(rows), size)]
-        shorter = length
-    for position in rng.permutation(len(made)):
-        yield made[position]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pass:
+    """One pass over a set."""
+
+    number: int
+    seed: int
+    task: Task
+    compute: Compute
+    model: AlertModel
+    loss_of: nn.Module
+
+    def run(
+        self, optimiser: torch.optim.Optimizer, progress: dict[str, int], on_step: Log
+    ) -> dict[str, float]:
+        """Take a step a batch, count them, and return the means of the loss's parts and the rows' number."""
+        settings = self.task.settings
+        seed = self.seed + 1000 * self.number
+        # Each process has its own dropout; what the joint loss draws is the same for all.
+        torch.manual_seed(seed + RANK_SEED * self.compute.rank)
+        draws = torch.Generator().manual_seed(seed) if self.compute.ranks > 1 else None
+        examples = self.task.examples(self.number)
+        batches = list(self.task.batches(examples, np.random.default_rng((self.seed, 4, self.number))))
+        n_rows = sum(len(batch.rows) for batch in batches)
+        sums: dict[str, float] = {"alerts": n_rows}
+        self.model.train()
+        for position, batch in enumerate(batches):
+            passes = self.number + position / len(batches)
+            rate = settings.learning_rate * _schedule(progress["steps"], passes / settings.passes, settings)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            loss, parts = self.loss_of(examples, batch, draws)
+            if not loss.requires_grad:
+                # A single alert without a class: there is nothing to tell it from.
+                continue
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM_MAX)
+            optimiser.step()
+            progress["steps"] += 1
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value * len(batch.rows) / n_rows
+            on_step({"steps": progress["steps"], "passes": passes, "learning_rate": rate, **parts})
+        progress["passes"] = self.number + 1
+        return sums
 
 
-def _one_pass(
-    model: AlertModel,
-    optimiser: torch.optim.Optimizer,
-    examples: ExampleSet,
-    run: Run,
-    *,
-    number: int,
-    steps: int,
-) -> tuple[dict[str, float], int]:
-    settings = run.settings.training
-    rng = np.random.default_rng((run.settings.seed, 4, number))
-    todo = list(batches(examples, settings, rng))
-    sums: dict[str, float] = {}
-    model.train()
-    for position, batch in enumerate(todo):
-        done = (number + position / len(todo)) / settings.passes
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(steps, done, settings)
-        embeddings, present = _embed(model, examples, batch)
-        label = torch.from_numpy(examples.label[batch.rows])
-        oddity = torch.from_numpy(examples.oddity[batch.rows].astype(np.int64))
-        loss, parts = total_loss(model, embeddings, present, label, oddity, settings)
-        if not loss.requires_grad:
-            # A single alert without a class: there is nothing to tell it from.
-            continue
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM_MAX)
-        optimiser.step()
-        steps += 1
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + value * len(batch.rows) / len(examples)
-    return sums, steps
+def _tokens(
+    examples: ExampleSet, name: str, rows: NDArray[np.intp], compute: Compute
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return this process's tokens of a batch and their mask, padded to one shape in all processes."""
+    tokens = examples.tokens[name]
+    length = padded_lengths(int(tokens.lengths[rows].max(initial=1)))[-1]
+    own, size = compute.share(rows)
+    values, mask = pad(tokens, own, batch=size, length=length)
+    return torch.from_numpy(values).to(compute.device), torch.from_numpy(mask).to(compute.device)
 
 
-def _embed(model: AlertModel, examples: ExampleSet, batch: _Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    embeddings, present = [], []
-    for name in model.modalities:
-        tokens = examples.tokens[name]
-        length = padded_lengths(int(tokens.lengths[batch.rows].max(initial=1)))[-1]
-        values, mask = pad(tokens, batch.rows, batch=len(batch.rows), length=length)
-        there = torch.from_numpy(mask)
-        embeddings.append(model.encode(name, torch.from_numpy(values), there))
-        present.append(there.any(dim=1))
-    return torch.stack(embeddings, dim=1), torch.stack(present, dim=1)
-
-
-def _validate(model: AlertModel, examples: ExampleSet) -> dict[str, float]:
-    encoded = encode(model, examples.tokens)
-    with torch.no_grad():
-        logits = model.head(fuse(encoded.embeddings, encoded.present)).numpy()
-    predicted = logits.argmax(axis=1)
-    classes = np.unique(examples.label[examples.label >= 0])
-    if len(classes) == 0:
-        contrast = contrastive_loss(encoded.embeddings, encoded.present, model.scale().detach())
-        return {"validation_contrast": round(contrast.item(), 4)}
-    recall = [float((predicted[examples.label == each] == each).mean()) for each in classes]
-    measures = {"balanced_accuracy": round(float(np.mean(recall)), 4)}
-    is_odd = np.isin(examples.oddity, DISCOVERIES)
-    if is_odd.any():
-        surprise = surprise_of(model, encoded.fused()).sum(axis=1)
-        ordinary = surprise[examples.oddity == Oddity.ORDINARY]
-        measures["oddity_auroc"] = round(auroc(ordinary, surprise[is_odd]), 4)
-    return measures
+def _cycled(run: Run, train_set: Callable[[int], ExampleSet]) -> Callable[[int], ExampleSet]:
+    return lambda number: train_set(number % run.settings.data.train_sets)
 
 
 def _schedule(step: int, done: float, settings: TrainingSettings) -> float:

@@ -27,7 +27,7 @@ from trainer.astrom3.model import Modality, Model
 from trainer.astrom3.objective import Objective
 from trainer.astrom3.preprocess import Padding
 from trainer.astrom3.recipes import LAYERS, Recipe
-from trainer.astrom3.state import load_state, save_state
+from trainer.state import load_state, save_state
 
 __all__ = ["BEST", "Outcome", "Running", "fit", "learning_rate_share", "train_epoch", "validate"]
 

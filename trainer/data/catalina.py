@@ -51,6 +51,8 @@ MIN_EPOCHS = 30
 """Fewer epochs do not define a folded light curve."""
 
 COLUMNS = ("id", "ra", "dec", "l", "b", "period", "sss_class", "mjd", "mag", "mag_err")
+KNOWLEDGE = ("period", "sss_class")
+"""Columns that a file of stars of which nothing is known need not have."""
 
 
 @dataclass(slots=True)
@@ -142,7 +144,7 @@ def read_unsorted(path: Path) -> Unsorted:
     """Read every star of a file laid out like the training light curves.
 
     Of the columns beside positions and epochs only `sss_class` and `period` are read, for measuring and for
-    the setting that is given the period.
+    the setting that is given the period; a file need not have them.
 
     Raises
     ------
@@ -150,12 +152,15 @@ def read_unsorted(path: Path) -> Unsorted:
         If the file is not there or has not these columns.
     """
     try:
-        table = pq.read_table(path, columns=list(COLUMNS))
+        absent = [name for name in KNOWLEDGE if name not in pq.read_schema(path).names]
+        table = pq.read_table(path, columns=[name for name in COLUMNS if name not in absent])
     except (OSError, pa.ArrowException) as error:
         raise ConfigurationError(
             f"cannot read stars from {path}: {error}; it must be a Parquet file with the columns "
             f"{', '.join(COLUMNS)}"
         ) from error
+    for name in absent:
+        table = table.append_column(name, pa.nulls(len(table)))
     series = {name: _series(table[name].combine_chunks()) for name in COLUMNS[-3:]}
     kept, flux, flux_error = [], [], []
     for mjd, mag, mag_err in zip(*series.values(), strict=True):

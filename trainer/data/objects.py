@@ -22,6 +22,8 @@ spectrum_inverse_variance   list<float>      0 where a pixel is not to be used
 `records.METADATA_COLUMNS`  float or null    one column each
 =========================== ================ ======================================================
 
+A file need not have the columns `label`, `published_label` and `period_day`.
+
 The schema's metadata holds the version of this layout and the SHA-256 of the data card. Files are written
 and read a row group at a time; equal rows give equal bytes.
 """
@@ -80,6 +82,7 @@ _SCALARS: Mapping[str, pa.DataType] = {
     "period_day": pa.float64(),
 }
 _NULLABLE = frozenset({"ra_deg", "dec_deg", "label", "published_label", "period_day"})
+_OPTIONAL = frozenset({"label", "published_label", "period_day"})
 _LIGHT_CURVE: Mapping[str, tuple[pa.DataType, Any]] = {
     "mjd_tai": (pa.float64(), np.float64),
     "flux_njy": (pa.float32(), np.float32),
@@ -234,7 +237,9 @@ def _lists(values: Sequence[NDArray[Any] | None], kind: pa.DataType, dtype: Any)
 
 
 def _rows(batch: pa.RecordBatch, split: str | None) -> Iterator[ObjectRow]:
-    scalars = {name: batch.column(name).to_pylist() for name in _SCALARS}
+    there = [name for name in _SCALARS if name not in _OPTIONAL or name in batch.schema.names]
+    scalars: dict[str, list[Any]] = dict.fromkeys(_SCALARS, [None] * batch.num_rows)
+    scalars |= {name: batch.column(name).to_pylist() for name in there}
     metadata = {name: batch.column(name).to_pylist() for name in METADATA_COLUMNS}
     epochs = {name: _arrays(batch.column(name)) for name in _LIGHT_CURVE}
     pixels = {field: _arrays(batch.column(name)) for name, (field, *_) in _SPECTRUM.items()}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -29,10 +30,21 @@ def build_encoder(name: str, *, width: int, settings: Settings) -> nn.Module:
     return encoder
 
 
-def fitted_specs(settings: Settings, batch: AlertBatch) -> dict[str, Mapping[str, Any]]:
-    """Return the spec of each modality, with what its encoder file fits on training alerts."""
+def fitted_specs(
+    settings: Settings, batch: AlertBatch, *, kept: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> dict[str, Mapping[str, Any]]:
+    """Return the spec of each modality, with what its encoder file fits on training alerts.
+
+    Parameters
+    ----------
+    kept
+        Specs that stand, since an encoder was trained with them.
+    """
     specs: dict[str, Mapping[str, Any]] = {}
     for name, modality in settings.modalities.items():
+        if name in kept:
+            specs[name] = kept[name]
+            continue
         fit_spec = getattr(importlib.import_module(f"{__name__}.{name}"), "fit_spec", None)
         specs[name] = fit_spec(modality.spec, batch) if fit_spec else modality.spec
     return specs

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From what was prepared to trained weights: the sets that a training needs, and the training itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from trainer.checkpoint import save_run
+from trainer.compute import Compute
+from trainer.data.splits import Split
+from trainer.model import AlertModel
+from trainer.preparation import (
+    Prepared,
+    n_windows,
+    progress_bar,
+    train_set,
+    validation_set,
+    window_set,
+)
+from trainer.pretrained import PRETRAINED, Pretrained, write_seen
+from trainer.sets import ExampleSet, join_sets
+from trainer.tracking import tracked
+from trainer.training import finetune, pretrain, train
+
+__all__ = ["finetune_weights", "pool_of", "pretrain_weights", "train_weights"]
+
+Advance = Callable[[int], None]
+
+
+def train_weights(prepared: Prepared, out: Path, compute: Compute) -> None:
+    """Train on contrast and classes at once, or go on with it."""
+    _supervise(prepared, out, compute, kind="training", by=train)
+
+
+def finetune_weights(prepared: Prepared, out: Path, compute: Compute, *, start: Pretrained | None) -> None:
+    """Train on the classes alone, from `start` or from random weights, or go on with it."""
+    _supervise(prepared, out, compute, kind="finetuning", by=partial(finetune, start=start))
+
+
+def pretrain_weights(sources: Sequence[Prepared], out: Path, compute: Compute) -> None:
+    """Train on contrast alone, or go on with it; the weights go to `out` / pretrained.
+
+    Parameters
+    ----------
+    sources
+        What to learn from, all with the specs of the first.
+    """
+    run, folder = sources[0].run, out / PRETRAINED
+    pool, validation = compute.in_turn(
+        lambda: tuple(pool_of(sources, split, compute) for split in (Split.TRAIN, Split.VALIDATION))
+    )
+    if compute.first:
+        save_run(run, folder)
+    _note_seen(sources, folder, compute)
+    with tracked(out, "pretraining", passes=run.settings.pretraining.passes, shown=compute.first) as watch:
+        pretrain(run, folder, pool, validation, compute=compute, on_pass=watch.passed, on_step=watch.step)
+
+
+def pool_of(sources: Sequence[Prepared], split: Split, compute: Compute) -> ExampleSet:
+    """Return several windows of each star of a split, those of all sources, with their labels left out."""
+    parts, n_stars = [], 0
+    for prepared in sources:
+        with _bar(f"windows of {split.name.lower()} stars", n_windows(prepared, split), compute) as advance:
+            windows = window_set(prepared, split, advance=advance)
+        parts.append(
+            ExampleSet(
+                star=windows.star + n_stars,
+                label=np.full(len(windows), -1),
+                n_epochs=windows.n_epochs,
+                tokens=windows.tokens,
+            )
+        )
+        n_stars += len(prepared.stars)
+    return join_sets(parts)
+
+
+def _supervise(
+    prepared: Prepared, out: Path, compute: Compute, *, kind: str, by: Callable[..., AlertModel]
+) -> None:
+    validation = compute.in_turn(lambda: _supervised_sets(prepared, compute))
+    _note_seen([prepared], out, compute)
+    passes = prepared.run.settings.training.passes
+    with tracked(out, kind, passes=passes, shown=compute.first) as watch:
+        by(
+            prepared.run,
+            out,
+            lambda number: train_set(prepared, number),
+            validation,
+            compute=compute,
+            on_pass=watch.passed,
+            on_step=watch.step,
+        )
+
+
+def _supervised_sets(prepared: Prepared, compute: Compute) -> ExampleSet:
+    """Make all sets of imitated alerts and windows, so that they are cached, and return the validation's."""
+    settings = prepared.run.settings.data
+    with _bar("validation alerts", settings.validation_alerts, compute) as advance:
+        validation = validation_set(prepared, advance=advance)
+    if settings.windows_per_set and prepared.make is None:
+        n = n_windows(prepared, Split.TRAIN)
+        with _bar("windows of observed epochs", n, compute) as advance:
+            window_set(prepared, Split.TRAIN, advance=advance)
+    with _bar("training alerts", settings.train_sets * settings.alerts_per_set, compute) as advance:
+        for number in range(settings.train_sets):
+            train_set(prepared, number, advance=advance)
+    return validation
+
+
+def _note_seen(sources: Sequence[Prepared], folder: Path, compute: Compute) -> None:
+    if compute.first:
+        write_seen([(prepared.stars, prepared.members(Split.TRAIN)) for prepared in sources], folder)
+
+
+def _bar(what: str, total: int, compute: Compute) -> AbstractContextManager[Advance]:
+    return progress_bar(what, total) if compute.first else nullcontext(lambda n: None)
