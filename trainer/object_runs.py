@@ -139,6 +139,10 @@ def prepare_objects(
     ConfigurationError
         If the file is not such a dataset, or its training split is empty.
     """
+    if settings.data.odd_share:
+        raise ConfigurationError(
+            "light curves of a dataset of objects are not made odd; set data.odd_share = 0 in the settings"
+        )
     rows = list(iter_objects(path))
     digest = file_digest(path)
     split = np.array([SPLITS.index(row.split) for row in rows], np.int8)

@@ -54,6 +54,7 @@ __all__ = [
     "first_set",
     "n_windows",
     "natural_sets",
+    "ordinary",
     "ordinary_sets",
     "prepare",
     "progress_bar",
@@ -224,7 +225,12 @@ def first_set(prepared: Prepared, split: Split, n_epochs: int | None) -> Example
 def ordinary_sets(prepared: Prepared, n: int) -> list[ExampleSet]:
     """Return the first `n` sets of training alerts, or as many as there are, without what was made odd."""
     sets = [train_set(prepared, number) for number in range(min(n, prepared.run.settings.data.train_sets))]
-    return [part.take(np.flatnonzero(part.oddity == Oddity.ORDINARY)) for part in sets]
+    return [ordinary(part) for part in sets]
+
+
+def ordinary(examples: ExampleSet) -> ExampleSet:
+    """Return the alerts that were left as they are."""
+    return examples.take(np.flatnonzero(examples.oddity == Oddity.ORDINARY))
 
 
 def natural_sets(prepared: Prepared) -> list[ExampleSet]:
@@ -343,7 +349,7 @@ def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], W
     windows = [first_windows(stars, members, n, given=False) for n in FIRST_EPOCHS]
     star.append(_often_enough(stars.label, members))
     windows.append(random_windows(stars, star[-1], rng))
-    if settings.data.odd_share:
+    if settings.data.odd_share and prepared.make is None:
         star.append(members)
         windows.append(_odd_windows(stars, members, rng))
     whole = joined(windows)

@@ -50,7 +50,7 @@ def test_an_event_falls_onto_two_epochs(prepared: Prepared, rng: np.random.Gener
 
 
 def test_noise_follows_the_root_of_the_flux(prepared: Prepared, rng: np.random.Generator) -> None:
-    """Where an event makes a star four times fainter its noise halves: it would be a quarter if scaled along."""
+    """A star that is four times fainter has half the noise, not a quarter."""
     mjd = np.linspace(55_000.0, 55_001.0, 40_000)
     flux, error = np.full(len(mjd), 1000.0), np.full(len(mjd), 50.0)
     measured = flux + error * rng.standard_normal(len(mjd))

@@ -52,7 +52,7 @@ def test_short_light_curves_are_not_searched(rng: np.random.Generator) -> None:
 def test_an_alert_does_not_depend_on_its_neighbours(rng: np.random.Generator) -> None:
     alerts = [_alert(rng, second_mag=mag, n=n) for mag, n in ((0.1, 60), (0.0, 20), (0.05, 150))]
     together = _columns(alerts)
-    for row, alert in enumerate(alerts):
-        alone = _columns([alert])
+    for row, each in enumerate(alerts):
+        alone = _columns([each])
         for name in COLUMNS:
             assert alone[name][0] == pytest.approx(together[name][row], abs=1e-9)  # rounding of sums
