@@ -71,7 +71,7 @@ def chart(
             f"{len(table)} objects{f' of class {within}' if within else ''} with {by}: too few"
         )
     found = None if within is None else cluster(table.vectors[by], clusters, seed=seed)
-    say(f"mapping {len(table):,} objects")
+    say(f"mapping {len(table):,} objects; the first map takes a minute more, to compile")
     place = map_of(table.vectors[by], neighbours=neighbours, min_dist=min_dist, seed=seed)
     stem = "map" if within is None else f"map-{within}"
     columns: dict[str, NDArray[Any]] = {
