@@ -250,6 +250,8 @@ def predictions_of(scorer: Scorer, alerts: Sequence[Alert]) -> Predictions:
         anomaly_score=np.array([verdict.anomaly_score for verdict in verdicts]),
         anomaly_p_value=np.array([verdict.anomaly_p_value for verdict in verdicts]),
         decided=merged_label(np.array([verdict.top_class or "" for verdict in verdicts])),
+        stratum=np.array([verdict.calibration_stratum for verdict in verdicts]),
+        calibration_n=np.array([verdict.calibration_n for verdict in verdicts]),
     )
 
 

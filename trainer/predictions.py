@@ -9,7 +9,7 @@ again. What a baseline does not give is null.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +60,16 @@ class Predictions:
     decided
         Position in `MERGED` of the class that the bundle's decision rule names, -1 where it is none of them;
         None where only probabilities are known.
+    stratum, calibration_n
+        Name and size of the stratum that the p-value rests on; None where there is none or it was not kept.
     """
 
     probability: FloatArray
     anomaly_score: FloatArray
     anomaly_p_value: FloatArray
     decided: NDArray[np.int64] | None = None
+    stratum: NDArray[np.str_] | None = None
+    calibration_n: NDArray[np.int64] | None = None
 
     @property
     def classifies(self) -> bool:
@@ -74,11 +78,9 @@ class Predictions:
 
     def take(self, rows: NDArray[np.intp]) -> Predictions:
         """Return some of the stars."""
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
         return Predictions(
-            probability=self.probability[rows],
-            anomaly_score=self.anomaly_score[rows],
-            anomaly_p_value=self.anomaly_p_value[rows],
-            decided=None if self.decided is None else self.decided[rows],
+            **{name: None if values is None else values[rows] for name, values in columns.items()}
         )
 
 
@@ -111,12 +113,12 @@ def merged_label(published: NDArray[np.str_]) -> NDArray[np.int64]:
 
 def joined_predictions(parts: Sequence[Predictions]) -> Predictions:
     """Return predictions of the stars of each part behind one another."""
-    decided = [part.decided for part in parts if part.decided is not None]
+    columns = {column.name: [getattr(part, column.name) for part in parts] for column in fields(Predictions)}
     return Predictions(
-        probability=np.concatenate([part.probability for part in parts]),
-        anomaly_score=np.concatenate([part.anomaly_score for part in parts]),
-        anomaly_p_value=np.concatenate([part.anomaly_p_value for part in parts]),
-        decided=np.concatenate(decided) if len(decided) == len(parts) else None,
+        **{
+            name: None if any(part is None for part in values) else np.concatenate(values)
+            for name, values in columns.items()
+        }
     )
 
 

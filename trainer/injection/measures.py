@@ -30,6 +30,9 @@ EFFICIENCY_LEVEL = 1e-2
 P_LEVEL = 0.01
 """Level at which p-values of events are counted."""
 
+TESTED_MIN = 50
+"""Fewest ordinary stars of a stratum whose p-values are tested: half of them would miss a tail of 1 %."""
+
 CONFIDENCE = 0.9
 """Of all intervals."""
 
@@ -64,11 +67,15 @@ class Scored:
         By name, those of `SCORES`.
     truth
         By name, those of `EDGES`; 0 for ordinary stars.
+    stratum, calibration_n
+        Name and size of the stratum that the p-value rests on.
     """
 
     kind: NDArray[np.str_]
     scores: Mapping[str, FloatArray]
     truth: Mapping[str, FloatArray]
+    stratum: NDArray[np.str_]
+    calibration_n: NDArray[np.int64]
 
     def strangeness(self, score: str) -> FloatArray:
         """Return a score so that larger is stranger."""
@@ -81,7 +88,7 @@ def measures_of(scored: Scored) -> dict[str, Any]:
     p = scored.scores["anomaly_p_value"]
     return {
         "n": {each: int((scored.kind == each).sum()) for each in ("ordinary", *DISCOVERIES, *ARTEFACTS)},
-        "p_values_of_ordinary": uniformity(p[ordinary], 0),
+        "p_values_of_ordinary": _uniformities(scored, ordinary),
         "p_at_most_0.01": {
             each: _share(p[scored.kind == each] <= P_LEVEL) for each in (*DISCOVERIES, *ARTEFACTS)
         },
@@ -124,6 +131,18 @@ def efficiency_curve(found: NDArray[np.bool_], value: FloatArray, edges: tuple[f
         "efficiency": [float(found[bin_ == k].mean()) for k in filled],
         "interval": [_interval(found[bin_ == k]) for k in filled],
     }
+
+
+def _uniformities(scored: Scored, ordinary: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return for each stratum how the p-values of ordinary stars keep their promise, beside what is due."""
+    found: dict[str, Any] = {}
+    for name in np.unique(scored.stratum[ordinary]):
+        rows = ordinary & (scored.stratum == name)
+        if (n := int(rows.sum())) >= TESTED_MIN:
+            calibration_n = int(scored.calibration_n[rows][0])
+            of_stratum = uniformity(scored.scores["anomaly_p_value"][rows], calibration_n)
+            found[str(name)] = {"n": n, "calibration_n": calibration_n} | of_stratum
+    return found
 
 
 def _of_score(scored: Scored, name: str) -> dict[str, Any]:

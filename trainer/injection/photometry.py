@@ -17,7 +17,7 @@ from broker_plugin.surveys.photometry import AB_ZERO_NJY
 from trainer.data.stars import StarTable
 from trainer.injection.events import Event
 
-__all__ = ["Curve", "SurveyNoise", "curve_of", "observed", "visits_of"]
+__all__ = ["Curve", "Observed", "SurveyNoise", "curve_of", "observed", "visits_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -86,14 +86,37 @@ class SurveyNoise:
         )
 
     def error_njy(self, flux_njy: FloatArray) -> FloatArray:
-        """Return the typical error of a flux; of what is beyond the knots, the relative error of the last."""
-        log_error = np.interp(_mag(flux_njy), self.mag, self.log_error)
-        return np.asarray(np.maximum(flux_njy, 0.0) * np.exp(log_error))
+        """Return the typical error of a flux.
+
+        Brighter than the first knot it is as large in magnitudes as there, fainter than the last, in flux:
+        bright stars are limited by the calibration, faint ones by the sky.
+        """
+        faintest = AB_ZERO_NJY * 10.0 ** (-0.4 * self.mag[-1])
+        light = np.maximum(flux_njy, faintest)
+        return np.asarray(light * np.exp(np.interp(_mag(light), self.mag, self.log_error)))
 
     def measured(self, flux_njy: FloatArray) -> NDArray[np.bool_]:
         """Return where a flux is within the limits."""
         mag = _mag(flux_njy)
         return np.asarray((mag >= self.bright_mag) & (mag <= self.faint_mag))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """A light curve with an event: columns over the epochs of the host (T,).
+
+    Parameters
+    ----------
+    factor, added_njy
+        What the event did to the light, without noise.
+    measured
+        Where the survey would have measured it: with its noise or without, it is within the limits.
+    """
+
+    curve: Curve
+    factor: FloatArray
+    added_njy: FloatArray
+    measured: NDArray[np.bool_]
 
 
 def curve_of(stars: StarTable, star: int) -> Curve:
@@ -108,24 +131,29 @@ def curve_of(stars: StarTable, star: int) -> Curve:
 
 def observed(
     host: Curve, event: Event, reference_mjd: float, noise: SurveyNoise, rng: np.random.Generator
-) -> tuple[Curve, FloatArray]:
-    """Return the light curve with an event, at all epochs of the host, and the light that the event added.
-
-    Epochs beyond the survey's limits are still there: `SurveyNoise.measured` tells them.
-    """
+) -> Observed:
+    """Return the light curve of a host with an event, at all epochs of the host."""
     factor = event.factor(host.mjd - reference_mjd)
     quiet = _visit_mean(host) if event.scales else np.full(len(host), float(np.median(host.flux_njy)))
     added = (factor - 1.0) * quiet
     fading = event.scales & (factor < 1.0)
     # Dust dims a star with its noise; what else is added has none yet.
     clean = np.where(fading, factor * host.flux_njy, host.flux_njy + added)
-    kept = np.where(fading, factor, 1.0) * noise.error_njy(host.flux_njy)
-    due = noise.error_njy(clean)
-    flux = clean + np.sqrt(np.maximum(due**2 - kept**2, 0.0)) * rng.standard_normal(len(host))
+    brought = np.where(fading, factor, 1.0) * noise.error_njy(host.flux_njy)
+    missing = np.sqrt(np.maximum(noise.error_njy(clean) ** 2 - brought**2, 0.0))
+    flux = clean + missing * rng.standard_normal(len(host))
     quality = host.flux_err_njy / noise.error_njy(host.flux_njy)
     changed = np.abs(factor - 1.0) > NEGLIGIBLE
-    error = np.where(changed, quality * noise.error_njy(flux), host.flux_err_njy)
-    return Curve(mjd=host.mjd, flux_njy=np.where(changed, flux, host.flux_njy), flux_err_njy=error), added
+    return Observed(
+        curve=Curve(
+            mjd=host.mjd,
+            flux_njy=np.where(changed, flux, host.flux_njy),
+            flux_err_njy=np.where(changed, quality * noise.error_njy(flux), host.flux_err_njy),
+        ),
+        factor=factor,
+        added_njy=added,
+        measured=~changed | (noise.measured(flux) & noise.measured(clean)),
+    )
 
 
 NEGLIGIBLE = 1e-4

@@ -19,7 +19,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.variability import variability
 from broker_plugin.records import Alert, AlertBatch
 from trainer.anomaly import fit_single
-from trainer.bundle_evaluation import CHUNK, MERGED, Predictions, Score, scoring
+from trainer.bundle_evaluation import CHUNK, Score, scoring
 from trainer.data.catalina import Unsorted, read_unsorted
 from trainer.data.stars import StarTable
 from trainer.injection.measures import SCORES, Scored, measures_of
@@ -27,6 +27,7 @@ from trainer.injection.photometry import SurveyNoise
 from trainer.injection.priors import ARTEFACTS, DISCOVERIES, PRIORS_VERSION
 from trainer.injection.sample import Injected, Truth, inject
 from trainer.injection.table import draw_efficiencies
+from trainer.predictions import MERGED, Predictions, joined_predictions
 from trainer.windows import first_windows, window_alerts
 
 __all__ = ["SETTINGS", "Asked", "measure_injections"]
@@ -44,6 +45,9 @@ GROWN_MIN = 50
 """Fewest such stars."""
 
 BASELINE_TREES = 200
+
+VERDICT = ("anomaly_score", "anomaly_p_value", "stratum", "calibration_n")
+"""What is kept of a verdict."""
 
 EPOCHS_MIN = 10
 """Stars with fewer epochs cannot show what an event looks like in the shortest setting."""
@@ -192,10 +196,10 @@ def _of_verdicts(score: Score, alerts: list[Alert], advance: Callable[[int], Non
     for chunk, part in zip(chunks, score(chunks), strict=True):
         parts.append(part)
         advance(len(chunk))
-    return {
-        name: np.concatenate([np.zeros(0), *(getattr(part, name) for part in parts)])
-        for name in ("anomaly_score", "anomaly_p_value")
-    }
+    if not parts:
+        return {name: np.zeros(0) for name in VERDICT}
+    found = joined_predictions(parts)
+    return {name: getattr(found, name) for name in VERDICT}
 
 
 def _features(alerts: list[Alert]) -> NDArray[np.float32]:
@@ -215,6 +219,8 @@ def _scored(columns: Columns) -> Scored:
             name: columns[name].astype(np.float64)
             for name in ("amplitude_mag", "signal_to_noise", "epochs_seen")
         },
+        stratum=columns["stratum"],
+        calibration_n=columns["calibration_n"],
     )
 
 

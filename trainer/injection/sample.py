@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -23,6 +24,10 @@ TRIES = 100
 """Draws for one host until an event is seen; a host that shows none after so many gets none."""
 
 BRIGHTER = 10.0 ** (0.4 * priors.SEEN_MAG)
+
+
+_What = tuple[float, float, int, int]
+_Row = tuple[int, float, float, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +58,23 @@ class Truth:
         return len(self.host)
 
     @classmethod
+    def of(cls, rows: Sequence[_Row]) -> Truth:
+        """Return the columns of rows: host, amplitude, signal-to-noise ratio, epochs seen, draws."""
+        host, amplitude_mag, signal_to_noise, epochs_seen, tries = (
+            zip(*rows, strict=True) if rows else [()] * 5
+        )
+        return cls(
+            host=np.array(host, np.int64),
+            amplitude_mag=np.array(amplitude_mag, np.float64),
+            signal_to_noise=np.array(signal_to_noise, np.float64),
+            epochs_seen=np.array(epochs_seen, np.int64),
+            tries=np.array(tries, np.int64),
+        )
+
+    @classmethod
     def none(cls, host: NDArray[np.int64]) -> Truth:
         """Return that nothing was injected into these stars."""
-        n = len(host)
-        counts = np.zeros(n, np.int64)
-        return cls(
-            host=host,
-            amplitude_mag=np.zeros(n),
-            signal_to_noise=np.zeros(n),
-            epochs_seen=counts,
-            tries=counts,
-        )
+        return cls.of([(each, 0.0, 0.0, 0, 0) for each in host.tolist()])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,64 +96,49 @@ def inject(
 ) -> Injected:
     """Put an event or a jump of one kind into each host, within its first epochs; None for all of them.
 
-    A host that cannot show one is left out. What is drawn for a host does not depend on the others.
+    A host that cannot show one is left out. What a host gets follows from its name and the seed alone.
     """
-    curves, truths = [], []
+    curves: list[Curve] = []
+    rows: list[_Row] = []
     for host in hosts.tolist():
-        rng = np.random.default_rng((seed, (*EVENTS, *JUMPS).index(kind), n_epochs or 0, host))
-        whole = curve_of(stars, host)
-        found = (
-            _jump(whole, kind, n_epochs, noise, rng)
-            if kind in JUMPS
-            else _event(whole, kind, n_epochs, noise, rng)
-        )
+        which = zlib.crc32(str(stars.star_id[host]).encode())
+        rng = np.random.default_rng((seed, (*EVENTS, *JUMPS).index(kind), n_epochs or 0, which))
+        put = _jump if kind in JUMPS else _event
+        found = put(curve_of(stars, host), kind, n_epochs, noise, rng)
         if found is not None:
-            curve, truth = found
-            curves.append(curve)
-            truths.append((host, *truth))
-    columns = list(zip(*truths, strict=True)) or [()] * len(fields(Truth))
-    truth_table = Truth(
-        host=np.array(columns[0], np.int64),
-        amplitude_mag=np.array(columns[1], np.float64),
-        signal_to_noise=np.array(columns[2], np.float64),
-        epochs_seen=np.array(columns[3], np.int64),
-        tries=np.array(columns[4], np.int64),
-    )
-    return Injected(stars=_with_curves(stars.take(truth_table.host), curves), truth=truth_table)
-
-
-_Found = tuple[Curve, tuple[float, float, int, int]]
+            curves.append(found[0])
+            rows.append((host, *found[1]))
+    truth = Truth.of(rows)
+    return Injected(stars=_with_curves(stars.take(truth.host), curves), truth=truth)
 
 
 def _event(
     whole: Curve, kind: str, n_epochs: int | None, noise: SurveyNoise, rng: np.random.Generator
-) -> _Found | None:
+) -> tuple[Curve, _What] | None:
     window = whole.take(slice(0, n_epochs))
     for tries in range(1, TRIES + 1):
         event = EVENTS[kind](rng)
         # The event overlaps a drawn epoch of the window at a drawn age.
         age_day = rng.uniform(-event.before_day, event.after_day)
         reference_mjd = float(rng.choice(window.mjd)) - age_day
-        curve, added = observed(whole, event, reference_mjd, noise, rng)
-        lasting = noise.measured(curve.flux_njy) | (curve.flux_njy == whole.flux_njy)
-        kept = np.flatnonzero(lasting)[:n_epochs]
-        since_day = curve.mjd[kept] - reference_mjd
-        inside = _inside(event, since_day)
+        seen = observed(whole, event, reference_mjd, noise, rng)
+        kept = np.flatnonzero(seen.measured)[:n_epochs]
+        factor = seen.factor[kept]
+        inside = _inside(event, seen.curve.mjd[kept] - reference_mjd, factor)
         if inside.sum() >= priors.EPOCHS_MIN[kind]:
-            return _found(curve.take(kept), event.factor(since_day), added[kept], inside, tries)
+            return _described(seen.curve.take(kept), factor, seen.added_njy[kept], inside, tries)
     return None
 
 
-def _inside(event: Event, since_day: FloatArray) -> NDArray[np.bool_]:
+def _inside(event: Event, since_day: FloatArray, factor: FloatArray) -> NDArray[np.bool_]:
     if event.inside_day is not None:
         return np.asarray(np.abs(since_day) <= event.inside_day)
-    factor = event.factor(since_day)
     return np.asarray(np.maximum(factor, 1.0 / factor) >= BRIGHTER)
 
 
 def _jump(
     whole: Curve, kind: str, n_epochs: int | None, noise: SurveyNoise, rng: np.random.Generator
-) -> _Found | None:
+) -> tuple[Curve, _What] | None:
     window = whole.take(slice(0, n_epochs))
     for tries in range(1, TRIES + 1):
         factor = 10.0 ** (-0.4 * JUMPS[kind](window.mjd, rng))
@@ -153,13 +149,13 @@ def _jump(
         changed = factor[kept] != 1.0
         if changed.any():
             added = (curve.flux_njy - window.flux_njy)[kept]
-            return _found(curve.take(kept), factor[kept], added, changed, tries)
+            return _described(curve.take(kept), factor[kept], added, changed, tries)
     return None
 
 
-def _found(
+def _described(
     curve: Curve, factor: FloatArray, added: FloatArray, inside: NDArray[np.bool_], tries: int
-) -> _Found:
+) -> tuple[Curve, _What]:
     amplitude_mag = float(2.5 * np.abs(np.log10(factor)).max())
     signal_to_noise = float(np.sqrt(((added / curve.flux_err_njy) ** 2).sum()))
     return curve, (amplitude_mag, signal_to_noise, int(inside.sum()), tries)

@@ -11,10 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 from rich.table import Table
 
-from trainer.injection.measures import EFFICIENCY_LEVEL, SCORES
+from trainer.injection.measures import EFFICIENCY_LEVEL
 from trainer.injection.priors import ARTEFACTS, DISCOVERIES
+from trainer.injection.ranking import NIGHT_ALERTS, PREVALENCE
 
 __all__ = ["draw_efficiencies", "rich_tables"]
 
@@ -24,6 +26,18 @@ AXES: Mapping[str, str] = {
     "epochs_seen": "epochs in the event",
 }
 
+SHORT: Mapping[str, str] = {"microlensing": "lens", "outburst": "burst"}
+
+SCORE_NAMES: Mapping[str, str] = {
+    "anomaly_score": "score",
+    "anomaly_p_value": "p",
+    "isolation_forest": "forest",
+}
+"""Short enough for a terminal of 80 columns."""
+
+SHOWN_MIN = 10
+"""Fewest events of a bin that is drawn: the interval of fewer spans half of the panel."""
+
 COLOURS: Mapping[str, str] = dict(zip(DISCOVERIES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7"), strict=True))
 """Okabe and Ito's, which colour-blind readers can tell apart."""
 
@@ -32,36 +46,53 @@ def rich_tables(results: Mapping[str, Any]) -> list[Table]:
     """Return recall and ranking by setting and score, and how instrumental jumps rank."""
     level = f"{EFFICIENCY_LEVEL:g}"
     events = Table(
-        "setting",
+        "first",
         "score",
-        *DISCOVERIES,
+        *(SHORT.get(kind, kind) for kind in DISCOVERIES),
         "all",
         "AUROC",
-        "at 0.001",
-        "top 10 of a night",
-        title=f"Recall of injected events at a rate {level} of false alarms",
+        "1e-3",
+        title=f"Injected events: recall at {level} false alarms, all together also at 1e-3",
     )
-    jumps = Table("setting", "score", *ARTEFACTS, title="Share of instrumental jumps above that threshold")
+    ranking = Table(
+        "first",
+        "score",
+        "top 10",
+        "(90 %)",
+        "top 100",
+        "p <= 0.01",
+        title=f"Share of events at the top of {NIGHT_ALERTS:,} alerts if {PREVALENCE:g} of them are events",
+        caption="Tails extrapolated; > is a bound from the sample alone.",
+    )
+    jumps = Table("first", "score", *ARTEFACTS, title=f"Instrumental jumps above the threshold of {level}")
     for setting, found in results["settings"].items():
-        for score in SCORES:
+        for score, name in SCORE_NAMES.items():
             recall = found[score]["recall"]
             if "too_few" in recall[level]:
-                events.add_row(setting, score, recall[level]["too_few"])
+                events.add_row(setting, name, recall[level]["too_few"])
                 continue
             by_kind = recall[level]["by_kind"]
             areas = [found[score]["auroc"][kind] for kind in by_kind]
             events.add_row(
                 setting,
-                score,
+                name,
                 *(_recall(by_kind.get(kind)) for kind in DISCOVERIES),
-                f"{_recall(recall[level])} ({_range(recall[level]['interval'])})",
+                _recall(recall[level]),
                 f"{np.mean(areas):.3f}",
                 _recall(recall["0.001"]),
-                _precision(found[score]["precision"]["top_10"]),
+            )
+            top = found[score]["precision"]
+            ranking.add_row(
+                setting,
+                name,
+                _precision(top["top_10"]),
+                _spread(top["top_10"]),
+                _precision(top["top_100"]),
+                _p_share(found) if score == "anomaly_p_value" else "",
             )
             passed = recall[level]["artefacts"]
-            jumps.add_row(setting, score, *(_recall(passed.get(kind)) for kind in ARTEFACTS))
-    return [events, jumps]
+            jumps.add_row(setting, name, *(_recall(passed.get(kind)) for kind in ARTEFACTS))
+    return [events, ranking, jumps]
 
 
 def draw_efficiencies(results: Mapping[str, Any], path: Path, *, score: str = "anomaly_score") -> None:
@@ -74,6 +105,9 @@ def draw_efficiencies(results: Mapping[str, Any], path: Path, *, score: str = "a
             for kind, curves in found[score]["efficiency"].items():
                 _draw_curve(axes, curves[name], kind)
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set_ylim(-0.03, 1.03)
             axes.axhline(EFFICIENCY_LEVEL, color="0.6", linewidth=0.8, linestyle=":")
             axes.grid(color="0.92", linewidth=0.5)
@@ -88,8 +122,9 @@ def draw_efficiencies(results: Mapping[str, Any], path: Path, *, score: str = "a
 
 
 def _draw_curve(axes: Axes, curve: Mapping[str, Any], kind: str) -> None:
-    x, y = np.array(curve["median"]), np.array(curve["efficiency"])
-    low, high = np.array(curve["interval"]).T
+    shown = np.array(curve["n"]) >= SHOWN_MIN
+    x, y = np.array(curve["median"])[shown], np.array(curve["efficiency"])[shown]
+    low, high = np.array(curve["interval"]).reshape(-1, 2)[shown].T
     axes.errorbar(
         np.maximum(x, 1e-2),
         y,
@@ -107,11 +142,17 @@ def _recall(found: Mapping[str, Any] | None) -> str:
     return "-" if found is None or "too_few" in found else f"{found['recall']:.3f}"
 
 
-def _range(interval: list[float]) -> str:
-    return f"{interval[0]:.2f}-{interval[1]:.2f}"
-
-
 def _precision(found: Mapping[str, Any]) -> str:
-    if "extrapolated" not in found:
-        return f">= {found['measured']:.1e}"
-    return f"{found['extrapolated']:.2f} ({_range(found['extrapolated_interval'])})"
+    """Return the extrapolated share, or the measured one where there is none, which is a lower bound."""
+    return f"{found['extrapolated']:.2g}" if "extrapolated" in found else f"> {found['measured']:.1g}"
+
+
+def _spread(found: Mapping[str, Any]) -> str:
+    interval = found.get("extrapolated_interval")
+    return "" if interval is None else f"{interval[0]:.1g} to {interval[1]:.1g}"
+
+
+def _p_share(found: Mapping[str, Any]) -> str:
+    """Return the share of events, all kinds alike, that get so small a p-value."""
+    shares = [found["p_at_most_0.01"][kind] for kind in DISCOVERIES]
+    return f"{np.mean([each['share'] for each in shares if each is not None]):.3f}"

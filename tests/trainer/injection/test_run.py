@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`trainer inject` end to end: what it writes can be computed again from what it predicted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from broker_plugin.errors import ConfigurationError
+from tests.trainer.synthetic import write_catalogue
+from trainer.__main__ import main
+from trainer.data.catalina import FILE
+from trainer.injection import priors
+from trainer.injection.run import Asked, measure_injections
+
+STARS_PER_CLASS = 40
+"""Of seven ordinary classes: 280 stars, of which 56 grow the baseline's forest."""
+
+
+def asked(data: Path, folder: Path, **changes: Any) -> Asked:
+    default: dict[str, Any] = {
+        "bundle": "default",
+        "data": data,
+        "out": folder / "injected.json",
+        "predictions": folder / "injected.parquet",
+        "seen": frozenset(),
+        "hosts": 6,
+        "settings": ("10",),
+        "seed": 1,
+        "workers": 1,
+    }
+    return Asked(**default | changes)
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_catalogue(tmp_path_factory.mktemp("stars"), stars_per_class=STARS_PER_CLASS)
+
+
+@pytest.fixture(scope="module")
+def measured(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    folder = tmp_path_factory.mktemp("measured")
+    totals: list[int] = []
+    done: list[int] = []
+    results = measure_injections(asked(catalogue, folder), begin=totals.append, advance=done.append)
+    assert sum(done) == totals[0]
+    return results, folder
+
+
+def test_measures_follow_from_the_predictions(measured: tuple[dict[str, Any], Path]) -> None:
+    results, folder = measured
+    assert json.loads((folder / "injected.json").read_text()) == results
+    assert (folder / "injected.png").read_bytes().startswith(b"\x89PNG")
+    table = pq.read_table(folder / "injected.parquet")
+    kind, score = table["kind"].to_numpy(), table["anomaly_score"].to_numpy()
+    found = results["settings"]["10"]
+    ordinary = score[kind == "ordinary"]
+    n = len(ordinary)
+    assert n == results["stars"]["ordinary"]
+    threshold = np.sort(ordinary)[n - int(0.01 * (n + 1))]
+    for each in priors.DISCOVERIES:
+        odd = score[kind == each]
+        area = roc_auc_score(np.r_[np.zeros(n), np.ones(len(odd))], np.r_[ordinary, odd])
+        assert found["anomaly_score"]["auroc"][each] == pytest.approx(area, abs=1e-12)
+        recall = found["anomaly_score"]["recall"]["0.01"]["by_kind"][each]["recall"]
+        assert recall == pytest.approx((odd > threshold).mean(), abs=1e-12)
+    assert "too_few" in found["anomaly_score"]["recall"]["0.001"]
+
+
+def test_ordinary_hosts_are_of_known_classes_and_apart_from_the_baseline(
+    measured: tuple[dict[str, Any], Path],
+) -> None:
+    results, folder = measured
+    table = pq.read_table(folder / "injected.parquet")
+    assert not {"RRd", "CEPII", "ACEP"} & set(table["published"].to_pylist())
+    kind, star = table["kind"].to_numpy(), table["id"].to_numpy()
+    assert set(star[kind != "ordinary"]) <= set(star[kind == "ordinary"])
+    stars = results["stars"]
+    assert stars["baseline"] + stars["ordinary"] == 7 * STARS_PER_CLASS + 1
+    assert stars["hosts"] == 6
+
+
+def test_too_few_stars_are_refused_with_what_is_needed(catalogue: Path, tmp_path: Path) -> None:
+    ids = pq.read_table(catalogue, columns=["id"])["id"].to_pylist()
+    seen = frozenset(f"css:{each}" for each in ids[20:])
+    with pytest.raises(ConfigurationError, match="at least 250 are needed"):
+        measure_injections(asked(catalogue, tmp_path, seen=seen))
+
+
+def test_the_command_prints_tables_that_fit_a_terminal(
+    catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = tmp_path / "injected.json"
+    flags = ["--hosts", "2", "--settings", "10", "--data", str(catalogue), "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["trainer", "inject", *flags])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert "Injected events" in printed
+    assert "…" not in printed
+    assert catalogue.name == Path(FILE).name
