@@ -85,10 +85,10 @@ _READ_AS = """. It is read as statistics of its variability, the highest Lomb-Sc
 
 _ODDITIES = """ A second classifier tells ordinary light curves from odd ones ({names}). It learned them by
 outlier exposure: {share:.0%} of the training alerts are made odd by crude, generic changes of a star's light
-(another star's variation on top; its own at a period that its class does not have; one bump, dip or step of any
-shape; wild exposures, lost light, shifted zero points). Forests see minus the logarithms of the probabilities
-that each oddity but a fault of the instrument is absent and that the likeliest class is right, for ordinary
-stars in the catalogue's proportions of the classes: rare is strange."""
+(another star's variation on top; its own at a period that its class does not have; one bump, dip or step of
+any shape; wild exposures, lost light, shifted zero points). Forests see minus the logarithms of the
+probabilities that each oddity but a fault of the instrument is absent and that the likeliest class is right,
+for ordinary stars in the catalogue's proportions of the classes: rare is strange."""
 
 _WINDOWS = """To each set come {n:,} windows of observed epochs: the first 10, 30,
 100 or all of a star, or a random run; a quarter of them with the catalogue's period. """

@@ -45,8 +45,8 @@ def comparison_section(record: Record) -> str:
         f"{about['near_anomalies']:,} near anomalies (RRd, type II and anomalous Cepheids), none of which "
         f"the bundle was trained on ({about['stars_left_out_as_seen']:,} stars of the file were). Brackets "
         "and bars are 95 % intervals over 1,000 resamples of the stars. A lead is the bundle's value minus "
-        "the baseline's on the same resamples (paired bootstrap); ▲ where the bundle is surely better, ▼ where "
-        "it is surely worse. Classes are the most probable ones.</p>"
+        "the baseline's on the same resamples (paired bootstrap); ▲ where the bundle is surely better, ▼ "
+        "where it is surely worse. Classes are the most probable ones.</p>"
     )
     notes = missing_note(record, "baselines", "No baselines yet") or missing_note(
         record, "astrom3", "The paper's architecture is not among the baselines yet"
