@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
 from trainer.downstream.common import Out, Source, save_figure, say, statement, write_json, write_table
 from trainer.downstream.manifold import MIN_DIST, NEIGHBOURS, map_of

@@ -11,7 +11,7 @@ import numpy as np
 from cyclopts import Parameter
 from matplotlib.figure import Figure
 
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
 from trainer.downstream.common import Out, Source, measurable, save_figure, say, statement, write_json
 from trainer.downstream.neighbours import nearest

@@ -16,7 +16,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import QuantileTransformer
 
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED
 from trainer.downstream.neighbours import chance_precision, nearest, precision
 from trainer.downstream.table import Embeddings
 
