@@ -27,6 +27,7 @@ from trainer.downstream.similar import similar
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit, measure
 from trainer.injection.command import inject
+from trainer.limited.command import limited_labels
 from trainer.object_runs import prepare_labelled
 from trainer.options import Config, Data, Out, console, data_folder, hush, say
 from trainer.preparation import Prepared, progress_bar, scoring_bar, seen_stars
@@ -226,6 +227,7 @@ app.command(audit)
 app.command(rank)
 app.command(chart, name="map")
 app.command(inject)
+app.command(limited_labels)
 
 
 def main() -> None:

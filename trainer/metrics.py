@@ -3,11 +3,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr  # type: ignore[import-untyped]
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-__all__ = ["auroc", "bin_of_confidence", "calibration_error", "classification", "reliability"]
+__all__ = [
+    "auroc",
+    "bin_of_confidence",
+    "calibration_error",
+    "classification",
+    "paired_p",
+    "reliability",
+    "spread",
+]
+
+PAIRS_MIN = 2
+"""A spread between seeds, and so a test, needs two of them."""
 
 N_BINS = 15
 """Bins of the expected calibration error, the customary number."""
@@ -85,3 +100,30 @@ def auroc(ordinary: NDArray[np.float64], odd: NDArray[np.float64]) -> float:
     """Return the chance that an odd object scores above an ordinary one."""
     truth = np.concatenate([np.zeros(len(ordinary)), np.ones(len(odd))])
     return float(roc_auc_score(truth, np.concatenate([ordinary, odd])))
+
+
+def spread(by_seed: Mapping[int, float]) -> dict[str, Any] | None:
+    """Return mean and population spread of a measure over seeds, and its value for each; None without any.
+
+    Examples
+    --------
+    >>> spread({1: 0.5, 2: 0.7})
+    {'mean': 0.6, 'std': 0.1, 'seeds': {'1': 0.5, '2': 0.7}}
+    """
+    if not by_seed:
+        return None
+    values = np.array(list(by_seed.values()))
+    return {
+        "mean": round(float(values.mean()), 3),
+        "std": round(float(values.std()), 3),
+        "seeds": {str(seed): round(value, 3) for seed, value in sorted(by_seed.items())},
+    }
+
+
+def paired_p(gains: NDArray[np.float64]) -> float | None:
+    """Return the p-value of a two-sided paired t-test, None where there is no spread to test against."""
+    n = len(gains)
+    if n < PAIRS_MIN or not gains.std() > 0:
+        return None
+    t = gains.mean() / (gains.std(ddof=1) / np.sqrt(n))
+    return float(2 * stdtr(n - 1, -abs(t)))

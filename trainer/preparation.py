@@ -37,7 +37,7 @@ from trainer.sets import (
     natural_plan,
     tempered_plan,
 )
-from trainer.tempering import tempered
+from trainer.tempering import draw_tempered
 from trainer.windows import (
     FIRST_EPOCHS,
     Windows,
@@ -196,10 +196,12 @@ def train_set(
     windows = window_set(prepared, Split.TRAIN)
     rng = np.random.default_rng((settings.seed, 9, number))
     odd = windows.oddity != Oddity.ORDINARY
-    chance = np.zeros(len(windows))
-    for part, share in ((~odd, 1 - settings.data.odd_share), (odd, settings.data.odd_share)):
-        chance[part] = share * _tempered_chances(prepared.stars.label[windows.star[part]])
-    rows = rng.choice(len(windows), settings.data.windows_per_set, p=chance / chance.sum())
+    n_odd = round(settings.data.odd_share * settings.data.windows_per_set)
+    drawn = [
+        np.flatnonzero(part)[draw_tempered(prepared.stars.label[windows.star[part]], n, rng)]
+        for part, n in ((~odd, settings.data.windows_per_set - n_odd), (odd, n_odd))
+    ]
+    rows = np.concatenate(drawn)
     return join_sets([imitated, windows.take(rows)])
 
 
@@ -332,12 +334,6 @@ def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], No
         advance=advance,
         make=prepared.make,
     )
-
-
-def _tempered_chances(label: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the chance of each alert to be drawn, classes having their shares of `tempered`."""
-    count = np.bincount(label, minlength=1)
-    return (tempered(count) / np.maximum(count, 1))[label]
 
 
 def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], Windows]:

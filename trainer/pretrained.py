@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from broker_plugin.errors import ConfigurationError
 from trainer.checkpoint import BEGUN, MODEL, Kept, Run, load_run
 from trainer.config import Settings
-from trainer.data.splits import Split, sky_groups
+from trainer.data.splits import Split, object_groups
 from trainer.data.stars import StarTable
 from trainer.model import AlertModel
 from trainer.preparation import Prepared
@@ -125,10 +125,5 @@ def write_seen(stars: Sequence[tuple[StarTable, NDArray[np.intp]]], folder: Path
 
 def near(stars: StarTable, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which stars (S,) lie within 10 arcsec of one of the positions; none of unknown position does."""
-    ra = np.concatenate([stars.ra_deg, ra_deg])
-    dec = np.concatenate([stars.dec_deg, dec_deg])
-    placed = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
-    group = np.full(len(ra), -1)
-    group[placed] = sky_groups(ra[placed], dec[placed])
-    own, others = group[: len(stars)], group[len(stars) :]
-    return (own >= 0) & np.isin(own, others)
+    group = object_groups(np.concatenate([stars.ra_deg, ra_deg]), np.concatenate([stars.dec_deg, dec_deg]))
+    return np.isin(group[: len(stars)], group[len(stars) :])

@@ -74,6 +74,7 @@ class Tracker:
         rate = record["alerts"] / max(record["seconds"], 1e-3)
         measures = {**_under("pass", values), "alerts_per_second": rate, "scale": record["scale"]}
         self._add(measures, record["steps"])
+        self._bar.update(self._task, completed=record["pass"])
         self._bar.console.print(
             "  ".join(f"{name} {value}" for name, value in record.items()), highlight=False
         )

@@ -36,7 +36,7 @@ from trainer.sets import ExampleSet, Plan, tokens_of
 from trainer.stream.archive import StreamArchive
 from trainer.stream.objects import one_each
 
-__all__ = ["leave_out", "prepare_alerts", "prepare_unlabelled"]
+__all__ = ["leave_out", "prepare_alerts", "prepare_unlabelled", "window_of"]
 
 Specs = Mapping[str, Mapping[str, Any]]
 
@@ -125,7 +125,7 @@ class _AlertWindows:
     def make(self, plan: Plan, start: int) -> ExampleSet:
         """Return the windows of a part of a plan; each follows from the seed and its number alone."""
         windows = [
-            _window(self.alerts[star], np.random.default_rng((plan.seed, 2, start + position)), n_epochs)
+            window_of(self.alerts[star], np.random.default_rng((plan.seed, 2, start + position)), n_epochs)
             for position, (star, n_epochs) in enumerate(
                 zip(plan.star.tolist(), plan.n_epochs.tolist(), strict=True)
             )
@@ -140,7 +140,7 @@ class _AlertWindows:
         )
 
 
-def _window(alert: Alert, rng: np.random.Generator, n_epochs: int) -> Alert:
+def window_of(alert: Alert, rng: np.random.Generator, n_epochs: int) -> Alert:
     """Return an alert as it would have been at a detection with so many epochs, the last if none has them."""
     curve = alert.light_curve
     if len(curve) == 0:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from trainer.config import Settings
 from trainer.data.catalina import FILE
 
-__all__ = ["CLASS_LABELS", "tiny_settings", "write_catalogue"]
+__all__ = ["CLASS_LABELS", "tiny_settings", "write_catalogue", "write_settings"]
 
 CLASS_LABELS = (
     "Ecl_contact_semidetached",
@@ -102,6 +103,21 @@ def tiny_settings(**changes: dict[str, object]) -> Settings:
     for section, values in changes.items():
         sections[section] |= values
     return Settings.model_validate({"name": "tiny", "version": "0", "seed": 7, **sections})
+
+
+def write_settings(settings: Settings, path: Path) -> Path:
+    """Write settings to a TOML file and return its path."""
+    content = settings.model_dump(mode="json", exclude_none=True)
+    path.write_text("".join(f"{name} = {_inline(value)}\n" for name, value in content.items()))
+    return path
+
+
+def _inline(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_inline(each)}" for name, each in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_inline(each) for each in value) + "]"
+    return json.dumps(value)
 
 
 def _star(rng: np.random.Generator, label: str, period: float, *, number: int) -> dict[str, object]:

@@ -22,10 +22,11 @@ from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Access, Attachment, LightCurve
 from tests.trainer.multimodal import TRIMODAL, Finished, finish, held_out_alerts, multimodal_settings
-from trainer.checkpoint import new_model
+from trainer.checkpoint import BEGUN, MODEL, load_model, load_run, new_model
 from trainer.cli import app
 from trainer.object_runs import UNUSED, prepare_objects
 from trainer.preparation import train_set, validation_set
+from trainer.pretrained import PRETRAINED
 from trainer.sets import Plan
 from trainer.training import train
 
@@ -190,12 +191,13 @@ def test_the_label_reaches_no_alert(simulated: Path, tmp_path: Path) -> None:
         assert np.array_equal(one.values, other.values)
 
 
-def test_the_command_line_pretrains_on_a_dataset(simulated: Path, tmp_path: Path) -> None:
+def test_the_command_line_pretrains_and_finetunes_on_a_dataset(simulated: Path, tmp_path: Path) -> None:
     text = Path("trainer/configs/simulated.toml").read_text()
     for long, short in (
         ("alerts_per_set = 4000", "alerts_per_set = 64"),
         ("validation_alerts = 600", "validation_alerts = 24"),
         ("passes = 12", "passes = 1"),
+        ("passes = 10", "passes = 1"),
         ("train_sets = 2", "train_sets = 1"),
     ):
         assert long in text
@@ -203,10 +205,13 @@ def test_the_command_line_pretrains_on_a_dataset(simulated: Path, tmp_path: Path
     config = tmp_path / "simulated.toml"
     config.write_text(text)
     out = tmp_path / "run"
-    with pytest.raises(SystemExit) as ended:
-        app(["pretrain", "--config", str(config), "--data", str(simulated), "--out", str(out)])
-    assert ended.value.code == 0
-    assert (out / "model.safetensors").is_file()
+    given = ["--config", str(config), "--data", str(simulated), "--out", str(out)]
+    app(["pretrain", *given], result_action="return_value")
+    assert (out / PRETRAINED / MODEL).is_file()
+    assert not (out / MODEL).exists()
+    app(["finetune", "--from", str(out), *given], result_action="return_value")
+    assert load_model(load_run(out), out).modalities == tuple(TRIMODAL)
+    assert load_run(out).data[BEGUN] == load_run(out / PRETRAINED).data
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:

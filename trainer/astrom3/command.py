@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainer.astrom3.data import REPOSITORY, resolve_data
 from trainer.astrom3.model import Modality
@@ -22,6 +20,7 @@ from trainer.astrom3.reproduce import Cell, Plan, run
 from trainer.astrom3.scoring import score_published
 from trainer.astrom3.table import Result, rich_table
 from trainer.astrom3.training import Running
+from trainer.bars import nested_bars
 
 __all__ = ["reproduce"]
 
@@ -86,40 +85,23 @@ def reproduce(
     )
     if not plan.data.is_dir():
         plan = replace(plan, data=resolve_data(data, plan.configs()))
-    with _bars(len(list(plan.cells()))) as bars:
-        summary = run(plan, on_cell=bars.begin, on_epoch=bars.epoch, on_result=bars.finish)
+    with nested_bars("cells", len(list(plan.cells()))) as bars:
+        summary = run(
+            plan,
+            on_cell=lambda cell, seed, epochs: bars.begin(_name(cell, seed), epochs),
+            on_epoch=lambda record: bars.moved(record["epoch"] + 1),
+            on_result=lambda result: bars.done(_line(result)),
+        )
     _console.print(rich_table(summary))
     for caveat in summary["caveats"]:
         _console.print(f"- {caveat}", highlight=False)
     _console.print(f"wrote {out / 'table.json'}", highlight=False, soft_wrap=True)
 
 
-class _Bars:
-    """Two bars: cells of the table, and epochs of the one that runs."""
-
-    def __init__(self, progress: Progress, cells: int) -> None:
-        self.progress = progress
-        self.cells = progress.add_task("cells", total=cells)
-        self.epochs = progress.add_task("epochs", total=None)
-
-    def begin(self, cell: Cell | None, seed: int, epochs: int) -> None:
-        """Name what begins."""
-        name = cell.name if cell else f"contrastive model of seed {seed}"
-        self.progress.reset(self.epochs, total=epochs, description=name)
-
-    def epoch(self, record: Mapping[str, Any]) -> None:
-        """Show an epoch."""
-        self.progress.update(self.epochs, completed=record["epoch"] + 1)
-
-    def finish(self, result: Result) -> None:
-        """Show a cell's number."""
-        self.progress.advance(self.cells)
-        name = Cell(**{key: result[key] for key in ("modality", "subset", "clip", "seed")}).name
-        self.progress.console.print(f"{name}: test accuracy {100 * result['test']['accuracy']:.2f} %")
+def _name(cell: Cell | None, seed: int) -> str:
+    return cell.name if cell else f"contrastive model of seed {seed}"
 
 
-@contextmanager
-def _bars(cells: int) -> Iterator[_Bars]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield _Bars(progress, cells)
+def _line(result: Result) -> str:
+    cell = Cell(**{key: result[key] for key in ("modality", "subset", "clip", "seed")})
+    return f"{cell.name}: test accuracy {100 * result['test']['accuracy']:.2f} %"

@@ -27,6 +27,7 @@ from trainer.astrom3.recipes import MODALITIES, SEEDS, SUBSETS, Recipe, Subset, 
 from trainer.astrom3.scoring import evaluate
 from trainer.astrom3.table import Result, summarise
 from trainer.astrom3.training import BEST, OnEpoch, Outcome, Running, fit
+from trainer.json_file import write_json
 
 __all__ = ["Cell", "Plan", "collect", "run"]
 
@@ -110,7 +111,7 @@ def run(
             result = _run_cell(cell, plan, key, source, clip, on_epoch)
         on_result(result)
     summary = summarise(collect(plan.out))
-    _write(plan.out / TABLE, summary)
+    write_json(plan.out / TABLE, summary)
     return summary
 
 
@@ -166,7 +167,7 @@ def _contrastive(plan: Plan, seed: int, source: _Source, on_cell: OnCell, on_epo
             running=plan.running,
             on_epoch=on_epoch,
         )
-        _write(done, {"key": key, **asdict(outcome)})
+        write_json(done, {"key": key, **asdict(outcome)})
         (folder / "state.safetensors").unlink(missing_ok=True)
     if json.loads(done.read_text())["key"] != key:
         raise ConfigurationError(f"{folder} was trained with other settings or data; use another --out")
@@ -213,7 +214,7 @@ def _run_cell(
         "objects": {split: len(objects) for split, objects in splits.items()},
         "outcome": asdict(outcome),
     }
-    _write(_result_path(plan.out, cell), result)
+    write_json(_result_path(plan.out, cell), result)
     if not plan.keep_weights:
         shutil.rmtree(folder)
     return result
@@ -253,10 +254,3 @@ def _run_key(plan: Plan, *configs: str) -> list[Any]:
 
 def _digest(content: list[Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    unfinished.replace(path)

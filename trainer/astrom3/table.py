@@ -7,20 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
-from scipy.special import stdtr  # type: ignore[import-untyped]
 
 from trainer.astrom3.model import Modality
 from trainer.astrom3.paper import ARXIV_V1, CAVEATS, JOURNAL, Published
 from trainer.astrom3.recipes import MODALITIES, SUBSETS, Subset
+from trainer.metrics import paired_p, spread
 
 __all__ = ["Result", "rich_table", "summarise"]
 
 PERCENT: Mapping[Subset, int] = {"sub10": 10, "sub25": 25, "sub50": 50, "full": 100}
-
-PAIRS_MIN = 2
-"""A spread between seeds, and so a test, needs two of them."""
 
 Result = Mapping[str, Any]
 """The content of one cell's file: `modality`, `subset`, `clip`, `seed`, and `test` with `accuracy`."""
@@ -43,10 +39,10 @@ def summarise(results: Sequence[Result]) -> dict[str, Any]:
                 {
                     "modality": modality,
                     "labels_percent": PERCENT[subset],
-                    "without": _spread(without),
-                    "with_clip": _spread(with_clip),
+                    "without": spread(without),
+                    "with_clip": spread(with_clip),
                     "gain": round(float(gains.mean()), 3) if len(gains) else None,
-                    "p": _p(gains),
+                    "p": paired_p(gains),
                     "journal": _as_dict(JOURNAL[modality, subset]),
                     "arxiv_v1": _as_dict(ARXIV_V1[modality, subset]),
                 }
@@ -81,26 +77,6 @@ def _by_seed(results: Sequence[Result], modality: Modality, subset: Subset, clip
     }
 
 
-def _spread(by_seed: Mapping[int, float]) -> dict[str, Any] | None:
-    if not by_seed:
-        return None
-    values = np.array(list(by_seed.values()))
-    return {
-        "mean": round(float(values.mean()), 3),
-        "std": round(float(values.std()), 3),
-        "seeds": {str(seed): round(value, 3) for seed, value in sorted(by_seed.items())},
-    }
-
-
-def _p(gains: NDArray[np.float64]) -> float | None:
-    """Return the p-value of a two-sided paired t-test, None where there is no spread to test against."""
-    n = len(gains)
-    if n < PAIRS_MIN or not gains.std() > 0:
-        return None
-    t = gains.mean() / (gains.std(ddof=1) / np.sqrt(n))
-    return float(2 * stdtr(n - 1, -abs(t)))
-
-
 def _as_dict(published: Published) -> dict[str, float | None]:
     return {
         "without": published.without,
@@ -111,7 +87,7 @@ def _as_dict(published: Published) -> dict[str, float | None]:
     }
 
 
-def _shown(spread: Mapping[str, Any] | None) -> str:
-    if spread is None:
+def _shown(found: Mapping[str, Any] | None) -> str:
+    if found is None:
         return "-"
-    return f"{spread['mean']:.2f} ± {spread['std']:.2f} ({len(spread['seeds'])})"
+    return f"{found['mean']:.2f} ± {found['std']:.2f} ({len(found['seeds'])})"

@@ -14,7 +14,15 @@ from scipy.spatial import cKDTree  # type: ignore[import-untyped]
 
 from trainer.data.stars import StarTable
 
-__all__ = ["SAME_OBJECT_ARCSEC", "Split", "deal_groups", "sky_groups", "split_stars", "used_stars"]
+__all__ = [
+    "SAME_OBJECT_ARCSEC",
+    "Split",
+    "deal_groups",
+    "object_groups",
+    "sky_groups",
+    "split_stars",
+    "used_stars",
+]
 
 SAME_OBJECT_ARCSEC = 10.0
 """Stars nearer than this count as one object: 23 stars of the catalogue are listed twice, at times with two
@@ -47,6 +55,21 @@ def sky_groups(
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(unit), len(unit)))
     _, group = connected_components(links, directed=False)
     return np.asarray(group, np.int64)
+
+
+def object_groups(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return group numbers as `sky_groups` does; a position that is not known (NaN) is one of its own.
+
+    Examples
+    --------
+    >>> object_groups(np.array([10.0, np.nan, 10.001, np.nan]), np.array([0.0, np.nan, 0.0, np.nan])).tolist()
+    [0, 1, 0, 2]
+    """
+    placed = np.isfinite(ra_deg) & np.isfinite(dec_deg)
+    group = np.zeros(len(ra_deg), np.int64)
+    group[placed] = sky_groups(ra_deg[placed], dec_deg[placed])
+    group[~placed] = group.max(initial=-1) + 1 + np.arange(int((~placed).sum()))
+    return group
 
 
 def split_stars(

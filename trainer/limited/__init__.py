@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How much contrastive pre-training gains when few stars have a label."""
