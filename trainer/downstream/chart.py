@@ -18,6 +18,7 @@ from broker_plugin.errors import ConfigurationError
 from trainer.downstream.common import Out, Source, save_figure, say, statement, write_json, write_table
 from trainer.downstream.manifold import MIN_DIST, NEIGHBOURS, map_of
 from trainer.downstream.pages import Section, write_page
+from trainer.downstream.similarity import spread_evenly
 from trainer.downstream.storage import read_embeddings, read_features
 from trainer.downstream.subclasses import KNOWN, cluster, measure_subclasses, subclass_lines
 from trainer.downstream.table import Embeddings
@@ -98,7 +99,7 @@ def _measure(table: Embeddings, source: Path, out: Path, *, seeds: int) -> None:
             part = table.take(np.flatnonzero(table.label == known.label))
             vectors: dict[str, NDArray[np.floating]] = dict(part.vectors)
             if features is not None:
-                vectors["features"] = features[part.row]
+                vectors["features"] = spread_evenly(features[part.row], seed=1)
             results[known.name] = measure_subclasses(
                 part, known, vectors, seeds=range(1, seeds + 1), advance=advance
             )

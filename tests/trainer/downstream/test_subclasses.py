@@ -36,7 +36,7 @@ def test_separate_subclasses_are_found(tmp_path: Path, rng: np.random.Generator)
     assert found["ami_2"]["mean"] == pytest.approx(1)
     assert found["ami"]["mean"] == pytest.approx(1)
     assert found["clusters"]["mean"] == 2
-    assert found["p_2"]["mean"] == pytest.approx(1 / 201)
+    assert found["p_2"]["mean"] == pytest.approx(1 / 101)
     assert found["linear_auroc"] == 1
 
 
