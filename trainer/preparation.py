@@ -200,6 +200,7 @@ def train_set(
     drawn = [
         np.flatnonzero(part)[draw_tempered(prepared.stars.label[windows.star[part]], n, rng)]
         for part, n in ((~odd, settings.data.windows_per_set - n_odd), (odd, n_odd))
+        if n
     ]
     rows = np.concatenate(drawn)
     return join_sets([imitated, windows.take(rows)])
