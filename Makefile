@@ -12,7 +12,7 @@ STREAM = --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst --trained-on $(DATA)/li
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format train baselines normal bench clean
+.PHONY: help demo test check format train baselines report normal bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,8 +38,13 @@ train: $(VENV)/.dev ## Train the default bundle again from the light curves in $
 	$(BIN)/trainer train --config trainer/configs/default.toml --data $(DATA) --out runs/default
 	$(BIN)/trainer fit-anomaly --bundle runs/default/bundle $(STREAM) --out broker_plugin/bundles/default
 
-baselines: $(VENV)/.dev ## Grow and measure the random forests that the default bundle is compared with
+baselines: $(VENV)/.dev ## Train and measure what the default bundle is compared with
 	$(BIN)/trainer baselines --data $(DATA) --out runs/default
+
+report: $(VENV)/.dev ## Put the evaluation of the default bundle into one page, runs/default/report/report.html
+	$(BIN)/trainer cross-survey --bundle default --data $(DATA) --out runs/default
+	$(BIN)/trainer report --run runs/default --bundle default --data $(DATA)/lightcurves/catalina_sss.parquet \
+		--out runs/default/report
 
 normal: $(VENV)/.dev ## Fit the default bundle's anomaly p-values to the real alerts in $(DATA), into runs/normal
 	$(BIN)/trainer fit-anomaly --bundle default $(STREAM) --out runs/normal

@@ -52,7 +52,8 @@ In a quarter the reference flux is unknown in some or all bands. {windows}{passe
 {set_size:,} alerts, {train_sets} sets in turn; classes as the square root of their number.
 
 Probabilities hold for the class frequencies of the catalogue (prior `{prior}`), which no stream of alerts
-has: compare them between alerts rather than believe them in absolute terms.
+has: compare them between alerts rather than believe them in absolute terms, or set another prior where
+verdicts are made (`--class-prior`). {decision}
 
 ## Results on the test split
 
@@ -89,6 +90,16 @@ outlier exposure: {share:.0%} of the training alerts are made odd by crude, gene
 any shape; wild exposures, lost light, shifted zero points). Forests see minus the logarithms of the
 probabilities that each oddity but a fault of the instrument is absent and that the likeliest class is right,
 for ordinary stars in the catalogue's proportions of the classes: rare is strange."""
+
+_DECISIONS = {
+    "argmax": "A verdict names the most probable class.",
+    "macro_f1": """A verdict names the class with the largest product of its probability and a weight;
+the weights were chosen for macro-F1 on the calibration stars of each stratum (`--decision-rule argmax` does
+without).""",
+    "balanced_accuracy": """A verdict names the class with the largest product of its probability and a
+weight; the weights were chosen for balanced accuracy on the calibration stars of each stratum
+(`--decision-rule argmax` does without).""",
+}
 
 _WINDOWS = """To each set come {n:,} windows of observed epochs: the first 10, 30,
 100 or all of a star, or a random run; a quarter of them with the catalogue's period. """
@@ -239,6 +250,7 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         set_size=settings.data.alerts_per_set,
         train_sets=settings.data.train_sets,
         prior=run.class_prior,
+        decision=_DECISIONS[settings.calibration.decision_rule],
         imitated=_imitated(run, evaluation) if evaluation else "",
         alerts_per_stratum=settings.calibration.alerts_per_stratum,
         seed=settings.seed,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from export.tables import table as markdown_table
+from trainer.model import EPOCH_MODALITIES
 
 __all__ = ["with_stream_section"]
 
@@ -166,7 +167,8 @@ def _planted(planted: Mapping[str, Mapping[str, Any]]) -> str:
     rows = []
     for name, fused in planted["fused"].items():
         cells = [name, str(fused["n"])]
-        for basis in ("fused", "photometry"):
+        light_curve = next((basis for basis in planted if basis in EPOCH_MODALITIES), "")
+        for basis in ("fused", light_curve):
             each = planted.get(basis, {}).get(name)
             shown = ("auroc", "share_0.1", "share_0.01")
             cells += [_cell(each[key]) if each else "-" for key in shown]

@@ -139,6 +139,7 @@ def _manifest(
         "classes": list(run.classes),
         "class_prior": run.class_prior,
         "class_frequencies": list(run.frequencies),
+        "decision_rule": run.settings.calibration.decision_rule,
         "epoch_edges": list(run.settings.calibration.epoch_edges),
         "strata": strata,
         "calibration_file": "calibration.npz",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from broker_plugin.bundle import Stratum, stratum_name
 from broker_plugin.calibration import softmax
 from trainer.anomaly import FUSED, ForestSet
+from trainer.decision import Objective, choose_weights
 from trainer.inference import Encoded, encode, logits_of, surprise_of
 from trainer.model import AlertModel, possible_subsets
 from trainer.sets import ExampleSet
@@ -47,6 +48,8 @@ def calibrate(
     forests: Mapping[str, ForestSet],
     edges: list[int],
     bin_set: Callable[[int], ExampleSet],
+    *,
+    objective: Objective = "argmax",
 ) -> Calibration:
     """Calibrate every stratum that an alert can fall into.
 
@@ -54,6 +57,8 @@ def calibrate(
     ----------
     bin_set
         Gives held-out alerts whose number of epochs lies in a bin of `edges`.
+    objective
+        What the decision rule of each stratum is chosen for.
 
     Raises
     ------
@@ -68,7 +73,7 @@ def calibrate(
             reduced = encoded.only(subset)
             rows = np.flatnonzero(reduced.present[:, list(subset)].all(dim=1).numpy())
             name = stratum_name(tuple(model.modalities[k] for k in subset), low, edges)
-            _calibrate_one(result, name, subset, reduced, rows, examples, model, forests)
+            _calibrate_one(result, name, subset, reduced, rows, examples, model, forests, objective=objective)
     return result
 
 
@@ -113,6 +118,8 @@ def _calibrate_one(
     examples: ExampleSet,
     model: AlertModel,
     forests: Mapping[str, ForestSet],
+    *,
+    objective: Objective,
 ) -> None:
     if len(rows) < STRATUM_MIN:
         raise ValueError(
@@ -122,9 +129,15 @@ def _calibrate_one(
     fused = encoded.fused()[rows]
     logits, label = logits_of(model, fused), examples.label[rows]
     temperature = fit_temperature(logits, label) if subset else 1.0
-    probability = softmax(logits, np.full(len(rows), temperature))[np.arange(len(rows)), label]
+    probability = softmax(logits, np.full(len(rows), temperature))
     result.strata.append(
-        Stratum(name=name, n=len(rows), temperature=temperature, class_threshold=class_threshold(probability))
+        Stratum(
+            name=name,
+            n=len(rows),
+            temperature=temperature,
+            class_threshold=class_threshold(probability[np.arange(len(rows)), label]),
+            class_weights=choose_weights(probability, label, objective) if subset else None,
+        )
     )
     scores = {FUSED: forests[FUSED].score(surprise_of(model, fused))}
     for modality in subset:

@@ -18,6 +18,7 @@ from trainer.catalogue_baselines.command import baselines
 from trainer.checkpoint import Kept, load_run
 from trainer.compute import connected
 from trainer.config import Settings, read_settings
+from trainer.cross_survey.command import cross_survey
 from trainer.data.catalina import FILE
 from trainer.downstream.audit import audit
 from trainer.downstream.chart import chart
@@ -220,6 +221,7 @@ def simulate(
 
 app.command(baselines)
 app.command(report)
+app.command(cross_survey)
 app.command(reproduce)
 app.command(embed_command, name="embed")
 app.command(similar)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker_plugin.errors import ConfigurationError
+from trainer.decision import Objective
 
 __all__ = [
     "AnomalySettings",
@@ -123,6 +124,11 @@ class CalibrationSettings(_Part):
 
     alerts_per_stratum: int = Field(gt=0)
     epoch_edges: tuple[int, ...] = Field(description="Lower edges of the bins of the number of epochs.")
+    decision_rule: Objective = Field(
+        default="argmax",
+        description="What names a class: the largest probability, or weights of the classes for macro_f1 or "
+        "balanced_accuracy, chosen on the calibration stars of each stratum.",
+    )
 
 
 class EvaluationSettings(_Part):

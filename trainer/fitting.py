@@ -62,6 +62,7 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
             n=run.settings.calibration.alerts_per_stratum,
             seed=run.settings.seed + 40,
         ),
+        objective=run.settings.calibration.decision_rule,
     )
     say(f"calibrated {len(calibration.strata)} strata")
     references = choose_references(prepared, model, ordinary_sets(prepared, N_SETS), seed=run.settings.seed)

@@ -42,7 +42,7 @@ def near_section(record: Record) -> str:
         for setting, measures in each["settings"].items()
     ]
     counts = _near_counts(found)
-    head = ["Score of", "Setting", "#all"]
+    head = ["Score of", "Setting", "#all", "#all, by confidence"]
     head += [f"#{name} ({n})" for name, n in counts.items()]
     table = html_table(head, rows, caption="Area under the ROC curve against stars of known classes")
     own = found["bundle"]["settings"]
@@ -56,10 +56,10 @@ def near_section(record: Record) -> str:
         x_label="AUROC of this bundle's anomaly score; 0.5 is chance",
         title="Near anomalies by class and setting",
     )
-    drawn = f'<div class="panel">{chart}</div>' if chart else ""
+    drawn = f'<div class="panel narrow">{chart}</div>' if chart else ""
     return (
-        "<p>Classes that nothing was fitted on, beside stars of the known classes. The score of a baseline "
-        "that classifies is one minus its largest probability.</p>"
+        "<p>Classes that nothing was fitted on, beside stars of the known classes. Confidence is one minus "
+        "the largest probability, which is also the score of a baseline that classifies.</p>"
         f'<div class="panel scroll">{table}</div>{drawn}'
     )
 
@@ -151,6 +151,7 @@ def _near_counts(found: Record) -> dict[str, int]:
 
 def _near_cells(measures: Record, classes: Sequence[str]) -> Iterator[str]:
     yield interval_cell(measures.get("near_ood_auroc"))
+    yield interval_cell(measures.get("near_ood_auroc_of_confidence"))
     for name in classes:
         yield interval_cell(measures["near_ood_auroc_by_class"].get(name, {}).get("auroc"))
 

@@ -105,7 +105,9 @@ def calibration_section(record: Record) -> str:
     )
     return (
         "<p>Accuracy of the most probable class against its probability, in 15 bins; the area of a mark "
-        "grows with the number of stars in it, the dashed line is what calibrated probabilities give.</p>"
+        "grows with the number of stars in it, the dashed line is what calibrated probabilities give. "
+        "The calibration error of a resample is larger than the sample's, since chance adds to it: its "
+        "interval leans upward.</p>"
         f'<div class="charts">{charts}</div>'
     )
 
@@ -116,8 +118,9 @@ def rule_section(record: Record) -> str:
     if rule is None:
         return (
             "<p>The bundle names the most probable class. A rule that weights the classes, for macro-F1 or "
-            "balanced accuracy, is chosen on the calibration stars with <code>[decision]</code> in the "
-            "training's configuration; probabilities stay as they are.</p>"
+            "balanced accuracy, is chosen on the calibration stars where the training's "
+            "configuration says so (<code>decision_rule</code> in <code>[calibration]</code>); probabilities "
+            "stay as they are.</p>"
         )
     rows = [
         [
@@ -254,7 +257,7 @@ def _leads(found: Record) -> str:
     chart = whiskers_chart(
         whiskers, x_label="lead of this bundle in macro-F1", title="Lead over the baselines", zero=True
     )
-    return f'<div class="panel"><h3>Lead over the baselines</h3>{chart}</div>' if chart else ""
+    return f'<div class="panel narrow"><h3>Lead over the baselines</h3>{chart}</div>' if chart else ""
 
 
 def _budgets(found: Record) -> str:

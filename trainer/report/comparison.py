@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,15 @@ from trainer.metrics import reliability
 from trainer.predictions import MERGED, NEAR_ANOMALIES, PredictionFile, Predictions, merged_label
 from trainer.resampling import areas, calibration_errors, class_measures, interval_of, resamples
 
-__all__ = ["MEASURES", "Contender", "Record", "compare", "interval_list"]
+__all__ = [
+    "MEASURES",
+    "Contender",
+    "Record",
+    "area_of",
+    "compare",
+    "interval_list",
+    "resampled_measures",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -75,6 +83,37 @@ def compare(
     }
 
 
+def resampled_measures(
+    found: Predictions, label: NDArray[np.int64], odd: NDArray[np.bool_], weights: FloatArray
+) -> dict[str, FloatArray]:
+    """Return each of `MEASURES` that can be had over the resamples (R,), F1 by class as (R, C).
+
+    Parameters
+    ----------
+    label
+        Position in `MERGED` of each star's class, -1 for a star that counts for no class.
+    odd
+        Stars that are to be found as anomalies among those of a class.
+    """
+    known = label >= 0
+    measures: dict[str, FloatArray] = {}
+    if known.any() and found.classifies:
+        probability = found.probability[known]
+        named = probability.argmax(axis=1)
+        measures |= class_measures(weights[:, known], label[known], named, n_classes=len(MERGED))
+        measures["ece"] = calibration_errors(weights[:, known], probability, label[known])
+    measures["near_ood_auroc"] = area_of(found, known, odd, weights)
+    return measures
+
+
+def area_of(
+    found: Predictions, known: NDArray[np.bool_], odd: NDArray[np.bool_], weights: FloatArray
+) -> FloatArray:
+    """Return the area under the ROC curve of odd stars against known ones over the resamples (R,)."""
+    rows = known | odd
+    return areas(weights[:, rows], found.anomaly_score[rows], odd[rows])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sample:
     """Predictions in one setting with the stars' classes, and the resamples they are measured on."""
@@ -86,14 +125,8 @@ class _Sample:
     def measures(self) -> dict[str, FloatArray]:
         """Return each measure over the resamples (R,), F1 by class as (R, C)."""
         label = merged_label(self.published)
-        known, near = label >= 0, np.isin(self.published, NEAR_ANOMALIES)
-        measures: dict[str, FloatArray] = {}
-        if known.any() and self.found.classifies:
-            weights, truth, probability = self.weights[:, known], label[known], self.found.probability[known]
-            measures |= class_measures(weights, truth, probability.argmax(axis=1), n_classes=len(MERGED))
-            measures["ece"] = calibration_errors(weights, probability, truth)
-        measures["near_ood_auroc"] = self._area(known, near)
-        return measures
+        near = np.isin(self.published, NEAR_ANOMALIES)
+        return resampled_measures(self.found, label, near, self.weights)
 
     def record(self) -> Record:
         """Return the measures with their intervals, and what is drawn of them."""
@@ -104,7 +137,7 @@ class _Sample:
         record |= {name: interval_list(measures[name]) for name in MEASURES if name in measures}
         record["near_ood_auroc_by_class"] = {
             name: {"n": int((self.published == name).sum())}
-            | {"auroc": interval_list(self._area(known, self.published == name))}
+            | {"auroc": interval_list(area_of(self.found, known, self.published == name, self.weights))}
             for name in NEAR_ANOMALIES
             if (self.published == name).any()
         }
@@ -116,11 +149,9 @@ class _Sample:
             }
             record["confusion"] = confusion_matrix(truth, named, labels=range(len(MERGED))).tolist()
             record["reliability"] = reliability(probability, truth)
+            doubt = replace(self.found, anomaly_score=1 - self.found.probability.max(axis=1))
+            record["near_ood_auroc_of_confidence"] = interval_list(area_of(doubt, known, near, self.weights))
         return record
-
-    def _area(self, known: NDArray[np.bool_], odd: NDArray[np.bool_]) -> FloatArray:
-        rows = known | odd
-        return areas(self.weights[:, rows], self.found.anomaly_score[rows], odd[rows])
 
 
 def _samples(
