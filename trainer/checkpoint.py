@@ -27,6 +27,7 @@ __all__ = [
     "LOG",
     "MODEL",
     "NOTHING_KEPT",
+    "STATE",
     "Kept",
     "Run",
     "load_model",

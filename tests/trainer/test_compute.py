@@ -67,6 +67,27 @@ def test_bfloat16_learns_the_same_with_float32_weights(prepared: Prepared, tmp_p
     assert not torch.equal(changed, models["fp32"].state_dict()["encoders.photometry.embed.0.weight"])
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 0.02)])
+def test_cuda_trains_to_the_losses_of_the_cpu(
+    prepared: Prepared, tmp_path: Path, precision: str, tolerance: float
+) -> None:
+    """Without dropout, whose draws are each device's own."""
+    for device in ("cpu", "cuda"):
+        folder = tmp_path / device
+        folder.mkdir()
+        settings = tiny_settings(
+            model={"dropout": 0.0},
+            training={"device": device, "precision": precision if device == "cuda" else "fp32"},
+        )
+        run = replace(prepared.run, settings=settings)
+        model = train(run, folder, lambda number: train_set(prepared, number), validation_set(prepared))
+        assert model.logit_scale.device == CPU
+    for ours, theirs in zip(records_of(tmp_path / "cuda"), records_of(tmp_path / "cpu"), strict=True):
+        for name in ("fused", "single", "contrast"):
+            assert ours[name] == pytest.approx(theirs[name], rel=tolerance), name
+
+
 def test_two_processes_train_as_one(catalogue: Path, prepared: Prepared, tmp_path: Path) -> None:
     """Without dropout, whose draws are each process's own, only the order of float32 sums differs."""
     out = prepared.cache.parent
@@ -84,5 +105,8 @@ def test_two_processes_train_as_one(catalogue: Path, prepared: Prepared, tmp_pat
             for name in theirs.keys() - {"seconds"}:
                 assert ours[name] == pytest.approx(theirs[name], rel=1e-4), (kind, name)
         weights, expected = load_file(two / MODEL), load_file(one / MODEL)
+        # The bias of a softmax has no gradient but rounding, which Adam scales up to steps of full length.
         for name, value in expected.items():
+            if name.endswith(".pool.bias"):
+                continue
             torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4, msg=f"{kind}: {name}")

@@ -10,7 +10,7 @@ import torch
 
 from broker_plugin.errors import ConfigurationError
 from tests.trainer.synthetic import tiny_settings
-from trainer.checkpoint import load_model, load_run
+from trainer.checkpoint import STATE, load_model, load_run
 from trainer.model import AlertModel
 from trainer.preparation import Prepared, train_set, validation_set
 from trainer.training import train
@@ -52,6 +52,24 @@ def test_a_resumed_run_is_bit_equal_to_an_unbroken_one(prepared: Prepared, tmp_p
 def test_a_checkpoint_of_other_settings_is_refused(prepared: Prepared, tmp_path: Path) -> None:
     run_training(prepared, tmp_path, passes=1)
     with pytest.raises(ConfigurationError, match="use another --out"):
+        run_training(prepared, tmp_path, passes=2)
+
+
+def test_a_finished_run_is_not_trained_again_without_its_optimiser(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    finished = run_training(prepared, tmp_path, passes=1)
+    (tmp_path / STATE).unlink()
+    again = run_training(prepared, tmp_path, passes=1, stop_after=1)
+    for name, value in finished.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_an_unfinished_run_does_not_go_on_without_its_optimiser(prepared: Prepared, tmp_path: Path) -> None:
+    with pytest.raises(Stopped):
+        run_training(prepared, tmp_path, passes=2, stop_after=1)
+    (tmp_path / STATE).unlink()
+    with pytest.raises(ConfigurationError, match="without its state; use another --out"):
         run_training(prepared, tmp_path, passes=2)
 
 
