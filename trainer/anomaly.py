@@ -53,6 +53,11 @@ MODALITY_TREES = 100
 MAX_SAMPLES = 256
 """Objects a tree is grown on, as Liu et al. (2008) recommend: more hides anomalies among their like."""
 
+FEW_AXES = 8
+FEW_AXES_SAMPLES = 1024
+"""The same where the space has so few axes. Almost all objects then lie in one corner, and among 256 there are
+hardly two or three of the strangest percent: the order among these would be chance. More change nothing."""
+
 CLASS_MAX_SAMPLES = 128
 """The same for a class: the rarest has 72 stars, so more would be the same stars again."""
 
@@ -144,7 +149,7 @@ def fit_by_class(
     embedding: Float32Array, label: NDArray[np.int64], classes: Iterable[int], *, seed: int
 ) -> ForestSet:
     """Fit a global forest of embeddings (B, D), and one of each of these classes."""
-    members = [_fit(embedding, trees=GLOBAL_TREES, samples=MAX_SAMPLES, seed=seed)]
+    members = [_fit_global(embedding, trees=GLOBAL_TREES, seed=seed)]
     for each in classes:
         of_class = embedding[label == each]
         members.append(_fit(of_class, trees=CLASS_TREES, samples=CLASS_MAX_SAMPLES, seed=seed + 1 + each))
@@ -153,7 +158,7 @@ def fit_by_class(
 
 def fit_single(embedding: Float32Array, *, seed: int, trees: int = MODALITY_TREES) -> ForestSet:
     """Fit one forest of embeddings (B, D): those of a modality, by its number of trees."""
-    return ForestSet(members=(_fit(embedding, trees=trees, samples=MAX_SAMPLES, seed=seed),))
+    return ForestSet(members=(_fit_global(embedding, trees=trees, seed=seed),))
 
 
 def adversarial_neighbours(forest: ForestArrays, embedding: Float32Array, *, seed: int) -> Float32Array:
@@ -198,6 +203,11 @@ def read_forests(source: str, folder: Path) -> tuple[ForestArrays, Float32Array,
         columns = {column.name: archive[column.name] for column in fields(ForestArrays)}
         columns |= {name: int(columns[name]) for name in ("n_features", "n_targets")}
         return ForestArrays(**columns), archive["probes"], archive["probe_scores"]
+
+
+def _fit_global(embedding: Float32Array, *, trees: int, seed: int) -> IsolationForest:
+    samples = FEW_AXES_SAMPLES if embedding.shape[1] <= FEW_AXES else MAX_SAMPLES
+    return _fit(embedding, trees=trees, samples=samples, seed=seed)
 
 
 def _fit(embedding: Float32Array, *, trees: int, samples: int, seed: int) -> IsolationForest:
