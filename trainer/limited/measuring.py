@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from broker_plugin.calibration import softmax
-from trainer.catalogue_baseline import SETTINGS
+from trainer import star_settings
 from trainer.data.splits import Split
 from trainer.inference import encode, logits_of
 from trainer.metrics import classification
@@ -17,7 +17,12 @@ from trainer.preparation import Prepared
 from trainer.sets import ExampleSet, Plan, make_set
 from trainer.windows import first_windows
 
-__all__ = ["MEASURES", "first_sets", "measure", "n_first"]
+__all__ = ["MEASURES", "SETTINGS", "first_sets", "measure", "n_first"]
+
+SETTINGS: Mapping[str, int | None] = {
+    name: star_settings.SETTINGS[name][0] for name in ("all", "100", "30", "10")
+}
+"""First epochs of each star, None for all; the catalogue's period is not given."""
 
 MEASURES = ("macro_f1", "accuracy", "balanced_accuracy")
 
@@ -35,7 +40,7 @@ def first_sets(
     for setting, n_epochs in SETTINGS.items():
         windows = first_windows(prepared.stars, members, n_epochs, given=False)
         sets[setting] = make_set(
-            Plan(star=members, n_epochs=windows.n_epochs, seed=seed, windows=windows),
+            Plan.of_windows(members, windows, seed=seed, peers=members),
             prepared.run.specs,
             prepared.stars_path,
             cache=prepared.cache / f"first-{split.name.lower()}-{setting}.npz",

@@ -12,10 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from trainer.catalogue_baseline import SETTINGS
 from trainer.data.splits import Split
 from trainer.limited.experiment import CHOSEN_BY, Experiment, Result
-from trainer.limited.measuring import MEASURES
+from trainer.limited.measuring import MEASURES, SETTINGS
 from trainer.metrics import paired_p, spread
 
 __all__ = ["caveats", "draw", "lines_of", "summarise"]
