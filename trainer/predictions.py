@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -79,9 +80,10 @@ class Predictions:
     def take(self, rows: NDArray[np.intp]) -> Predictions:
         """Return some of the stars."""
         columns = {column.name: getattr(self, column.name) for column in fields(self)}
-        return Predictions(
-            **{name: None if values is None else values[rows] for name, values in columns.items()}
-        )
+        kept: dict[str, Any] = {
+            name: None if values is None else values[rows] for name, values in columns.items()
+        }
+        return Predictions(**kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +116,11 @@ def merged_label(published: NDArray[np.str_]) -> NDArray[np.int64]:
 def joined_predictions(parts: Sequence[Predictions]) -> Predictions:
     """Return predictions of the stars of each part behind one another."""
     columns = {column.name: [getattr(part, column.name) for part in parts] for column in fields(Predictions)}
-    return Predictions(
-        **{
-            name: None if any(part is None for part in values) else np.concatenate(values)
-            for name, values in columns.items()
-        }
-    )
+    joined: dict[str, Any] = {
+        name: None if any(part is None for part in values) else np.concatenate(values)
+        for name, values in columns.items()
+    }
+    return Predictions(**joined)
 
 
 def write_predictions(
