@@ -56,7 +56,8 @@ MAX_SAMPLES = 256
 FEW_AXES = 8
 FEW_AXES_SAMPLES = 1024
 """The same where the space has so few axes. Almost all objects then lie in one corner, and among 256 there
-are hardly two or three of the strangest percent: the order among these would be chance. More change little."""
+are hardly two or three of the strangest percent: the order among these would be chance. With more it is the
+same."""
 
 CLASS_MAX_SAMPLES = 128
 """The same for a class: the rarest has 72 stars, so more would be the same stars again."""
