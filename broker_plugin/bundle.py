@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 3
-"""Format of the manifest: 2 added strata of a stream's own alerts, and forests of one survey; 3 added the
-decision rule."""
+"""Format of the manifest: 2 added strata of a stream's own alerts, and forests of one survey; 3 the decision
+rule, what may be odd about an alert, and forests over that."""
 
 READABLE_FORMATS = (1, 2, 3)
 """Formats whose missing fields have a meaning. A reader refuses any other, since it could misread it."""
@@ -74,18 +74,25 @@ class HeadModel(_Part):
 
     Graph: `embeddings` (B, K, D) float32 in the order of the manifest's modalities, `present` (B, K) bool
     -> `fused` (B, D) unit, `logits` (B, C), `similarity` (B, R) and `neighbour` (B, R) int64 into the
-    reference objects.
+    reference objects; where `oddities` are named also `oddity` (B, O) and `surprise` (B, S).
     """
 
     file: str
     batch: int
+    oddities: list[str] = Field(
+        default_factory=list, description="What may be odd about an alert, the first for nothing; 3 on."
+    )
+    surprise: list[str] = Field(
+        default_factory=list,
+        description="Axes of the space of the `fused` forests, if not the embedding; 3 on.",
+    )
 
 
 class ForestModel(_Part):
-    """An isolation forest over one embedding.
+    """An isolation forest over one embedding, or over the head's `surprise`.
 
-    Graph: `embedding` (B, D) float32 -> `score` (B, 1 + G): the global forest, then one forest for each of
-    the G classes (none for single modalities). The anomaly score is the least of the class forests, or the
+    Graph: `embedding` (B, D or S) float32 -> `score` (B, 1 + G): the global forest, then one forest for each
+    of the G classes (none for single modalities). The anomaly score is the least of the class forests, or the
     global score where there are none (Gupta et al. 2024, MCIF).
     """
 

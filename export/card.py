@@ -30,7 +30,7 @@ _TEXT = """\
 {n_encoders} encoders, for {inputs}, give embeddings of {dim}
 dimensions in one space (trained contrastively and on classes, after AstroM3, arXiv:2411.08842). Any subset of
 them is fused. A classifier gives probabilities of {n_classes} classes of variable stars, isolation forests
-say how strange the embedding is.
+say how strange {strange} is.{oddities}
 
 * Light curve: 1 to {max_epochs} epochs in training and any number in use, any passbands, detections and
   forced photometry, apparent or difference flux{light_curve}.
@@ -83,6 +83,13 @@ verdicts are made (`--class-prior`). {decision}
 _READ_AS = """. It is read as statistics of its variability, the highest Lomb-Scargle power in 40
   bins of frequency, and its fold at each of up to six candidate periods: Fourier series, mean in bins of
   phase, variance left; a period from a catalogue is one more candidate where it is known"""
+
+_ODDITIES = """ A second classifier tells ordinary light curves from odd ones ({names}). It learned them by
+outlier exposure: {share:.0%} of the training alerts are made odd by crude, generic changes of a star's light
+(another star's variation on top; its own at a period that its class does not have; one bump, dip or step of
+any shape; wild exposures, lost light, shifted zero points). Forests see minus the logarithms of the
+probabilities that each oddity but a fault of the instrument is absent and that the likeliest class is right,
+for ordinary stars in the catalogue's proportions of the classes: rare is strange."""
 
 _DECISIONS = {
     "argmax": "A verdict names the most probable class.",
@@ -157,6 +164,12 @@ def _imitated(run: Run, evaluation: Mapping[str, Any]) -> str:
     )
 
 
+def _oddities(names: Sequence[str], share: float) -> str:
+    if not names:
+        return ""
+    return _ODDITIES.format(names=", ".join(name.replace("_", " ") for name in names[1:]), share=share)
+
+
 def _held_out(classes: Sequence[str]) -> str:
     if not classes:
         return ""
@@ -213,6 +226,8 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         description=manifest["description"],
         n_encoders=len(run.specs),
         inputs=_inputs(list(run.specs)),
+        strange="the alert" if manifest["head"].oddities else "the embedding",
+        oddities=_oddities(manifest["head"].oddities, settings.data.odd_share),
         dim=manifest["embedding_dim"],
         n_classes=len(run.classes),
         max_epochs=settings.max_epochs,

@@ -43,18 +43,18 @@ class _Head(nn.Module):
 
     def __init__(self, model: AlertModel, reference: torch.Tensor, neighbours: int) -> None:
         super().__init__()
-        self.layers = model.head.layers
+        self.head = model.head
         self.neighbours = neighbours
-        self.register_buffer("log_prior", model.head.log_prior)
         self.register_buffer("reference", reference.T.contiguous())
 
-    def forward(
-        self, embeddings: torch.Tensor, present: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, embeddings: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, ...]:
         fused = fuse(embeddings, present)
-        logits = self.layers(fused) + self.log_prior
+        logits = self.head(fused) + self.head.log_prior
         similarity, neighbour = torch.topk(fused @ self.reference, self.neighbours, dim=1)
-        return fused, logits, similarity, neighbour
+        if self.head.oddity is None:
+            return fused, logits, similarity, neighbour
+        oddity = torch.softmax(self.head.oddity(fused), dim=1)
+        return fused, logits, similarity, neighbour, oddity, self.head.surprise(fused)
 
 
 def encoder_graph(model: AlertModel, name: str, spec: Mapping[str, Any]) -> bytes:
@@ -78,10 +78,13 @@ def head_graph(model: AlertModel, reference: torch.Tensor, *, neighbours: int) -
     )
     present = torch.ones(EXAMPLE_BATCH, len(model.modalities), dtype=torch.bool)
     batch = torch.export.Dim("batch", min=1)
+    outputs = ["fused", "logits", "similarity", "neighbour"]
+    if model.head.oddity is not None:
+        outputs += ["oddity", "surprise"]
     return export_module(
         _Head(model, reference, neighbours),
         {"embeddings": embeddings, "present": present},
-        ["fused", "logits", "similarity", "neighbour"],
+        outputs,
         {"embeddings": {0: batch}, "present": {0: batch}},
     )
 

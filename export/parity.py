@@ -31,6 +31,9 @@ COSINE_MIN = 0.9999
 PROBABILITY_MAX = 1e-4
 """Largest difference of a probability from torch's."""
 
+SURPRISE_MAX = 1e-3
+"""Largest difference of a coordinate of surprise from torch's, in units of a natural logarithm."""
+
 FOREST_MAX = 1e-6
 """Largest difference of an anomaly score from scikit-learn's: ten times the rounding to float32."""
 
@@ -106,6 +109,7 @@ def head_parity(graph: bytes, model: AlertModel, batch: int, *, seed: int = 0) -
     with torch.no_grad():
         fused = fuse(torch.from_numpy(embeddings), torch.from_numpy(present))
         logits = (model.head(fused) + model.head.log_prior).numpy()
+        surprise = model.head.surprise(fused).numpy()
     one = np.ones(batch)
     difference = float(np.abs(softmax(found[1], one) - softmax(logits, one)).max())
     order = rng.permutation(batch)
@@ -115,8 +119,11 @@ def head_parity(graph: bytes, model: AlertModel, batch: int, *, seed: int = 0) -
         _require(np.array_equal(after, before[order]), "the head: a row depends on its place")
         _require(np.array_equal(also, before), "the head: bits depend on the threads")
     _require(difference <= PROBABILITY_MAX, f"the head: probabilities differ by {difference} from torch")
+    surprise_difference = float(np.abs(found[-1] - surprise).max()) if model.head.oddity is not None else 0.0
+    _require(surprise_difference <= SURPRISE_MAX, f"the head: surprise differs by {surprise_difference}")
     return {
         "probability_difference_max": difference,
+        "surprise_difference_max": surprise_difference,
         "fused_difference_max": float(np.abs(found[0] - fused.numpy()).max()),
     }
 

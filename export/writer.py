@@ -36,7 +36,8 @@ from trainer.anomaly import FUSED, read_forests
 from trainer.checkpoint import Run, load_model, load_run
 from trainer.fitting import CALIBRATION, CATALOGUE, EVALUATION, REFERENCES, STRATA
 from trainer.lengths import padded_lengths
-from trainer.model import AlertModel
+from trainer.model import DISCOVERIES, DOUBT, AlertModel
+from trainer.outliers import ODDITIES
 
 __all__ = ["BATCH", "arrays_of", "npz_bytes", "put_bundle", "write_bundle"]
 
@@ -111,6 +112,7 @@ def _manifest(
     evaluation, catalogue = checkpoint / EVALUATION, checkpoint / CATALOGUE
     strata = [Stratum.model_validate(each) for each in json.loads((checkpoint / STRATA).read_text())]
     progress = json.loads((checkpoint / "progress.json").read_text())
+    knows_oddities = model.head.oddity is not None
     return {
         "format_version": FORMAT_VERSION,
         "name": run.settings.name,
@@ -123,7 +125,12 @@ def _manifest(
             ModalityModel(name=name, file=f"{name}.onnx", spec=dict(run.specs[name]), shapes=shapes[name])
             for name in model.modalities
         ],
-        "head": HeadModel(file="head.onnx", batch=BATCH),
+        "head": HeadModel(
+            file="head.onnx",
+            batch=BATCH,
+            oddities=list(ODDITIES) if knows_oddities else [],
+            surprise=[*(ODDITIES[each] for each in DISCOVERIES), DOUBT] if knows_oddities else [],
+        ),
         "forests": [
             ForestModel(source=source, file=f"forest-{source}.onnx", batch=BATCH)
             for source in (FUSED, *model.modalities)

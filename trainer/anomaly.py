@@ -10,7 +10,7 @@ classes where nothing is decided; a forest that has them calls that place ordina
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -39,7 +39,7 @@ __all__ = [
 Float32Array = NDArray[np.float32]
 
 FUSED = "fused"
-"""Name of the fused embedding among the sources of scores."""
+"""Name of the fusion among the sources of scores."""
 
 GLOBAL_TREES = 200
 """Trees of a global forest. Scores of single runs scatter by about 1 / sqrt(trees); the graph grows along."""
@@ -52,6 +52,12 @@ MODALITY_TREES = 100
 
 MAX_SAMPLES = 256
 """Objects a tree is grown on, as Liu et al. (2008) recommend: more hides anomalies among their like."""
+
+FEW_AXES = 8
+FEW_AXES_SAMPLES = 1024
+"""The same where the space has so few axes. Almost all objects then lie in one corner, and among 256 there
+are hardly two or three of the strangest percent: the order among these would be chance. With more it is the
+same."""
 
 CLASS_MAX_SAMPLES = 128
 """The same for a class: the rarest has 72 stars, so more would be the same stars again."""
@@ -110,12 +116,19 @@ class ForestSet:
 
 
 def fit_fused(
-    encoded: Sequence[Encoded], examples: Sequence[ExampleSet], n_classes: int, *, seed: int
+    encoded: Sequence[Encoded],
+    examples: Sequence[ExampleSet],
+    n_classes: int,
+    *,
+    space: Callable[[Float32Array], Float32Array],
+    seed: int,
 ) -> ForestSet:
-    """Fit the forests of the fused embedding, on alerts with every subset of the modalities.
+    """Fit the forests of the fusion, on alerts with every subset of the modalities.
 
     Parameters
     ----------
+    space
+        Takes fused embeddings to what the forests see of them.
     n_classes
         How many class forests to fit besides the global one; 0 for none.
     """
@@ -128,7 +141,7 @@ def fit_fused(
         for code, subset in enumerate(every):
             reduced = part.only(subset)
             rows = np.flatnonzero((chosen == code) & reduced.present.any(dim=1).numpy())
-            embeddings.append(reduced.fused()[rows])
+            embeddings.append(space(reduced.fused()[rows]))
             labels.append(example.label[rows])
     return fit_by_class(np.concatenate(embeddings), np.concatenate(labels), range(n_classes), seed=seed)
 
@@ -137,7 +150,7 @@ def fit_by_class(
     embedding: Float32Array, label: NDArray[np.int64], classes: Iterable[int], *, seed: int
 ) -> ForestSet:
     """Fit a global forest of embeddings (B, D), and one of each of these classes."""
-    members = [_fit(embedding, trees=GLOBAL_TREES, samples=MAX_SAMPLES, seed=seed)]
+    members = [_fit_global(embedding, trees=GLOBAL_TREES, seed=seed)]
     for each in classes:
         of_class = embedding[label == each]
         members.append(_fit(of_class, trees=CLASS_TREES, samples=CLASS_MAX_SAMPLES, seed=seed + 1 + each))
@@ -146,7 +159,7 @@ def fit_by_class(
 
 def fit_single(embedding: Float32Array, *, seed: int, trees: int = MODALITY_TREES) -> ForestSet:
     """Fit one forest of embeddings (B, D): those of a modality, by its number of trees."""
-    return ForestSet(members=(_fit(embedding, trees=trees, samples=MAX_SAMPLES, seed=seed),))
+    return ForestSet(members=(_fit_global(embedding, trees=trees, seed=seed),))
 
 
 def adversarial_neighbours(forest: ForestArrays, embedding: Float32Array, *, seed: int) -> Float32Array:
@@ -191,6 +204,11 @@ def read_forests(source: str, folder: Path) -> tuple[ForestArrays, Float32Array,
         columns = {column.name: archive[column.name] for column in fields(ForestArrays)}
         columns |= {name: int(columns[name]) for name in ("n_features", "n_targets")}
         return ForestArrays(**columns), archive["probes"], archive["probe_scores"]
+
+
+def _fit_global(embedding: Float32Array, *, trees: int, seed: int) -> IsolationForest:
+    samples = FEW_AXES_SAMPLES if embedding.shape[1] <= FEW_AXES else MAX_SAMPLES
+    return _fit(embedding, trees=trees, samples=samples, seed=seed)
 
 
 def _fit(embedding: Float32Array, *, trees: int, samples: int, seed: int) -> IsolationForest:

@@ -24,6 +24,7 @@ from broker_plugin.records import Access, Alert, LightCurve, Origin
 from broker_plugin.surveys.photometry import AB_ZERO_NJY
 from trainer.cadence import DETECTION_SIGMA, LSST, ZTF, Survey, band_amplitude, noise_njy, visits
 from trainer.data.stars import N_PHASES, StarTable
+from trainer.outliers import Host, Oddity, odd_factor, odd_flux
 
 __all__ = ["Measured", "alert_of", "imitate", "survey_alert"]
 
@@ -72,14 +73,23 @@ def imitate(
     n_epochs: int,
     alert_id: int,
     observed_share: float = OBSERVED_SHARE,
+    oddity: Oddity = Oddity.ORDINARY,
+    peers: NDArray[np.int64] | None = None,
 ) -> Alert:
-    """Return an alert of a star with at most `n_epochs` epochs: fewer where star or cadence has no more."""
+    """Return an alert of a star with at most `n_epochs` epochs: fewer where star or cadence has no more.
+
+    Parameters
+    ----------
+    oddity, peers
+        What the star's light is made into, and the stars that may serve for it.
+    """
+    host = Host(stars, star, np.zeros(0, np.int64) if peers is None else peers)
     survey = ZTF if rng.random() < 0.5 else LSST
     if rng.random() < observed_share:
-        measured, dimming_mag = _observed(stars, star, survey, rng, n_epochs), 0.0
+        measured, dimming_mag = _observed(host, survey, rng, n_epochs, oddity), 0.0
     else:
         dimming_mag = _dimming(float(stars.mean_mag[star]), survey, rng)
-        measured = _surveyed(stars, star, survey, rng, n_epochs=n_epochs, dimming_mag=dimming_mag)
+        measured = _surveyed(host, survey, rng, n_epochs=n_epochs, dimming_mag=dimming_mag, oddity=oddity)
     return alert_of(
         stars, star, measured, survey, rng, n_epochs=n_epochs, alert_id=alert_id, dimming_mag=dimming_mag
     )
@@ -160,14 +170,15 @@ def _dimming(mag: float, survey: Survey, rng: np.random.Generator) -> float:
 
 
 def _surveyed(
-    stars: StarTable,
-    star: int,
+    host: Host,
     survey: Survey,
     rng: np.random.Generator,
     *,
     n_epochs: int,
     dimming_mag: float,
+    oddity: Oddity,
 ) -> Measured:
+    stars, star = host.stars, host.star
     age_day, band = visits(survey, int(np.ceil(n_epochs * rng.uniform(1.0, 3.0))) + 2, rng)
     mjd = rng.uniform(58_000.0, 62_000.0) + age_day
     amplitude = band_amplitude(survey.bands, rng)
@@ -178,8 +189,9 @@ def _surveyed(
     share = phase - lower
     deviation = (1 - share) * profile[lower % N_PHASES] + share * profile[(lower + 1) % N_PHASES]
     factor = np.array([amplitude[int(code)] for code in band])
+    deviation = (1 + deviation * factor) * odd_factor(oddity, mjd, host, rng) - 1
     return survey_alert(
-        np.maximum(deviation * factor, -0.99),
+        np.maximum(deviation, -0.99),
         mjd,
         band,
         survey,
@@ -189,8 +201,9 @@ def _surveyed(
 
 
 def _observed(
-    stars: StarTable, star: int, survey: Survey, rng: np.random.Generator, n_epochs: int
+    host: Host, survey: Survey, rng: np.random.Generator, n_epochs: int, oddity: Oddity
 ) -> Measured:
+    stars, star = host.stars, host.star
     rows = stars.epochs(star)
     mjd = stars.mjd[rows]
     span = float(mjd[-1] - mjd[0])
@@ -203,6 +216,11 @@ def _observed(
     if len(inside) > n_epochs and rng.random() < 0.5:
         inside = np.sort(np.append(rng.choice(inside[:-1], n_epochs - 1, replace=False), inside[-1]))
     flux = stars.flux_njy[rows].astype(np.float64)
+    flux_err = stars.flux_err_njy[rows].astype(np.float64)
+    if oddity is not Oddity.ORDINARY:
+        flux[inside], flux_err[inside] = odd_flux(
+            oddity, mjd[inside], flux[inside], flux_err[inside], host, rng
+        )
     size = int(rng.integers(1, min(3, len(survey.bands)) + 1))
     bands = rng.choice(survey.bands, size, replace=False)
     # The exposures of one night in one band, as surveys take them.
@@ -217,7 +235,7 @@ def _observed(
         mjd=mjd[inside],
         band=band,
         flux_njy=flux[inside],
-        flux_err_njy=stars.flux_err_njy[rows][inside].astype(np.float64),
+        flux_err_njy=flux_err[inside],
         reference_njy=np.full(len(inside), reference),
         detected=detected,
     )

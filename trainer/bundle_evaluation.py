@@ -31,6 +31,7 @@ from trainer.predictions import (
     MERGED,
     NEAR_ANOMALIES,
     Predictions,
+    joined_predictions,
     merged_label,
     write_predictions,
 )
@@ -38,6 +39,8 @@ from trainer.star_settings import EVERY_SETTING, alerts_of
 
 __all__ = [
     "CHUNK",
+    "MERGED",
+    "Predictions",
     "Score",
     "evaluate_bundle",
     "measures_of",
@@ -134,7 +137,7 @@ def predict(
     for alerts, part in zip(chunks, score(chunks), strict=True):
         parts.append(part)
         advance(len(alerts))
-    return Predictions.joined(parts)
+    return joined_predictions(parts)
 
 
 def measures_of(found: Predictions, published: NDArray[np.str_]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from broker_plugin.bundle import Stratum, stratum_name
 from broker_plugin.calibration import softmax
 from trainer.anomaly import FUSED, ForestSet
 from trainer.decision import Objective, choose_weights
-from trainer.inference import Encoded, encode, logits_of
+from trainer.inference import Encoded, encode, logits_of, surprise_of
 from trainer.model import AlertModel, possible_subsets
 from trainer.sets import ExampleSet
 
@@ -139,7 +139,7 @@ def _calibrate_one(
             class_weights=choose_weights(probability, label, objective) if subset else None,
         )
     )
-    scores = {FUSED: forests[FUSED].score(fused)}
+    scores = {FUSED: forests[FUSED].score(surprise_of(model, fused))}
     for modality in subset:
         source = model.modalities[modality]
         scores[source] = forests[source].score(encoded.embeddings[rows, modality].numpy())

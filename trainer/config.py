@@ -67,6 +67,9 @@ class DataSettings(_Part):
     windows_per_set: int = Field(
         default=0, ge=0, description="Alerts with a star's own epochs, added to each set of imitated ones."
     )
+    odd_share: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of the alerts that are made odd, for outlier exposure."
+    )
     train_sets: int = Field(gt=0, description="Sets of imitated alerts; training cycles through them.")
     alerts_per_set: int = Field(gt=0)
     validation_alerts: int = Field(gt=0)
@@ -84,6 +87,9 @@ class TrainingSettings(_Part):
     tokens_per_batch: int = Field(gt=0, description="Smaller batches for longer light curves.")
     clip_weight: float = Field(ge=0, description="Weight of the contrastive loss.")
     single_weight: float = Field(ge=0, description="Weight of the class loss of each modality alone.")
+    oddity_weight: float = Field(
+        default=0.0, ge=0, description="Weight of the loss of telling ordinary alerts from odd ones."
+    )
     modality_dropout: float = Field(ge=0, lt=1, description="Chance of leaving a modality out of the fusion.")
     label_smoothing: float = Field(ge=0, lt=1)
     threads: int = Field(gt=0)

@@ -18,7 +18,7 @@ from trainer.anomaly import FUSED, ForestSet
 from trainer.baseline import summary
 from trainer.calibrate import Calibration
 from trainer.data.splits import Split
-from trainer.inference import encode, logits_of
+from trainer.inference import encode, logits_of, surprise_of
 from trainer.metrics import auroc, classification
 from trainer.model import AlertModel, possible_subsets
 from trainer.odd import KINDS, odd_alert
@@ -102,7 +102,7 @@ def _measure(trained: _Trained, examples: ExampleSet, bin_name: str) -> dict[str
         truth = probability[np.arange(len(label)), label]
         measures[modalities]["set_coverage"] = float((truth >= stratum.class_threshold).mean())
         measures[modalities]["set_size"] = float((probability >= stratum.class_threshold).sum(axis=1).mean())
-        scores = trained.forests[FUSED].score(fused)
+        scores = trained.forests[FUSED].score(surprise_of(model, fused))
         p = p_value(scores, trained.calibration.scores[f"{stratum.name}/{FUSED}"])
         for level in P_VALUES:
             measures[modalities][f"share_p_below_{level:g}"] = float((p <= level).mean())
@@ -165,8 +165,8 @@ def _anomaly(trained: _Trained, prepared: Prepared, bin_: int, bin_name: str) ->
 
 def _scores(trained: _Trained, tokens: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the anomaly scores, and those of the other kind of forest."""
-    fused = encode(trained.model, tokens).fused()
-    return trained.forests[FUSED].score(fused), trained.rival.score(fused)
+    seen = surprise_of(trained.model, encode(trained.model, tokens).fused())
+    return trained.forests[FUSED].score(seen), trained.rival.score(seen)
 
 
 def _mean_and_spread(runs: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,10 @@ from trainer.calibrate import Calibration, calibrate
 from trainer.checkpoint import load_model
 from trainer.data.splits import Split
 from trainer.evaluate import evaluate
-from trainer.inference import encode
+from trainer.inference import encode, surprise_of
 from trainer.model import AlertModel
-from trainer.preparation import Prepared, set_of_bin, train_set, windows_of_bin
+from trainer.preparation import Prepared, natural_sets, ordinary_sets, set_of_bin, windows_of_bin
 from trainer.references import choose_references
-from trainer.sets import ExampleSet
 
 __all__ = ["CALIBRATION", "CATALOGUE", "EVALUATION", "REFERENCES", "STRATA", "Fitted", "fit", "measure"]
 
@@ -47,8 +47,7 @@ class Fitted:
 def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
     """Fit forests and calibration, choose the references, and write them; all follows from the seed."""
     run, model = prepared.run, load_model(prepared.run, out)
-    sets = [train_set(prepared, number) for number in range(min(N_SETS, run.settings.data.train_sets))]
-    forests, embeddings = _forests(prepared, model, sets, class_forests=run.settings.anomaly.class_forests)
+    forests, embeddings = _forests(prepared, model, class_forests=run.settings.anomaly.class_forests)
     say(f"fitted the forests of {', '.join(forests)}")
     # Where there are observed epochs, calibration rests on them alone: nothing of it is imitated.
     of_bin = windows_of_bin if run.settings.data.windows_per_set else set_of_bin
@@ -66,7 +65,7 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
         objective=run.settings.calibration.decision_rule,
     )
     say(f"calibrated {len(calibration.strata)} strata")
-    references = choose_references(prepared, model, sets, seed=run.settings.seed)
+    references = choose_references(prepared, model, ordinary_sets(prepared, N_SETS), seed=run.settings.seed)
     say(f"chose {len(references.object_id):,} reference stars")
     write_forests(forests, embeddings, out)
     (out / STRATA).write_text(json.dumps([each.model_dump() for each in calibration.strata], indent=1) + "\n")
@@ -90,10 +89,7 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
 
 def measure(prepared: Prepared, fitted: Fitted, out: Path, *, say: Callable[[str], None]) -> None:
     """Measure on the test split and write the results."""
-    n_sets = min(N_BASELINE_SETS, prepared.run.settings.data.train_sets)
-    baseline = fit_forest(
-        [train_set(prepared, number) for number in range(n_sets)], seed=prepared.run.settings.seed
-    )
+    baseline = fit_forest(ordinary_sets(prepared, N_BASELINE_SETS), seed=prepared.run.settings.seed)
     say("grew the baseline's random forest")
     rival = rival_forest(prepared, fitted.model)
     results = evaluate(prepared, fitted.model, fitted.forests, fitted.calibration, baseline, rival=rival)
@@ -102,23 +98,27 @@ def measure(prepared: Prepared, fitted: Fitted, out: Path, *, say: Callable[[str
 
 def rival_forest(prepared: Prepared, model: AlertModel) -> ForestSet:
     """Return the forest of the fused embedding of the other kind than the run's, to compare with."""
-    n_sets = min(N_SETS, prepared.run.settings.data.train_sets)
-    sets = [train_set(prepared, number) for number in range(n_sets)]
     other = not prepared.run.settings.anomaly.class_forests
-    return _forests(prepared, model, sets, class_forests=other)[0][FUSED]
+    return _forests(prepared, model, class_forests=other)[0][FUSED]
 
 
 def _forests(
-    prepared: Prepared, model: AlertModel, sets: list[ExampleSet], *, class_forests: bool
+    prepared: Prepared, model: AlertModel, *, class_forests: bool
 ) -> tuple[dict[str, ForestSet], dict[str, NDArray[np.float32]]]:
-    """Return the forest of each source, and the embeddings that it was grown on."""
+    """Return the forest of each source, and the embeddings that it was grown on.
+
+    Where there are observed epochs, classes have their natural shares among the alerts: what is rare is
+    strange, so a forest that saw rare classes as often as common ones would call them ordinary.
+    """
     settings = prepared.run.settings
     least = settings.anomaly.min_epochs
+    sets = natural_sets(prepared) or ordinary_sets(prepared, N_SETS)
     observed = [part.take(np.flatnonzero(part.n_epochs >= least)) for part in sets]
     encoded = [encode(model, part.tokens) for part in observed]
     n_classes = len(prepared.run.classes) if class_forests else 0
-    forests = {FUSED: fit_fused(encoded, observed, n_classes, seed=settings.seed)}
-    embeddings = {FUSED: np.concatenate([part.fused() for part in encoded])}
+    space = partial(surprise_of, model)
+    forests = {FUSED: fit_fused(encoded, observed, n_classes, space=space, seed=settings.seed)}
+    embeddings = {FUSED: np.concatenate([space(part.fused()) for part in encoded])}
     for position, name in enumerate(model.modalities):
         embeddings[name] = np.concatenate(
             [part.embeddings[part.present[:, position], position].numpy() for part in encoded]

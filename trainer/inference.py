@@ -14,7 +14,7 @@ from broker_plugin.features.base import Tokens, pad
 from trainer.lengths import padded_lengths
 from trainer.model import AlertModel, fuse
 
-__all__ = ["Encoded", "encode", "logits_of"]
+__all__ = ["Encoded", "encode", "logits_of", "surprise_of"]
 
 TOKENS = 8192
 """Tokens in a batch: larger ones fall out of the processor's cache."""
@@ -58,6 +58,12 @@ def logits_of(model: AlertModel, fused: NDArray[np.float32], *, prior: bool = Tr
     logits = model.head(torch.from_numpy(fused))
     shift = model.head.log_prior if prior else model.head.log_even
     return np.asarray((logits + shift).numpy(), np.float32)
+
+
+@torch.no_grad()
+def surprise_of(model: AlertModel, fused: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what isolation forests of the fusion see (B, S): see `Head.surprise`."""
+    return np.asarray(model.head.surprise(torch.from_numpy(fused)).numpy(), np.float32)
 
 
 def _encode_one(model: AlertModel, name: str, tokens: Tokens) -> torch.Tensor:

@@ -40,6 +40,7 @@ def total_loss(
     embeddings: torch.Tensor,
     present: torch.Tensor,
     label: torch.Tensor,
+    oddity: torch.Tensor,
     settings: TrainingSettings,
     *,
     draws: torch.Generator | None = None,
@@ -48,7 +49,7 @@ def total_loss(
 
     The class loss is taken of the fusion, from which each modality is at times left out, and of every
     modality alone, so that any subset gives classes. Alerts without a class (-1) enter the contrastive loss
-    only.
+    only. What is odd about an alert is told from the fusion.
 
     Parameters
     ----------
@@ -70,7 +71,11 @@ def total_loss(
     single = torch.stack(singles).mean() if singles else embeddings.new_zeros(())
     contrast = contrastive_loss(embeddings, present, model.scale())
     loss = fused + settings.single_weight * single + settings.clip_weight * contrast
-    return loss, {"fused": fused.item(), "single": single.item(), "contrast": contrast.item()}
+    parts = {"fused": fused, "single": single, "contrast": contrast}
+    if model.head.oddity is not None:
+        parts["oddity"] = F.cross_entropy(model.head.oddity(fuse(embeddings, kept)), oddity)
+        loss = loss + settings.oddity_weight * parts["oddity"]
+    return loss, {name: part.item() for name, part in parts.items()}
 
 
 def pretraining_loss(

@@ -13,35 +13,56 @@ from broker_plugin.features.base import build_modality
 from trainer.config import ModelSettings, Settings
 from trainer.encoders import build_encoder
 from trainer.encoders.unit import unit
+from trainer.outliers import Oddity
 
-__all__ = ["EPOCH_MODALITIES", "AlertModel", "Head", "fuse", "possible_subsets", "subsets"]
+__all__ = [
+    "DISCOVERIES",
+    "DOUBT",
+    "EPOCH_MODALITIES",
+    "AlertModel",
+    "Head",
+    "fuse",
+    "possible_subsets",
+    "subsets",
+]
 
 Spec = Mapping[str, object]
+
+DISCOVERIES = (Oddity.TWO_PERIODS, Oddity.OTHER_PERIOD, Oddity.EVENT)
+"""Oddities that an astronomer wants to hear of."""
+
+NEVER = -1e4
+"""Added to a log probability to leave it out of a sum."""
 
 LOGIT_SCALE_INITIAL = math.log(1 / 0.07)
 LOGIT_SCALE_MAX = math.log(100.0)
 """The contrastive temperature starts well below its ceiling: at the ceiling its gradient is zero."""
 
 
+DOUBT = "doubt"
+"""Name of the last axis of the space of surprise: how little the likeliest class is trusted."""
+
+
 class Head(nn.Module):
-    """Classifier over the fused embedding.
+    """Classifier over the fused embedding, and if wanted a second one that tells what is odd about it.
 
     The classes are learned from a sample with other shares than theirs (`sets.tempered`); `log_prior` shifts
     the logits to the frequencies that the bundle names and `log_even` to equal ones, which for a classifier
     of calibrated odds is Bayes' rule.
+
+    Parameters
+    ----------
+    n_oddities
+        Outputs of the second classifier, `trainer.outliers.Oddity` in order; 0 for none.
     """
 
     log_prior: torch.Tensor
     log_even: torch.Tensor
 
-    def __init__(self, n_classes: int, settings: ModelSettings) -> None:
+    def __init__(self, n_classes: int, settings: ModelSettings, *, n_oddities: int = 0) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(settings.embedding_dim, settings.head_hidden_dim),
-            nn.ReLU(),
-            nn.Dropout(settings.dropout),
-            nn.Linear(settings.head_hidden_dim, n_classes),
-        )
+        self.layers = _classifier(n_classes, settings)
+        self.oddity = _classifier(n_oddities, settings) if n_oddities else None
         self.register_buffer("log_prior", torch.zeros(n_classes))
         self.register_buffer("log_even", torch.zeros(n_classes))
 
@@ -49,6 +70,31 @@ class Head(nn.Module):
         """Return the logits (B, C) for the shares of the training sample."""
         logits: torch.Tensor = self.layers(fused)
         return logits
+
+    def surprise(self, fused: torch.Tensor) -> torch.Tensor:
+        """Return the coordinates (B, S) that isolation forests work in: all at 0 for what is quite ordinary.
+
+        For each oddity but faults of the instrument, minus the logarithm of the probability that it is not
+        there; and the same that the likeliest class is right. A fault takes probability from the others, so
+        what it explains is no surprise.
+        """
+        if self.oddity is None:
+            return fused
+        odd = torch.log_softmax(self.oddity(fused), dim=1)
+        n = odd.shape[1]
+        without = odd.unsqueeze(1) + torch.eye(n, dtype=odd.dtype, device=odd.device) * NEVER
+        absent = -torch.logsumexp(without, dim=2)[:, [int(each) for each in DISCOVERIES]]
+        doubt = -torch.log_softmax(self.layers(fused) + self.log_prior, dim=1).amax(dim=1, keepdim=True)
+        return torch.cat([absent, doubt], dim=1)
+
+
+def _classifier(n_outputs: int, settings: ModelSettings) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(settings.embedding_dim, settings.head_hidden_dim),
+        nn.ReLU(),
+        nn.Dropout(settings.dropout),
+        nn.Linear(settings.head_hidden_dim, n_outputs),
+    )
 
 
 class AlertModel(nn.Module):
@@ -70,7 +116,7 @@ class AlertModel(nn.Module):
                 for name, spec in specs.items()
             }
         )
-        self.head = Head(n_classes, settings.model)
+        self.head = Head(n_classes, settings.model, n_oddities=len(Oddity) if settings.data.odd_share else 0)
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_INITIAL))
 
     def encode(self, name: str, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

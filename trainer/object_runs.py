@@ -80,6 +80,7 @@ class ObjectAlerts:
             star=plan.star,
             label=self.stars.label[plan.star],
             n_epochs=batch.n_epochs,
+            oddity=np.zeros(len(plan.star), np.int8),
             tokens=tokens_of(batch, self.specs),
         )
 
@@ -138,6 +139,10 @@ def prepare_objects(
     ConfigurationError
         If the file is not such a dataset, or its training split is empty.
     """
+    if settings.data.odd_share:
+        raise ConfigurationError(
+            "light curves of a dataset of objects are not made odd; set data.odd_share = 0 in the settings"
+        )
     rows = list(iter_objects(path))
     digest = file_digest(path)
     split = np.array([SPLITS.index(row.split) for row in rows], np.int8)

@@ -53,6 +53,7 @@ def draw_pairs(examples: ExampleSet, rng: np.random.Generator) -> Pairs:
     ...     star=np.array([7, 7, 8, 8]),
     ...     label=np.full(4, -1),
     ...     n_epochs=np.array([30, 10, 4, 4]),
+    ...     oddity=np.zeros(4, np.int8),
     ...     tokens=tokens,
     ... )
     >>> pairs = draw_pairs(examples, np.random.default_rng(1))

@@ -25,6 +25,7 @@ __all__ = [
     "NEAR_ANOMALIES",
     "PredictionFile",
     "Predictions",
+    "joined_predictions",
     "merged_label",
     "read_predictions",
     "write_predictions",
@@ -60,9 +61,9 @@ class Predictions:
     ----------
     decided
         Position in `MERGED` of the class that the bundle's decision rule names, -1 where it is none of them;
-        None where only probabilities are known, as the next two.
+        None where only probabilities are known.
     stratum, calibration_n
-        Name and size of the stratum that the p-value rests on.
+        Name and size of the stratum that the p-value rests on; None where there is none or it was not kept.
     """
 
     probability: FloatArray
@@ -72,15 +73,6 @@ class Predictions:
     stratum: NDArray[np.str_] | None = None
     calibration_n: NDArray[np.int64] | None = None
 
-    @classmethod
-    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
-        """Return the predictions of all parts behind one another."""
-        joined: dict[str, Any] = {}
-        for name in _names(cls):
-            values = [getattr(part, name) for part in parts]
-            joined[name] = None if any(each is None for each in values) else np.concatenate(values)
-        return cls(**joined)
-
     @property
     def classifies(self) -> bool:
         """Whether every star has probabilities; an isolation forest gives none."""
@@ -88,10 +80,11 @@ class Predictions:
 
     def take(self, rows: NDArray[np.intp]) -> Predictions:
         """Return some of the stars."""
-        columns: dict[str, Any] = {name: getattr(self, name) for name in _names(type(self))}
-        for name, values in columns.items():
-            columns[name] = None if values is None else values[rows]
-        return Predictions(**columns)
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        kept: dict[str, Any] = {
+            name: None if values is None else values[rows] for name, values in columns.items()
+        }
+        return Predictions(**kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +112,16 @@ def merged_label(published: NDArray[np.str_]) -> NDArray[np.int64]:
     """
     position = {each: k for k, spellings in enumerate(MERGED.values()) for each in spellings}
     return np.array([position.get(str(each), -1) for each in published], np.int64)
+
+
+def joined_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Return predictions of the stars of each part behind one another."""
+    columns = {column.name: [getattr(part, column.name) for part in parts] for column in fields(Predictions)}
+    joined: dict[str, Any] = {
+        name: None if any(part is None for part in values) else np.concatenate(values)
+        for name, values in columns.items()
+    }
+    return Predictions(**joined)
 
 
 def write_predictions(
@@ -195,10 +198,6 @@ def read_predictions(path: Path) -> PredictionFile:
         by_setting=by_setting,
         about={key.decode(): value.decode() for key, value in metadata.items()},
     )
-
-
-def _names(cls: type[Predictions]) -> list[str]:
-    return [column.name for column in fields(cls)]
 
 
 def _column(values: FloatArray) -> pa.Array:

@@ -27,7 +27,16 @@ from trainer.data.catalina import FILE, file_digest, learned_classes, read_catal
 from trainer.data.splits import Split, split_stars, used_stars
 from trainer.data.stars import StarTable, read_stars, write_stars
 from trainer.encoders import fitted_specs
-from trainer.sets import ExampleSet, Plan, join_sets, make_set, natural_plan, tempered_plan
+from trainer.outliers import MIN_EPOCHS, Oddity
+from trainer.sets import (
+    ExampleSet,
+    Plan,
+    drawn_oddities,
+    join_sets,
+    make_set,
+    natural_plan,
+    tempered_plan,
+)
 from trainer.tempering import draw_tempered
 from trainer.windows import (
     FIRST_EPOCHS,
@@ -44,6 +53,9 @@ __all__ = [
     "bin_limits",
     "first_set",
     "n_windows",
+    "natural_sets",
+    "ordinary",
+    "ordinary_sets",
     "prepare",
     "progress_bar",
     "scaler_sample",
@@ -68,6 +80,13 @@ SCALER_STARS = 2000
 RANDOM_WINDOWS = 1
 """Runs of random length and beginning for each star, beside its first epochs. The period search of the
 windows is the dear part of a training."""
+
+RANDOM_WINDOWS_OF_CLASS = 2000
+"""Fewest random runs of a class: the rarest has 84 training stars, each of which is then seen in 24 of them.
+Without, they are learned by heart."""
+
+ODD_LONGEST_SHARE = 0.3
+"""Share of the odd windows that hold all epochs of their star; the others are runs of any length."""
 
 GIVEN_SHARE = 0.25
 """Share of the windows that come with the catalogue's period: enough to learn what to do with one."""
@@ -169,13 +188,21 @@ def train_set(
         prepared.members(Split.TRAIN),
         n=settings.data.alerts_per_set,
         seed=settings.seed + number,
+        odd_share=settings.data.odd_share,
     )
     imitated = _made(prepared, plan, f"train-{number}", advance)
     if settings.data.windows_per_set == 0 or prepared.make is not None:
         return imitated
     windows = window_set(prepared, Split.TRAIN)
     rng = np.random.default_rng((settings.seed, 9, number))
-    rows = draw_tempered(windows.label, settings.data.windows_per_set, rng)
+    odd = windows.oddity != Oddity.ORDINARY
+    n_odd = round(settings.data.odd_share * settings.data.windows_per_set)
+    drawn = [
+        np.flatnonzero(part)[draw_tempered(prepared.stars.label[windows.star[part]], n, rng)]
+        for part, n in ((~odd, settings.data.windows_per_set - n_odd), (odd, n_odd))
+        if n
+    ]
+    rows = np.concatenate(drawn)
     return join_sets([imitated, windows.take(rows)])
 
 
@@ -184,20 +211,43 @@ def window_set(
 ) -> ExampleSet:
     """Return windows of every star of a split: its first epochs, and runs of any length from any epoch."""
     star, windows = _window_plan(prepared, split)
-    plan = Plan(star=star, n_epochs=windows.n_epochs, seed=prepared.run.settings.seed, windows=windows)
+    plan = Plan.of_windows(
+        star, windows, seed=prepared.run.settings.seed, peers=prepared.members(split).astype(np.int64)
+    )
     return _made(prepared, plan, f"windows-{split.name.lower()}", advance)
 
 
 def first_set(prepared: Prepared, split: Split, n_epochs: int | None) -> ExampleSet:
     """Return those windows of `window_set` that hold the first epochs without the catalogue's period."""
     _, windows = _window_plan(prepared, split)
+    # The windows of first epochs come first, as many as there are stars for each number of epochs.
     part = np.arange(len(windows.first)) // len(prepared.members(split)) == FIRST_EPOCHS.index(n_epochs)
     return window_set(prepared, split).take(np.flatnonzero(part & ~windows.given))
 
 
+def ordinary_sets(prepared: Prepared, n: int) -> list[ExampleSet]:
+    """Return the first `n` sets of training alerts, or as many as there are, without what was made odd."""
+    sets = [train_set(prepared, number) for number in range(min(n, prepared.run.settings.data.train_sets))]
+    return [ordinary(part) for part in sets]
+
+
+def ordinary(examples: ExampleSet) -> ExampleSet:
+    """Return the alerts that were left as they are."""
+    return examples.take(np.flatnonzero(examples.oddity == Oddity.ORDINARY))
+
+
+def natural_sets(prepared: Prepared) -> list[ExampleSet]:
+    """Return the first epochs of every training star by their number; none for a run without windows."""
+    if prepared.run.settings.data.windows_per_set == 0 or prepared.make is not None:
+        return []
+    windows = window_set(prepared, Split.TRAIN)
+    n = len(prepared.members(Split.TRAIN))
+    return [windows.take(np.arange(start, start + n)) for start in range(0, n * len(FIRST_EPOCHS), n)]
+
+
 def n_windows(prepared: Prepared, split: Split) -> int:
     """Return how many windows `window_set` makes."""
-    return len(prepared.members(split)) * (len(FIRST_EPOCHS) + RANDOM_WINDOWS)
+    return len(_window_plan(prepared, split)[0])
 
 
 def validation_set(prepared: Prepared, *, advance: Callable[[int], None] = lambda n: None) -> ExampleSet:
@@ -208,6 +258,7 @@ def validation_set(prepared: Prepared, *, advance: Callable[[int], None] = lambd
         prepared.members(Split.VALIDATION),
         n=settings.data.validation_alerts,
         seed=settings.seed - 1,
+        odd_share=settings.data.odd_share,
     )
     return _made(prepared, plan, "validation", advance)
 
@@ -247,7 +298,7 @@ def windows_of_bin(prepared: Prepared, split: Split, bin_: int, *, n: int, seed:
     members = prepared.members(split).astype(np.int64)
     star = rng.permutation(members[np.diff(prepared.stars.offsets)[members] >= low])[:n]
     windows = random_windows(prepared.stars, star, rng, low=low, high=high)
-    plan = Plan(star=star, n_epochs=windows.n_epochs, seed=seed, windows=windows)
+    plan = Plan.of_windows(star, windows, seed=seed, peers=members)
     return _made(prepared, plan, f"windows-{split.name.lower()}-{low}-{seed}", lambda n: None)
 
 
@@ -287,15 +338,42 @@ def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], No
 
 
 def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], Windows]:
-    """Return the star of each window of a split, and the windows, kind by kind."""
-    stars, seed = prepared.stars, prepared.run.settings.seed
+    """Return the star of each window of a split, and the windows, kind by kind, the first epochs first."""
+    stars, settings = prepared.stars, prepared.run.settings
     members = prepared.members(split).astype(np.int64)
-    rng = np.random.default_rng((seed, 10, int(split)))
-    parts = [first_windows(stars, members, n, given=False) for n in FIRST_EPOCHS]
-    parts += [random_windows(stars, members, rng) for _ in range(RANDOM_WINDOWS)]
-    windows = joined(parts)
-    given = rng.random(len(windows.first)) < GIVEN_SHARE
-    return np.tile(members, len(parts)), replace(windows, given=given)
+    rng = np.random.default_rng((settings.seed, 10, int(split)))
+    star = [members] * len(FIRST_EPOCHS)
+    windows = [first_windows(stars, members, n, given=False) for n in FIRST_EPOCHS]
+    star.append(_often_enough(stars.label, members))
+    windows.append(random_windows(stars, star[-1], rng))
+    if settings.data.odd_share and prepared.make is None:
+        star.append(members)
+        windows.append(_odd_windows(stars, members, rng))
+    whole = joined(windows)
+    given = (rng.random(len(whole.first)) < GIVEN_SHARE) & (whole.oddity == Oddity.ORDINARY)
+    return np.concatenate(star), replace(whole, given=given)
+
+
+def _often_enough(label: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the members, those of rare classes so often that each class has `RANDOM_WINDOWS_OF_CLASS`."""
+    count = np.bincount(label[members][label[members] >= 0], minlength=1)
+    times = np.maximum(RANDOM_WINDOWS, np.ceil(RANDOM_WINDOWS_OF_CLASS / np.maximum(count, 1))).astype(
+        np.int64
+    )
+    return np.repeat(members, np.where(label[members] >= 0, times[label[members]], RANDOM_WINDOWS))
+
+
+def _odd_windows(stars: StarTable, members: NDArray[np.int64], rng: np.random.Generator) -> Windows:
+    """Return an odd window of each star."""
+    runs = random_windows(stars, members, rng, low=MIN_EPOCHS)
+    whole = rng.random(len(members)) < ODD_LONGEST_SHARE
+    n_epochs = np.where(whole, np.diff(stars.offsets)[members], runs.n_epochs)
+    return replace(
+        runs,
+        first=np.where(whole, 0, runs.first),
+        n_epochs=n_epochs,
+        oddity=drawn_oddities(n_epochs, 1.0, rng),
+    )
 
 
 def scaler_sample(stars: StarTable, members: NDArray[np.intp], *, seed: int) -> AlertBatch:

@@ -7,7 +7,7 @@ import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,25 @@ from broker_plugin.features.period import Periods, find_periods
 from broker_plugin.records import AlertBatch
 from trainer.augment import OBSERVED_SHARE, imitate
 from trainer.data.stars import StarTable, read_stars
+from trainer.outliers import MIN_EPOCHS, Oddity
 from trainer.tempering import tempered
 from trainer.windows import Windows, window_alerts
 
-__all__ = ["ExampleSet", "Plan", "join_sets", "make_set", "natural_plan", "tempered_plan", "tokens_of"]
+__all__ = [
+    "ExampleSet",
+    "Plan",
+    "drawn_oddities",
+    "join_sets",
+    "make_set",
+    "natural_plan",
+    "tempered_plan",
+    "tokens_of",
+]
 
 CHUNK = 500
 """Alerts that a worker makes at once: large enough for the vectorised features, small enough for a bar."""
 
-IMITATION_VERSION = "1"
+IMITATION_VERSION = "2"
 """Version of the imitation of alerts; raise it with any change there, or old caches pass for new ones."""
 
 N_EPOCHS_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 257)
@@ -39,20 +49,46 @@ detections, with forced photometry ten times as many; deep LSST fields have hund
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which alerts to make: columns over alerts (B,)."""
+    """Which alerts to make: columns over alerts (B,).
+
+    Parameters
+    ----------
+    oddity
+        `Oddity` that each is made into.
+    peers
+        Stars whose light and periods may serve for that.
+    """
 
     star: NDArray[np.int64]
     n_epochs: NDArray[np.int64]
+    oddity: NDArray[np.int8]
     seed: int
+    peers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     observed_share: float = OBSERVED_SHARE
     windows: Windows | None = None
+
+    @classmethod
+    def of_windows(
+        cls, star: NDArray[np.int64], windows: Windows, *, seed: int, peers: NDArray[np.int64]
+    ) -> Plan:
+        """Return the plan of windows of observed epochs."""
+        return cls(
+            star=star,
+            n_epochs=windows.n_epochs,
+            oddity=windows.oddity,
+            seed=seed,
+            peers=peers,
+            windows=windows,
+        )
 
     def part(self, rows: slice) -> Plan:
         """Return some of the alerts; each is made from the seed and its own number alone."""
         return Plan(
             star=self.star[rows],
             n_epochs=self.n_epochs[rows],
+            oddity=self.oddity[rows],
             seed=self.seed,
+            peers=self.peers,
             observed_share=self.observed_share,
             windows=None if self.windows is None else self.windows.part(rows),
         )
@@ -61,7 +97,9 @@ class Plan:
         """Return a checksum, to know a cached set again."""
         text = f"{self.seed}/{self.observed_share}".encode()
         windows = b"" if self.windows is None else self.windows.tobytes()
-        return zlib.crc32(self.star.tobytes() + self.n_epochs.tobytes() + text + windows)
+        arrays = (self.star, self.n_epochs, self.oddity, self.peers)
+        columns = b"".join(array.tobytes() for array in arrays)
+        return zlib.crc32(columns + text + windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +109,9 @@ class ExampleSet:
     Parameters
     ----------
     star, label, n_epochs
-        Which star, its class, and how many epochs the alert has; shape (B,).
+        Which star, its class, -1 where none is to be learned, and how many epochs the alert has; shape (B,).
+    oddity
+        `Oddity` that it was made into; shape (B,).
     tokens
         By modality.
     """
@@ -79,6 +119,7 @@ class ExampleSet:
     star: NDArray[np.int64]
     label: NDArray[np.int64]
     n_epochs: NDArray[np.int64]
+    oddity: NDArray[np.int8]
     tokens: Mapping[str, Tokens]
 
     def __len__(self) -> int:
@@ -90,11 +131,21 @@ class ExampleSet:
             star=self.star[rows],
             label=self.label[rows],
             n_epochs=self.n_epochs[rows],
+            oddity=self.oddity[rows],
             tokens={name: _taken(tokens, rows) for name, tokens in self.tokens.items()},
         )
 
 
-def tempered_plan(label: NDArray[np.int64], members: NDArray[np.intp], *, n: int, seed: int) -> Plan:
+def drawn_oddities(n_epochs: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int8]:
+    """Return the oddity of alerts with these numbers of epochs, a `share` of them odd, each kind as often."""
+    kind = rng.integers(1, len(Oddity), len(n_epochs))
+    odd = (rng.random(len(n_epochs)) < share) & (n_epochs >= MIN_EPOCHS)
+    return np.where(odd, kind, Oddity.ORDINARY).astype(np.int8)
+
+
+def tempered_plan(
+    label: NDArray[np.int64], members: NDArray[np.intp], *, n: int, seed: int, odd_share: float = 0.0
+) -> Plan:
     """Return about `n` alerts of the stars `members`, classes in the proportions of `tempered`.
 
     Stars without a class (-1) keep their own share of the alerts.
@@ -111,7 +162,14 @@ def tempered_plan(label: NDArray[np.int64], members: NDArray[np.intp], *, n: int
     if n_unlabelled:
         parts.append(_draw(members[~known], n_unlabelled, rng))
     star = rng.permutation(np.concatenate(parts))
-    return Plan(star=star, n_epochs=_draw_n_epochs(len(star), rng), seed=seed)
+    n_epochs = _draw_n_epochs(len(star), rng)
+    return Plan(
+        star=star,
+        n_epochs=n_epochs,
+        oddity=drawn_oddities(n_epochs, odd_share, rng),
+        seed=seed,
+        peers=members.astype(np.int64),
+    )
 
 
 def natural_plan(
@@ -130,6 +188,7 @@ def natural_plan(
     return Plan(
         star=star.astype(np.int64),
         n_epochs=np.clip(n_epochs, low, high),
+        oddity=np.zeros(len(star), np.int8),
         seed=seed,
         observed_share=observed_share,
     )
@@ -230,7 +289,7 @@ def _maker(stars: StarTable, specs: Mapping[str, Mapping[str, Any]]) -> Callable
 
 def _make(stars: StarTable, plan: Plan, start: int, specs: Mapping[str, Mapping[str, Any]]) -> ExampleSet:
     if plan.windows is not None:
-        alerts = window_alerts(stars, plan.star, plan.windows)
+        alerts = window_alerts(stars, plan.star, plan.windows, peers=plan.peers)
     else:
         alerts = [
             imitate(
@@ -240,14 +299,20 @@ def _make(stars: StarTable, plan: Plan, start: int, specs: Mapping[str, Mapping[
                 n_epochs=int(n_epochs),
                 alert_id=start + position,
                 observed_share=plan.observed_share,
+                oddity=Oddity(int(oddity)),
+                peers=plan.peers,
             )
-            for position, (star, n_epochs) in enumerate(zip(plan.star, plan.n_epochs, strict=True))
+            for position, (star, n_epochs, oddity) in enumerate(
+                zip(plan.star, plan.n_epochs, plan.oddity, strict=True)
+            )
         ]
     batch = AlertBatch.from_alerts(alerts)
     return ExampleSet(
         star=plan.star,
-        label=stars.label[plan.star],
+        # What was changed is no member of the star's class any more, but for faults of the instrument.
+        label=np.where(np.isin(plan.oddity, (Oddity.ORDINARY, Oddity.GLITCH)), stars.label[plan.star], -1),
         n_epochs=batch.n_epochs,
+        oddity=plan.oddity,
         tokens=tokens_of(batch, specs),
     )
 
@@ -271,6 +336,7 @@ def join_sets(parts: Sequence[ExampleSet]) -> ExampleSet:
         star=np.concatenate([part.star for part in parts]),
         label=np.concatenate([part.label for part in parts]),
         n_epochs=np.concatenate([part.n_epochs for part in parts]),
+        oddity=np.concatenate([part.oddity for part in parts]),
         tokens={name: _joined_tokens([part.tokens[name] for part in parts]) for name in names},
     )
 
@@ -300,6 +366,7 @@ def _write(examples: ExampleSet, path: Path, key: str) -> None:
         "star": examples.star,
         "label": examples.label,
         "n_epochs": examples.n_epochs,
+        "oddity": examples.oddity,
     }
     for name, tokens in examples.tokens.items():
         arrays |= {f"{name}/values": tokens.values, f"{name}/offsets": tokens.offsets}
@@ -317,6 +384,7 @@ def _read(path: Path, key: str, names: tuple[str, ...]) -> ExampleSet | None:
             star=archive["star"],
             label=archive["label"],
             n_epochs=archive["n_epochs"],
+            oddity=archive["oddity"],
             tokens={
                 name: Tokens(values=archive[f"{name}/values"], offsets=archive[f"{name}/offsets"])
                 for name in names

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from broker_plugin.records import Alert, SourceContext
 from trainer.augment import imitate
 from trainer.data.catalina import Unsorted
-from trainer.windows import FIRST_EPOCHS, first_windows, window_alerts
+from trainer.windows import first_windows, window_alerts
 
-__all__ = ["EVERY_SETTING", "PACKET", "SETTINGS", "WINDOW_SETTINGS", "alerts_of"]
+__all__ = ["EVERY_SETTING", "PACKET", "SETTINGS", "alerts_of"]
 
 SETTINGS: Mapping[str, tuple[int | None, bool]] = {
     "period": (None, True),
@@ -29,11 +29,6 @@ SETTINGS: Mapping[str, tuple[int | None, bool]] = {
     "1": (1, False),
 }
 """Number of first epochs, None for all, and whether the catalogue's period is given."""
-
-WINDOW_SETTINGS: Mapping[str, int | None] = {
-    "all" if n_epochs is None else str(n_epochs): n_epochs for n_epochs in FIRST_EPOCHS
-}
-"""Of these the settings without a period whose windows every run makes, and their first epochs."""
 
 PACKET = "packet"
 

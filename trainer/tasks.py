@@ -15,7 +15,9 @@ from trainer.config import PretrainingSettings, TrainingSettings
 from trainer.inference import encode
 from trainer.lengths import padded_lengths
 from trainer.losses import contrastive_loss, pretraining_loss, total_loss
-from trainer.model import AlertModel, fuse
+from trainer.metrics import auroc
+from trainer.model import DISCOVERIES, AlertModel, fuse
+from trainer.outliers import Oddity
 from trainer.pairs import draw_pairs
 from trainer.sets import ExampleSet
 
@@ -42,8 +44,8 @@ class Joint:
 
     Parameters
     ----------
-    embeddings, present, label
-        Shapes (B, K, D), (B, K) and (B,).
+    embeddings, present, label, oddity
+        Shapes (B, K, D), (B, K), (B,) and (B,).
     draws
         Random numbers that all processes share; None for torch's own.
     """
@@ -51,6 +53,7 @@ class Joint:
     embeddings: torch.Tensor
     present: torch.Tensor
     label: torch.Tensor
+    oddity: torch.Tensor
     n_stars: int
     draws: torch.Generator | None
 
@@ -106,7 +109,13 @@ class Supervised:
     def loss(self, model: AlertModel, joint: Joint) -> tuple[torch.Tensor, dict[str, float]]:
         """Return the loss of a batch and its parts."""
         return total_loss(
-            model, joint.embeddings, joint.present, joint.label, self.settings, draws=joint.draws
+            model,
+            joint.embeddings,
+            joint.present,
+            joint.label,
+            joint.oddity,
+            self.settings,
+            draws=joint.draws,
         )
 
     @torch.no_grad()
@@ -120,7 +129,13 @@ class Supervised:
         fused = fuse(encoded.embeddings, encoded.present).to(model.logit_scale.device)
         predicted = model.head(fused).argmax(dim=1).cpu().numpy()
         recall = [float((predicted[label == each] == each).mean()) for each in classes]
-        return {"balanced_accuracy": round(float(np.mean(recall)), 4)}
+        measures = {"balanced_accuracy": round(float(np.mean(recall)), 4)}
+        is_odd = np.isin(self.validation.oddity, DISCOVERIES)
+        if is_odd.any():
+            surprise = model.head.surprise(fused).sum(dim=1).double().cpu().numpy()
+            ordinary = surprise[self.validation.oddity == Oddity.ORDINARY]
+            measures["oddity_auroc"] = round(auroc(ordinary, surprise[is_odd]), 4)
+        return measures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,6 +160,7 @@ class _LossOf(nn.Module):
             embeddings=compute.gather(part, len(batch.rows)),
             present=torch.stack(present, dim=1).to(compute.device),
             label=torch.from_numpy(examples.label[batch.rows]).to(compute.device),
+            oddity=torch.from_numpy(examples.oddity[batch.rows].astype(np.int64)).to(compute.device),
             n_stars=batch.n_stars,
             draws=draws,
         )

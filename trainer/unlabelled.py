@@ -135,6 +135,7 @@ class _AlertWindows:
             star=plan.star,
             label=np.full(len(batch), -1),
             n_epochs=batch.n_epochs,
+            oddity=np.zeros(len(batch), np.int8),
             tokens=tokens_of(batch, self.specs),
         )
 

@@ -17,6 +17,7 @@ from trainer.model import AlertModel
 from trainer.preparation import (
     Prepared,
     n_windows,
+    ordinary,
     progress_bar,
     train_set,
     validation_set,
@@ -66,12 +67,13 @@ def pool_of(sources: Sequence[Prepared], split: Split, compute: Compute) -> Exam
     parts, n_stars = [], 0
     for prepared in sources:
         with _bar(f"windows of {split.name.lower()} stars", n_windows(prepared, split), compute) as advance:
-            windows = window_set(prepared, split, advance=advance)
+            windows = ordinary(window_set(prepared, split, advance=advance))
         parts.append(
             ExampleSet(
                 star=windows.star + n_stars,
                 label=np.full(len(windows), -1),
                 n_epochs=windows.n_epochs,
+                oddity=windows.oddity,
                 tokens=windows.tokens,
             )
         )

@@ -2,7 +2,8 @@
 """Alerts that hold a star's own epochs, a run of them, as they were observed.
 
 Nothing is added and nothing comes from the epochs outside the window: the reference magnitude is the median
-of those inside, and the catalogue's period is given only where that is asked for.
+of those inside, and the catalogue's period is given only where that is asked for. A window that is to be odd
+is changed as `trainer.outliers` says.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from broker_plugin.records import Access, Alert, LightCurve, Origin, SourceConte
 from broker_plugin.surveys.photometry import AB_ZERO_NJY
 from broker_plugin.taxonomy import passband_code
 from trainer.data.stars import StarTable
+from trainer.outliers import Host, Oddity, odd_flux
 
 __all__ = ["FIRST_EPOCHS", "SURVEY", "Windows", "first_windows", "joined", "random_windows", "window_alerts"]
 
@@ -36,11 +38,12 @@ BAND = passband_code("johnson_v")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """First epoch, number of epochs, and whether the catalogue's period is given; shape (B,) each."""
+    """First epoch, number of epochs, whether a catalogue's period is given, and `Oddity`; shape (B,)."""
 
     first: IntArray
     n_epochs: IntArray
     given: NDArray[np.bool_]
+    oddity: NDArray[np.int8]
 
     def part(self, rows: slice) -> Windows:
         """Return some of the windows."""
@@ -58,6 +61,7 @@ def first_windows(stars: StarTable, star: IntArray, n_epochs: int | None, *, giv
         first=np.zeros(len(star), np.int64),
         n_epochs=length if n_epochs is None else np.minimum(length, n_epochs),
         given=np.full(len(star), given),
+        oddity=np.zeros(len(star), np.int8),
     )
 
 
@@ -73,15 +77,31 @@ def random_windows(
         first=rng.integers(0, length - n_epochs + 1),
         n_epochs=n_epochs,
         given=np.zeros(len(star), np.bool_),
+        oddity=np.zeros(len(star), np.int8),
     )
 
 
-def window_alerts(stars: StarTable, star: IntArray, windows: Windows) -> list[Alert]:
-    """Return the alerts of windows, `star` (B,) naming the star of each."""
-    rows = zip(star, windows.first, windows.n_epochs, windows.given, strict=True)
+def window_alerts(
+    stars: StarTable, star: IntArray, windows: Windows, *, peers: IntArray | None = None
+) -> list[Alert]:
+    """Return the alerts of windows, `star` (B,) naming the star of each.
+
+    Parameters
+    ----------
+    peers
+        The stars whose light and periods may serve for odd windows.
+    """
+    peers = np.zeros(0, np.int64) if peers is None else peers
+    rows = zip(star, windows.first, windows.n_epochs, windows.given, windows.oddity, strict=True)
     return [
-        _alert(stars, int(each), slice(int(first), int(first + n)), given=bool(given), alert_id=number)
-        for number, (each, first, n, given) in enumerate(rows)
+        _alert(
+            Host(stars, int(each), peers),
+            slice(int(first), int(first + n)),
+            given=bool(given),
+            oddity=Oddity(int(oddity)),
+            alert_id=number,
+        )
+        for number, (each, first, n, given, oddity) in enumerate(rows)
     ]
 
 
@@ -95,15 +115,20 @@ def joined(parts: Sequence[Windows]) -> Windows:
     )
 
 
-def _alert(stars: StarTable, star: int, window: slice, *, given: bool, alert_id: int) -> Alert:
+def _alert(host: Host, window: slice, *, given: bool, oddity: Oddity, alert_id: int) -> Alert:
+    stars, star = host.stars, host.star
     start = int(stars.offsets[star])
     rows = slice(start + window.start, start + window.stop)
-    mjd, flux = stars.mjd[rows], stars.flux_njy[rows]
+    mjd = stars.mjd[rows]
+    flux, flux_err = (column[rows].astype(np.float64) for column in (stars.flux_njy, stars.flux_err_njy))
     n = len(mjd)
+    if oddity is not Oddity.ORDINARY and n:
+        rng = np.random.default_rng((star, window.start, n, int(oddity)))
+        flux, flux_err = odd_flux(oddity, mjd, flux, flux_err, host, rng)
     curve = LightCurve.from_columns(
         mjd_tai=mjd,
         flux_njy=flux,
-        flux_err_njy=stars.flux_err_njy[rows],
+        flux_err_njy=flux_err,
         band=np.full(n, BAND),
         origin=np.full(n, Origin.DETECTION),
         apparent=np.ones(n),
@@ -115,7 +140,7 @@ def _alert(stars: StarTable, star: int, window: slice, *, given: bool, alert_id:
         "gal_lat_deg": float(stars.gal_lat_deg[star]),
     }
     if n:
-        metadata["reference_mag"] = float(-2.5 * np.log10(np.median(flux.astype(np.float64)) / AB_ZERO_NJY))
+        metadata["reference_mag"] = float(-2.5 * np.log10(np.median(flux) / AB_ZERO_NJY))
     if given and stars.period_day[star] > 0:
         metadata["catalogue_period_day"] = float(stars.period_day[star])
     return Alert(

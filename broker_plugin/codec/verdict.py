@@ -106,6 +106,7 @@ class Verdict:
     explanation: str
     embedding: tuple[float, ...] | None
     quality_flags: tuple[str, ...]
+    oddities: Mapping[str, float]
     bundle_name: str
     bundle_digest: str
     feature_spec_version: str

@@ -21,7 +21,11 @@ from broker_plugin.engine.session import FixedShapeSession, open_session
 from broker_plugin.errors import BundleError
 from broker_plugin.features.base import Modality, Tokens, build_modality, pad
 
-__all__ = ["Encoder", "Forest", "Fusion", "Head"]
+__all__ = ["FUSED", "Encoder", "Forest", "Fusion", "Head"]
+
+
+FUSED = "fused"
+"""Name of the fusion among the sources of anomaly scores."""
 
 
 class Encoder:
@@ -66,12 +70,19 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fusion:
-    """What the head makes of a batch: unit embeddings (B, D), logits (B, C), neighbours (B, R)."""
+    """What the head makes of a batch.
+
+    Unit embeddings (B, D), logits (B, C), neighbours (B, R), probabilities of what is odd (B, O), and what
+    the forests of the fusion see (B, S); for a bundle that knows no oddities O is 0, and they see the
+    embedding.
+    """
 
     fused: NDArray[np.float32]
     logits: NDArray[np.float32]
     similarity: NDArray[np.float32]
     neighbour: NDArray[np.int64]
+    oddity: NDArray[np.float32]
+    surprise: NDArray[np.float32]
 
 
 class Head:
@@ -93,6 +104,8 @@ class Head:
             logits=outputs["logits"],
             similarity=outputs["similarity"],
             neighbour=outputs["neighbour"],
+            oddity=outputs["oddity"] if self.model.oddities else np.zeros((len(present), 0), np.float32),
+            surprise=outputs["surprise"] if self.model.surprise else outputs["fused"],
         )
 
     def warm_up(self) -> None:
@@ -102,15 +115,16 @@ class Head:
 
 
 class Forest:
-    """Isolation forests over one embedding; they run on the CPU, since trees have no CUDA kernel."""
+    """Isolation forests over one space; they run on the CPU, since trees have no CUDA kernel."""
 
     def __init__(self, bundle: Bundle, model: ForestModel, *, threads: int) -> None:
         self.model = model
-        self._dim = bundle.manifest.embedding_dim
+        of_surprise = model.source == FUSED and bundle.manifest.head.surprise
+        self._dim = len(bundle.manifest.head.surprise) if of_surprise else bundle.manifest.embedding_dim
         self._session = open_session(bundle.graph(model.file), cpu_choice(), threads=threads)
 
     def score(self, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the anomaly scores (B,) of embeddings (B, D): the least over the class forests, if any."""
+        """Return the anomaly scores (B,) of rows (B, D or S): the least over the class forests, if any."""
         scores = _run_in_chunks(self._session, {"embedding": embedding}, batch=self.model.batch)["score"]
         strangest = scores[:, 0] if scores.shape[1] == 1 else scores[:, 1:].min(axis=1)
         return strangest.astype(np.float64)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from broker_plugin.codec.verdict import Analogue
 from broker_plugin.strata import ANY
@@ -19,6 +20,16 @@ OF_EPOCHS = frozenset({"photometry", "light_curve"})
 CREDIBLE_FALSE_ALARM = 1e-3
 """Largest false-alarm probability of a period that is spoken of. The formula takes noise for white, so a
 limit of a few percent would let through the periods that slow variables have by chance."""
+
+ODD_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "two_periods": "a second period",
+        "other_period": "a period that is unusual for its shape",
+        "event": "an event that does not repeat",
+        "glitch": "a fault of the instrument",
+    }
+)
+"""What is said of an oddity that is likelier than all else."""
 
 STREAM_PARTS = 4
 """Parts of the name of a stratum of a stream: survey, context, modalities, epochs."""
@@ -61,6 +72,7 @@ def explain(
     analogues: Sequence[Analogue],
     class_applies: bool,
     source_context: str,
+    oddities: Mapping[str, float] = MappingProxyType({}),
 ) -> str:
     """Return what the verdict rests on, what is strange, and what the object resembles.
 
@@ -75,6 +87,9 @@ def explain(
         _basis(n_epochs_by_band, span_day, modalities),
         _strangeness(p_values, calibration_n, _compared_with(calibration_stratum)),
     ]
+    likeliest = max(oddities, key=oddities.__getitem__, default="")
+    if likeliest in ODD_WORDS:
+        parts.append(f"looks as if it had {ODD_WORDS[likeliest]} ({oddities[likeliest]:.0%})")
     if period_day is not None and (period_false_alarm_probability or 0.0) <= CREDIBLE_FALSE_ALARM:
         parts.append(f"period {period_day:.5g} d")
     if class_applies and analogues:

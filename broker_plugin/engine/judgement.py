@@ -16,9 +16,10 @@ from broker_plugin import __version__
 from broker_plugin.bundle import ARGMAX, Bundle, Stratum
 from broker_plugin.calibration import class_set, decided, nightly_rate, p_value, softmax
 from broker_plugin.codec.verdict import Analogue, Revision, Tense, Verdict, verdict_id
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.engine.explanation import explain
 from broker_plugin.engine.providers import ProviderChoice
-from broker_plugin.engine.scores import FUSED, RawScores
+from broker_plugin.engine.scores import RawScores
 from broker_plugin.errors import BundleError
 from broker_plugin.features.period import Periods
 from broker_plugin.prior import ClassPrior, reweighted
@@ -255,6 +256,9 @@ class Judge:
             "calibration_n": n,
             "calibration_stratum": name,
             "modalities": scores.modalities[row],
+            "oddities": dict(
+                zip(self._bundle.manifest.head.oddities, scores.fusion.oddity[row].tolist(), strict=True)
+            ),
         }
 
     def _resemblance(self, row: int, scores: RawScores) -> dict[str, Any]:
@@ -301,6 +305,7 @@ def _explanation(batch: AlertBatch, row: int, parts: Mapping[str, Any]) -> str:
         analogues=parts["analogues"],
         class_applies=parts["class_applies"],
         source_context=parts["source_context"],
+        oddities=parts["oddities"],
     )
 
 

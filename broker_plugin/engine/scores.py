@@ -10,16 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.bundle import Bundle
-from broker_plugin.engine.encoders import Encoder, Forest, Fusion, Head
+from broker_plugin.engine.encoders import FUSED, Encoder, Forest, Fusion, Head
 from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.errors import BundleError, NotFiniteError
 from broker_plugin.features.period import Periods
 from broker_plugin.records import AlertBatch
 
-__all__ = ["FUSED", "Graphs", "RawScores"]
-
-FUSED = "fused"
-"""Name of the fused embedding among the sources of anomaly scores."""
+__all__ = ["Graphs", "RawScores"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +78,11 @@ class Graphs:
         embeddings = [encoder.encode(part) for encoder, part in zip(self._encoders, tokens, strict=True)]
         present = np.stack([part.lengths > 0 for part in tokens], axis=1)
         fusion = self._head.fuse(np.stack(embeddings, axis=1), present)
-        by_source = dict(zip(names, embeddings, strict=True)) | {FUSED: fusion.fused}
+        by_source = dict(zip(names, embeddings, strict=True)) | {FUSED: fusion.surprise}
         anomaly = self._anomaly(by_source, np.array(batch.survey))
-        self._require_finite(fusion.fused, fusion.logits, fusion.similarity, *anomaly.values())
+        self._require_finite(
+            fusion.fused, fusion.logits, fusion.similarity, fusion.oddity, fusion.surprise, *anomaly.values()
+        )
         return RawScores(
             modalities=tuple(
                 tuple(name for name, there in zip(names, row, strict=True) if there) for row in present

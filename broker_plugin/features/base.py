@@ -24,7 +24,7 @@ from broker_plugin.records import AlertBatch
 
 __all__ = ["FEATURE_SPEC_VERSION", "Modality", "Tokens", "build_modality", "known_modalities", "pad"]
 
-FEATURE_SPEC_VERSION = "2"
+FEATURE_SPEC_VERSION = "3"
 """Version of the preprocessing. A bundle of another version is refused, since its encoders would be fed with
 numbers that they were not trained on; raise it with every change of a token's meaning."""
 

@@ -70,6 +70,11 @@ class Folds:
         units of the weighted scatter, fainter is larger; shape (P, N_PHASES).
     filled
         Share of the bins that hold an epoch.
+    left_over
+        What the best fold of its alert, the one that leaves least, leaves of the deviation of each searched
+        epoch; shape (N,), 0 where nothing was folded.
+    best
+        That fold of each alert, as a position in these columns, -1 where there is none; shape (B,).
     """
 
     row: IntArray
@@ -84,6 +89,8 @@ class Folds:
     curve: FloatArray
     binned: FloatArray
     filled: FloatArray
+    left_over: FloatArray
+    best: IntArray
 
 
 def fold(epochs: Searched, periods: Periods, given_per_day: FloatArray) -> Folds:
@@ -112,6 +119,7 @@ def fold(epochs: Searched, periods: Periods, given_per_day: FloatArray) -> Folds
     )
     curve, faintest = _curve(cosine, sine)
     binned, filled = _binned(pairs, faintest, scatter[:, 0])
+    best = _best(row, left[:, 0], len(frequency))
     turned = -2 * np.pi * faintest[:, None] * np.arange(1, N_HARMONICS + 1)
     return Folds(
         row=row,
@@ -127,6 +135,8 @@ def fold(epochs: Searched, periods: Periods, given_per_day: FloatArray) -> Folds
         curve=curve,
         binned=binned,
         filled=filled,
+        left_over=_left_over(pairs, coefficients, best[best >= 0], len(epochs.row)),
+        best=best,
     )
 
 
@@ -140,6 +150,7 @@ class _Pairs:
     span_day: FloatArray
     weight_sum: FloatArray
     fold: IntArray
+    epoch: IntArray
     turns: FloatArray
     weight: FloatArray
     value: FloatArray
@@ -168,6 +179,7 @@ class _Pairs:
             span_day=np.where(count > 0, oldest - np.where(count > 0, youngest, 0.0), 0.0)[row],
             weight_sum=weight_sum,
             fold=fold_of,
+            epoch=source,
             turns=-turns + np.ceil(turns),
             weight=weight,
             value=value,
@@ -244,6 +256,32 @@ def _share_left(
     # Not a matrix product: its last bits would depend on how many folds there are.
     explained -= (solution * (part * solution[:, None, :]).sum(axis=2)).sum(axis=1)
     return np.asarray(np.clip(1.0 - explained / np.maximum(variance, 1e-12), 0.0, 1.0))
+
+
+def _best(row: IntArray, left: FloatArray, n_alerts: int) -> IntArray:
+    """Return the fold of each alert that leaves least, the earlier of two that leave the same."""
+    order = np.lexsort((left, row))
+    found, first = np.unique(row[order], return_index=True)
+    best = np.full(n_alerts, -1, np.int64)
+    best[found] = order[first]
+    return best
+
+
+def _left_over(pairs: _Pairs, coefficients: FloatArray, chosen: IntArray, n_epochs: int) -> FloatArray:
+    """Return what the full series of the chosen folds leaves of their epochs, 0 for all other epochs."""
+    is_chosen = np.zeros(len(pairs), np.bool_)
+    is_chosen[chosen] = True
+    rows = np.flatnonzero(is_chosen[pairs.fold])
+    of = coefficients[pairs.fold[rows]]
+    wave = np.exp(2j * np.pi * pairs.turns[rows])
+    left = pairs.value[rows] - of[:, 0]
+    power = np.ones_like(wave)
+    for harmonic in range(1, N_HARMONICS + 1):
+        power = power * wave
+        left -= of[:, harmonic] * power.real + of[:, N_HARMONICS + harmonic] * power.imag
+    result = np.zeros(n_epochs)
+    result[pairs.epoch[rows]] = left
+    return result
 
 
 def _curve(cosine: FloatArray, sine: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -26,9 +26,11 @@ __all__ = [
     "N_CANDIDATES",
     "N_SPECTRUM_BINS",
     "WINDOW_DAY",
+    "Peaks",
     "Periods",
     "Searched",
     "find_periods",
+    "periodogram_peaks",
     "searched_epochs",
 ]
 
@@ -150,6 +152,22 @@ class Searched:
     deviation: FloatArray
     error: FloatArray
 
+    def parts(self) -> list[slice]:
+        """Return where the epochs of each alert that has any lie."""
+        ends = np.flatnonzero(np.diff(self.row)) + 1
+        edges = [0, *ends.tolist(), len(self.row)]
+        return [slice(start, stop) for start, stop in itertools.pairwise(edges) if start < stop]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peaks:
+    """The strongest separate peaks of one light curve's periodogram in falling order; see `Periods`."""
+
+    frequency_per_day: FloatArray
+    power: FloatArray
+    spectrum: FloatArray
+    false_alarm_probability: float
+
 
 def find_periods(batch: AlertBatch) -> Periods:
     """Search every alert of a batch that has epochs enough.
@@ -161,12 +179,9 @@ def find_periods(batch: AlertBatch) -> Periods:
     """
     periods = Periods.none(len(batch))
     epochs = searched_epochs(batch)
-    ends = np.flatnonzero(np.diff(epochs.row)) + 1
-    for start, stop in itertools.pairwise([0, *ends.tolist(), len(epochs.row)]):
-        if start == stop:
-            continue
-        alert, part = int(epochs.row[start]), slice(start, stop)
-        peaks = _search(epochs.age_day[part], epochs.deviation[part], epochs.error[part])
+    for part in epochs.parts():
+        alert, start, stop = int(epochs.row[part.start]), part.start, part.stop
+        peaks = periodogram_peaks(epochs.age_day[part], epochs.deviation[part], epochs.error[part])
         if peaks is None:
             continue
         n = len(peaks.frequency_per_day)
@@ -201,15 +216,7 @@ def searched_epochs(batch: AlertBatch) -> Searched:
     return Searched(row=row[rows], age_day=age_day[rows], deviation=deviation, error=error)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Peaks:
-    frequency_per_day: FloatArray
-    power: FloatArray
-    spectrum: FloatArray
-    false_alarm_probability: float
-
-
-def _search(age_day: FloatArray, deviation: FloatArray, error: FloatArray) -> _Peaks | None:
+def periodogram_peaks(age_day: FloatArray, deviation: FloatArray, error: FloatArray) -> Peaks | None:
     """Return the strongest peaks of one light curve's periodogram, None where it has no span or is flat."""
     time_day = age_day.max() - age_day
     span = float(time_day.max())
@@ -234,7 +241,7 @@ def _search(age_day: FloatArray, deviation: FloatArray, error: FloatArray) -> _P
     if not peaks:
         return None
     bandwidth = MAX_FREQUENCY_PER_DAY * math.sqrt(4 * math.pi * float(np.var(time_day)))
-    return _Peaks(
+    return Peaks(
         frequency_per_day=lowest + step * np.array([_refined(power, peak) for peak in peaks]),
         power=power[peaks],
         spectrum=_binned(power, lowest, step),

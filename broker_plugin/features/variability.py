@@ -68,6 +68,9 @@ COLUMNS: tuple[str, ...] = (
     "first",
     "last_significance",
     "last_night_change",
+    "brightest_run",
+    "faintest_run",
+    "largest_exposure_deviation",
 )
 """Names of the columns."""
 
@@ -112,6 +115,8 @@ def variability(batch: AlertBatch) -> FloatArray:
         *_extremes(deviation, error, row, n),
         *_trends(deviation, error, age_day, row, n),
         *_ends(deviation, error, age_day, row, batch),
+        *_runs(deviation, error, age_day, row, group, n),
+        _exposure_deviation(deviation, error, age_day, row, group, n),
     ]
     values = np.clip(np.nan_to_num(np.stack(columns, axis=1)), -BOUND, BOUND)
     return np.where((batch.n_epochs > 0)[:, None], values, 0.0)
@@ -263,6 +268,54 @@ def _ends(
         np.arcsinh(significance[last]),
         np.arcsinh(change / scale),
     ]
+
+
+def _runs(
+    deviation: FloatArray, error: FloatArray, age_day: FloatArray, row: IntArray, group: IntArray, n: int
+) -> list[FloatArray]:
+    """Return the strongest run of nights on the bright side of the median, and on the faint side.
+
+    Strength is the sum of the deviations over the typical scatter and the root of their number: that of a
+    matched filter for an event of unknown shape and duration. A periodic star crosses its median each period,
+    so its runs stay short; an outburst, a lensed star and one that fades do not.
+    """
+    night, night_row = _nights(row, group, age_day)
+    n_nights = len(night_row)
+    total, count = np.bincount(night, deviation, n_nights), np.bincount(night, minlength=n_nights)
+    night_group = segment_max(group.astype(np.float64), night, n_nights, default=0.0)
+    faint = total > 0
+    begins = np.ones(n_nights, np.bool_)
+    begins[1:] = (faint[1:] != faint[:-1]) | (night_group[1:] != night_group[:-1])
+    run = np.cumsum(begins) - 1
+    n_runs = int(begins.sum())
+    mad = MAD_TO_SIGMA * segment_median(np.abs(deviation), row, n)
+    scale = np.maximum(np.maximum(mad, segment_median(error, row, n)), 1e-4)
+    owner, is_faint = night_row[begins], faint[begins]
+    strength = (
+        np.abs(np.bincount(run, total, n_runs)) / np.sqrt(np.bincount(run, count, n_runs)) / scale[owner]
+    )
+    return [
+        np.arcsinh(segment_max(strength[side], owner[side], n, default=0.0)) for side in (~is_faint, is_faint)
+    ]
+
+
+def _exposure_deviation(
+    deviation: FloatArray, error: FloatArray, age_day: FloatArray, row: IntArray, group: IntArray, n: int
+) -> FloatArray:
+    """Return the largest deviation of an exposure from the others of its night, in units of its error.
+
+    Nothing in the sky that a survey sees lasts one exposure only, save the shortest flares.
+    """
+    night, night_row = _nights(row, group, age_day)
+    count = np.bincount(night, minlength=len(night_row))[night]
+    mean = (np.bincount(night, deviation, len(night_row)) / np.bincount(night, minlength=len(night_row)))[
+        night
+    ]
+    shared = count > 1
+    others = np.abs(deviation - mean)[shared] * count[shared] / (count[shared] - 1)
+    return np.asarray(
+        np.arcsinh(segment_max(others / np.maximum(error[shared], LEAST), row[shared], n, default=0.0))
+    )
 
 
 def _nights(row: IntArray, group: IntArray, age_day: FloatArray) -> tuple[IntArray, IntArray]:

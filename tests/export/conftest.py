@@ -32,7 +32,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Everything from a catalogue to a bundle: two passes of a tiny model, one stratum of 400 alerts each."""
     root = tmp_path_factory.mktemp("export")
     write_catalogue(root / "data", stars_per_class=100)
-    settings = tiny_settings(training={"passes": 2})
+    settings = tiny_settings(training={"passes": 2}, calibration={"decision_rule": "macro_f1"})
     prepared = prepare(settings, root / "data", root / "run", say=lambda line: None)
     train(prepared.run, root / "run", lambda number: train_set(prepared, number), validation_set(prepared))
     fitted = fit(prepared, root / "run", say=lambda line: None)

@@ -64,17 +64,22 @@ def test_the_head_agrees_with_torch_and_its_rows_are_independent(
     present = rng.random((head.batch, n)) < 0.6
     present[0] = False
     graph = session(bundle.graph(head.file), threads=threads)
-    fused, logits, similarity, neighbour = graph.run(None, {"embeddings": embeddings, "present": present})
-    assert all(np.isfinite(values).all() for values in (fused, logits, similarity))
+    outputs = graph.run(None, {"embeddings": embeddings, "present": present})
+    fused, logits, similarity, neighbour, oddity, surprise = outputs
+    assert all(np.isfinite(values).all() for values in (fused, logits, similarity, oddity, surprise))
     with torch.no_grad():
         plain = exported.model.head(torch.from_numpy(fused)) + exported.model.head.log_prior
+        strange = exported.model.head.surprise(torch.from_numpy(fused))
     # One product of float32 matrices in another order.
     np.testing.assert_allclose(logits, plain.numpy(), atol=1e-5)
+    np.testing.assert_allclose(surprise, strange.numpy(), atol=1e-4)
+    np.testing.assert_allclose(oddity.sum(axis=1), 1.0, atol=1e-6)
+    assert (oddity.shape[1], surprise.shape[1]) == (len(head.oddities), len(head.surprise))
     assert (np.diff(similarity, axis=1) <= 0).all()
     assert neighbour.dtype == np.int64
     order = rng.permutation(head.batch)
     again = graph.run(None, {"embeddings": embeddings[order], "present": present[order]})
-    for before, after in zip((fused, logits, similarity, neighbour), again, strict=True):
+    for before, after in zip(outputs, again, strict=True):
         assert np.array_equal(after, before[order])
 
 
@@ -91,7 +96,7 @@ def test_the_nearest_references_are_those_of_the_greatest_cosine(
     present = np.zeros((batch, n), np.bool_)
     present[:, 0] = True
     graph = session(bundle.graph(bundle.manifest.head.file))
-    _, _, similarity, neighbour = graph.run(None, {"embeddings": embeddings, "present": present})
+    _, _, similarity, neighbour, *_ = graph.run(None, {"embeddings": embeddings, "present": present})
     assert similarity[:, 0] == pytest.approx(np.ones(batch), abs=1e-6)  # float32 unit vectors
     expected = (reference[rows] @ reference.T)[np.arange(batch)[:, None], neighbour]
     np.testing.assert_allclose(similarity, expected, atol=1e-6)

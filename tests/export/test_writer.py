@@ -2,6 +2,7 @@
 """A written bundle opens, is complete, and replaces an older one whole."""
 
 import shutil
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from broker_plugin.bundle import open_bundle
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BundleError, ConfigurationError
+from broker_plugin.records import SourceContext
 from broker_plugin.taxonomy import CLASSES, TAXONOMY
 from export.parity import COSINE_MIN, FOREST_MAX, PROBABILITY_MAX, ParityError, forest_parity
 from export.writer import npz_bytes, write_bundle
@@ -71,6 +73,28 @@ def test_the_runtime_scores_with_the_bundle(exported: Exported, rng: np.random.G
         # float64 sums of probabilities.
         assert sum(verdict.class_probabilities.values()) == pytest.approx(1.0, abs=1e-9)
         assert 0 < verdict.anomaly_p_value <= 1
+
+
+def test_the_rule_that_was_chosen_names_the_class(exported: Exported, rng: np.random.Generator) -> None:
+    scorer = Scorer.open(exported.bundle, device="cpu")
+    manifest = scorer.bundle.manifest
+    assert manifest.decision_rule == "macro_f1"
+    assert any(stratum.class_weights for stratum in manifest.strata)
+    stars = exported.prepared.stars
+    alerts = [
+        replace(imitate(stars, k, rng, n_epochs=1 + k % 20, alert_id=k), source_context=SourceContext.STELLAR)
+        for k in range(60)
+    ]
+    for verdict in scorer.score(alerts):
+        stratum = scorer.bundle.stratum_of(verdict.modalities, verdict.n_epochs)
+        weights = stratum.class_weights or [1.0] * len(manifest.classes)
+        products = {
+            name: weight * verdict.class_probabilities[name]
+            for name, weight in zip(manifest.classes, weights, strict=True)
+        }
+        assert verdict.top_class == max(products, key=products.__getitem__)
+        assert verdict.decision_rule == "macro_f1"
+    assert "chosen for macro-F1" in (exported.bundle / "MODEL_CARD.md").read_text()
 
 
 def test_a_run_gives_the_same_arrays_twice(exported: Exported, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def tiny_settings(**changes: dict[str, object]) -> Settings:
             "train_sets": 2,
             "alerts_per_set": 180,
             "validation_alerts": 45,
+            "odd_share": 0.2,
             "workers": 1,
         },
         "training": {
@@ -90,6 +91,7 @@ def tiny_settings(**changes: dict[str, object]) -> Settings:
             "tokens_per_batch": 2048,
             "clip_weight": 0.2,
             "single_weight": 0.5,
+            "oddity_weight": 0.3,
             "modality_dropout": 0.15,
             "label_smoothing": 0.0,
             "threads": 1,

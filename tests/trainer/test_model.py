@@ -9,7 +9,8 @@ import torch
 
 from tests.trainer.synthetic import tiny_settings
 from trainer.losses import contrastive_loss, total_loss
-from trainer.model import AlertModel, fuse
+from trainer.model import DISCOVERIES, AlertModel, Head, fuse
+from trainer.outliers import Oddity
 
 SPECS = {
     "photometry": {"max_epochs": 64},
@@ -97,6 +98,39 @@ def test_the_contrastive_loss_counts_only_alerts_with_both_modalities() -> None:
     assert none == 0
 
 
+def test_surprise_is_minus_the_log_of_what_would_not_surprise(model: AlertModel) -> None:
+    fused = torch.nn.functional.normalize(torch.randn(200, 16), dim=1)
+    with torch.no_grad():
+        surprise = model.head.surprise(fused).double()
+        odd = torch.softmax(model.head.oddity(fused).double(), dim=1)
+        probability = torch.softmax((model.head(fused) + model.head.log_prior).double(), dim=1)
+    for axis, oddity in enumerate(DISCOVERIES):
+        torch.testing.assert_close(surprise[:, axis], -torch.log1p(-odd[:, oddity]), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(surprise[:, -1], -probability.amax(dim=1).log(), atol=1e-5, rtol=1e-4)
+    assert surprise.shape == (200, len(DISCOVERIES) + 1)
+
+
+def test_a_certain_oddity_still_has_an_order(model: AlertModel) -> None:
+    """Where float32 rounds the probability to one, the coordinate goes on growing."""
+    last = model.head.oddity[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        surprises = []
+        for logit in (20.0, 30.0, 40.0):
+            last.bias.copy_(torch.tensor([0.0, 0.0, 0.0, logit, 0.0]))
+            surprises.append(model.head.surprise(torch.ones(1, 16))[0, 2].item())
+            # A fault of the instrument that is as likely takes the surprise away, but for a factor of two.
+            last.bias[-1] = logit
+            assert model.head.surprise(torch.ones(1, 16))[0, 2].item() < 1.0
+    assert np.diff(surprises) == pytest.approx([10.0, 10.0], abs=1e-3)
+
+
+def test_without_oddities_the_forests_see_the_embedding() -> None:
+    head = Head(3, tiny_settings().model)
+    fused = torch.randn(4, 16)
+    assert torch.equal(head.surprise(fused), fused)
+
+
 @pytest.mark.parametrize("n_modalities", [2, 3, 4])
 def test_the_contrastive_loss_is_symmetric_in_any_number_of_modalities(n_modalities: int) -> None:
     embeddings = torch.nn.functional.normalize(torch.randn(12, n_modalities, 8), dim=2)
@@ -110,7 +144,8 @@ def test_the_temperature_learns_from_the_first_step(model: AlertModel) -> None:
     embeddings = torch.nn.functional.normalize(torch.randn(16, 2, 16), dim=2)
     present = torch.ones(16, 2, dtype=torch.bool)
     label = torch.randint(0, 9, (16,))
-    loss, _ = total_loss(model, embeddings, present, label, tiny_settings().training)
+    oddity = torch.randint(0, len(Oddity), (16,))
+    loss, _ = total_loss(model, embeddings, present, label, oddity, tiny_settings().training)
     loss.backward()
     assert model.logit_scale.grad is not None
     assert abs(model.logit_scale.grad.item()) > 1e-4

@@ -18,7 +18,7 @@ from trainer.bundle_evaluation import CHUNK, predictions_of
 from trainer.cross_survey.asas import SETTINGS, alerts_in, read_asas
 from trainer.cross_survey.classes import ASAS, ZTF, Kind, Mapped
 from trainer.cross_survey.ztf import read_labelled
-from trainer.predictions import MERGED, Predictions
+from trainer.predictions import MERGED, Predictions, joined_predictions
 from trainer.report.comparison import MEASURES, interval_list, resampled_measures
 from trainer.resampling import resamples
 
@@ -80,7 +80,7 @@ def _said(scorer: Scorer, alerts: Sequence[Alert], advance: Advance) -> Predicti
         part = alerts[start : start + CHUNK]
         parts.append(predictions_of(scorer, part))
         advance(len(part))
-    return Predictions.joined(parts)
+    return joined_predictions(parts)
 
 
 def _record(

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
 from trainer.downstream.common import (
     Out,

@@ -13,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
 from trainer.downstream.common import Out, Source, save_figure, say, statement, write_json, write_table
 from trainer.downstream.manifold import MIN_DIST, NEIGHBOURS, map_of
 from trainer.downstream.pages import Section, write_page
+from trainer.downstream.similarity import spread_evenly
 from trainer.downstream.storage import read_embeddings, read_features
 from trainer.downstream.subclasses import KNOWN, cluster, measure_subclasses, subclass_lines
 from trainer.downstream.table import Embeddings
@@ -71,7 +72,7 @@ def chart(
             f"{len(table)} objects{f' of class {within}' if within else ''} with {by}: too few"
         )
     found = None if within is None else cluster(table.vectors[by], clusters, seed=seed)
-    say(f"mapping {len(table):,} objects")
+    say(f"mapping {len(table):,} objects; the first map takes a minute more, to compile")
     place = map_of(table.vectors[by], neighbours=neighbours, min_dist=min_dist, seed=seed)
     stem = "map" if within is None else f"map-{within}"
     columns: dict[str, NDArray[Any]] = {
@@ -98,7 +99,7 @@ def _measure(table: Embeddings, source: Path, out: Path, *, seeds: int) -> None:
             part = table.take(np.flatnonzero(table.label == known.label))
             vectors: dict[str, NDArray[np.floating]] = dict(part.vectors)
             if features is not None:
-                vectors["features"] = features[part.row]
+                vectors["features"] = spread_evenly(features[part.row], seed=1)
             results[known.name] = measure_subclasses(
                 part, known, vectors, seeds=range(1, seeds + 1), advance=advance
             )

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.engine.scorer import Scorer
-from broker_plugin.engine.scores import FUSED, RawScores
+from broker_plugin.engine.scores import RawScores
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import AlertBatch
 from broker_plugin.streams.output_files import check_outputs

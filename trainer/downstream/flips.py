@@ -107,13 +107,13 @@ def measure_audit(
 
 
 def flips_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a measurement as lines to print."""
-    names = list(next(iter(result["by_method"].values())))
-    yield f"{'planted errors found':<58}" + "".join(f"{name:>16}" for name in names)
+    """Yield a measurement as lines to print, a line a method."""
+    shown = ("precision@10", "precision@50", "precision@100", "precision@all planted", "auroc")
+    yield f"{'planted errors found':<48}" + "".join(f"{name:>24}" for name in shown)
     for method, found in result["by_method"].items():
-        values = [f"{one['mean']:.3f} ± {one['std']:.3f}" for one in found.values()]
-        cells = "".join(f"{value:>16}" for value in values)
-        yield f"{method:<58}{cells}"
+        values = (found.get(name) for name in shown)
+        cells = (f"{each['mean']:.3f} ± {each['std']:.3f}" if each else "-" for each in values)
+        yield f"{method:<48}" + "".join(f"{cell:>24}" for cell in cells)
 
 
 def precision_at(doubt: FloatArray, wrong: NDArray[np.bool_], k: int) -> float:

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
 from trainer.downstream.common import (
     Out,
@@ -25,7 +25,7 @@ from trainer.downstream.common import (
     write_table,
 )
 from trainer.downstream.pages import Section, write_page
-from trainer.downstream.ranking import PARTS, Ranking, rank_objects
+from trainer.downstream.ranking import Ranking, rank_objects
 from trainer.downstream.ranking_quality import measure_rankings, ranking_lines
 from trainer.downstream.storage import read_embeddings
 from trainer.downstream.table import Embeddings
@@ -33,6 +33,9 @@ from trainer.preparation import progress_bar
 from trainer.stream.pooling import STRATUM_MIN
 
 __all__ = ["rank"]
+
+OBJECTS_MIN = 2 * STRATUM_MIN
+"""With fewer ordinary objects the smallest p-value says little, and forests are of too few."""
 
 
 def rank(
@@ -62,10 +65,9 @@ def rank(
     table = table.take(np.flatnonzero(table.present[by]))
     label = _classes(table)
     n_ordinary = int((label >= 0).sum())
-    if n_ordinary < PARTS * STRATUM_MIN:
+    if n_ordinary < OBJECTS_MIN:
         raise ConfigurationError(
-            f"{n_ordinary} ordinary, unseen objects with {by}; a ranking needs {PARTS * STRATUM_MIN}, a "
-            "fifth of them to calibrate on"
+            f"{n_ordinary} ordinary, unseen objects with {by}; a ranking needs {OBJECTS_MIN}"
         )
     ranking = _ranking(table, label, by, seed=seed)
     result = statement(table, np.arange(len(table))) | {

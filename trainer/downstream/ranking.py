@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Anomaly ranking by isolation forests over embeddings: a global one, and one for each class, side by side.
 
-With class forests the score is the least over them (MCIF, Gupta et al. 2024, RASTI 4, rzae054). Forests,
-calibration and ranked objects are three different parts of the objects, in turn, so that every object is
-ranked and none has shaped its own p-value. The scores of two turns are of different forests: objects are
-ordered by p-value, and by score only where that is equal.
+With class forests the score is the least over them (MCIF, Gupta et al. 2024, RASTI 4, rzae054). Objects are
+dealt into parts, and each part is scored by forests of the others, so no object has shaped its own score. A
+p-value counts the objects of the other parts with a score as strange (cross-conformal, Vovk 2015, Annals of
+Mathematics and Artificial Intelligence 74, 9): nearly all objects calibrate, at the price that the law is no
+longer exact; `trainer rank --measure` says how near it is.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from trainer.anomaly import fit_by_class
 from trainer.stream.objects import deal
 from trainer.stream.pooling import STRATUM_MIN
 
-__all__ = ["CLASS_MIN", "PARTS", "Ranked", "Ranking", "rank_objects"]
+__all__ = ["CLASS_MIN", "Ranked", "Ranking", "rank_objects"]
 
 FloatArray = NDArray[np.float64]
 
 PARTS = 5
-"""Three parts grow the forests, one calibrates, one is ranked."""
+"""Parts of the objects: forests are grown on four fifths."""
 
 CLASS_MIN = 20
 """A class with fewer objects to grow a forest on gets none: every member would be a leaf of its own."""
@@ -88,32 +89,24 @@ def rank_objects(
     """
     part = deal(group, [1.0] * PARTS, seed=seed)
     ordinary = label >= 0
-    n = len(vectors)
-    score, p = np.zeros((n, 2)), np.ones((n, 2))
-    nearest, basis_n = np.full(n, -1, np.int64), np.zeros(n, np.int64)
-    basis = np.full(n, "", object)
+    score, nearest = np.zeros((len(vectors), 2)), np.full(len(vectors), -1, np.int64)
     without: set[int] = set()
     for turn in range(PARTS):
-        ranked = np.flatnonzero(part == turn)
-        calibrating = np.flatnonzero((part == (turn + 1) % PARTS) & ordinary)
-        growing = np.flatnonzero(~np.isin(part, (turn, (turn + 1) % PARTS)) & ordinary)
+        scored, growing = np.flatnonzero(part == turn), np.flatnonzero((part != turn) & ordinary)
         counts = np.bincount(label[growing], minlength=int(label.max(initial=-1)) + 1)
         classes = np.flatnonzero(counts >= CLASS_MIN)
         without |= set(np.unique(label[ordinary]).tolist()) - set(classes.tolist())
         forests = fit_by_class(vectors[growing], label[growing], classes.tolist(), seed=seed + 100 * turn)
-        targets, of_calibration = forests.targets(vectors[ranked]), forests.targets(vectors[calibrating])
-        score[ranked], calibration = _both(targets), _both(of_calibration)
+        targets = forests.targets(vectors[scored])
+        score[scored] = _both(targets)
         if len(classes):
-            nearest[ranked] = classes[targets[:, 1:].argmin(axis=1)]
-        for name, rows, against in _strata(stratum, ranked, calibrating):
-            basis[rows], basis_n[rows] = name, len(against)
-            for kind in range(2):
-                p[rows, kind] = p_value(score[rows, kind], np.sort(calibration[against, kind]))
+            nearest[scored] = classes[targets[:, 1:].argmin(axis=1)]
+    p, basis, basis_n = _calibrated(score, ordinary, stratum, part)
     return Ranking(
         of_all=Ranked(score=score[:, 0], p_value=p[:, 0]),
         of_classes=Ranked(score=score[:, 1], p_value=p[:, 1]),
         nearest=nearest,
-        stratum=basis.astype(np.str_),
+        stratum=basis,
         calibration_n=basis_n,
         without_forest=tuple(sorted(without)),
     )
@@ -125,21 +118,25 @@ def _both(targets: FloatArray) -> FloatArray:
     return np.stack([targets[:, 0], of_classes], axis=1)
 
 
-def _strata(
-    stratum: NDArray[np.str_], ranked: NDArray[np.intp], calibrating: NDArray[np.intp]
-) -> list[tuple[str, NDArray[np.intp], NDArray[np.intp]]]:
-    """Return for each stratum the one it is compared with, the ranked rows, and places among `calibrating`.
+def _calibrated(
+    score: FloatArray, ordinary: NDArray[np.bool_], stratum: NDArray[np.str_], part: NDArray[np.int64]
+) -> tuple[FloatArray, NDArray[np.str_], NDArray[np.int64]]:
+    """Return p-values (N, 2), the stratum that each is of, and how many objects it was compared with.
 
-    A stratum with fewer than `STRATUM_MIN` objects is widened by what stands behind its last slash, and so on
+    A stratum with fewer than `STRATUM_MIN` of them is widened by what stands behind its last slash, and so on
     to all.
     """
-    found = []
-    for name in np.unique(stratum[ranked]).tolist():
-        wider = name
-        inside = stratum[calibrating] == name
-        while inside.sum() < STRATUM_MIN and wider:
-            wider = wider.rpartition("/")[0]
-            prefix = f"{wider}/" if wider else ""
-            inside = np.char.startswith(stratum[calibrating], prefix)
-        found.append((wider or "all", ranked[stratum[ranked] == name], np.flatnonzero(inside)))
-    return found
+    n = len(score)
+    p, basis, basis_n = np.ones((n, 2)), np.full(n, "", object), np.zeros(n, np.int64)
+    for turn in range(PARTS):
+        others = np.flatnonzero((part != turn) & ordinary)
+        for name in np.unique(stratum[part == turn]).tolist():
+            rows = np.flatnonzero((part == turn) & (stratum == name))
+            wider, inside = name, stratum[others] == name
+            while inside.sum() < STRATUM_MIN and wider:
+                wider = wider.rpartition("/")[0]
+                inside = np.char.startswith(stratum[others], f"{wider}/" if wider else "")
+            basis[rows], basis_n[rows] = wider or "all", int(inside.sum())
+            for kind in range(2):
+                p[rows, kind] = p_value(score[rows, kind], np.sort(score[others[inside], kind]))
+    return p, basis.astype(np.str_), basis_n

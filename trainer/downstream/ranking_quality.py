@@ -20,6 +20,9 @@ __all__ = ["measure_rankings", "ranking_lines"]
 TOP_SHARES = (0.01, 0.05, 0.15)
 """Shares of the objects that are followed up; the last is that of the MCIF paper's 2,000 of 12,094."""
 
+TEST_MIN = 20
+"""Fewest ordinary objects of a stratum to test p-values on: a share of 0.1 is known to 0.07 then."""
+
 
 def measure_rankings(
     table: Embeddings, label: NDArray[np.int64], rankings: Iterable[Ranking]
@@ -50,10 +53,7 @@ def measure_rankings(
             name: int((table.published[odd] == name).sum()) for name in np.unique(table.published[odd])
         },
         "found": {name: over_seeds(values) for name, values in found.items()},
-        "p_values": {
-            name: over_seeds([uniformity(p, sizes[name]) for p in values]) | {"calibration_n": sizes[name]}
-            for name, values in strata.items()
-        },
+        "p_values": {name: _uniformity(values, sizes[name]) for name, values in strata.items()},
     }
     if odd.any():
         doubt = 1.0 - table.probability.max(axis=1)
@@ -74,10 +74,22 @@ def ranking_lines(result: Mapping[str, Any]) -> Iterator[str]:
             f"low confidence: {result['auroc_of_low_confidence']:.3f}"
         )
     for name, each in result["p_values"].items():
+        if each["measured"] is None:
+            yield f"p-values, {name}: {each['tested_n']} objects, too few to test"
+            continue
+        found = each["measured"]
         shares = ", ".join(
-            f"{each[f'share_{level}']['mean']:.4f} at {level}" for level in LEVELS if f"share_{level}" in each
+            f"{found[f'share_{level}']['mean']:.4f} at {level}"
+            for level in LEVELS
+            if f"share_{level}" in found
         )
-        yield f"p-values, {name} (n >= {each['calibration_n']}): {shares}; KS {each['ks']['mean']:.3f}"
+        yield f"p-values, {name} (n >= {each['calibration_n']}): {shares}; KS {found['ks']['mean']:.3f}"
+
+
+def _uniformity(values: list[NDArray[np.float64]], calibration_n: int) -> dict[str, Any]:
+    n = min(len(p) for p in values)
+    measured = over_seeds([uniformity(p, calibration_n) for p in values]) if n >= TEST_MIN else None
+    return {"tested_n": n, "calibration_n": calibration_n, "measured": measured}
 
 
 def _found(

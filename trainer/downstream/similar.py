@@ -11,7 +11,7 @@ import numpy as np
 from cyclopts import Parameter
 from matplotlib.figure import Figure
 
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
 from trainer.downstream.common import Out, Source, measurable, save_figure, say, statement, write_json
 from trainer.downstream.neighbours import nearest
@@ -149,7 +149,13 @@ def _figure(result: Mapping[str, Any]) -> Figure:
         colour = "0.75" if name == "chance" else f"C{place}"
         axes.bar(x, heights, width, label=name, color=colour)
         low, high = each["macro_95"]
-        axes.errorbar(x[0], each["macro"], [[each["macro"] - low], [high - each["macro"]]], color="0.2", lw=1)
+        axes.errorbar(
+            x[0],
+            each["macro"],
+            [[max(0.0, each["macro"] - low)], [max(0.0, high - each["macro"])]],
+            color="0.2",
+            lw=1,
+        )
     axes.set_xticks(np.arange(len(classes) + 1), ["mean of\nclasses", *classes])
     axes.set_ylabel(f"class precision among the {result['k']} nearest")
     axes.set_title(f"{result['objects']:,} objects that the bundle was not trained on")

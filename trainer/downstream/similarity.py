@@ -16,11 +16,19 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import QuantileTransformer
 
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED
 from trainer.downstream.neighbours import chance_precision, nearest, precision
 from trainer.downstream.table import Embeddings
 
-__all__ = ["FEATURES", "LEARNED_FEATURES", "MEMBERS_MIN", "K", "measure_similarity", "similarity_lines"]
+__all__ = [
+    "FEATURES",
+    "LEARNED_FEATURES",
+    "MEMBERS_MIN",
+    "K",
+    "measure_similarity",
+    "similarity_lines",
+    "spread_evenly",
+]
 
 K = 10
 """Neighbours that are counted, as the paper's notebooks look at a handful."""
@@ -61,7 +69,7 @@ def measure_similarity(
         found[source] = precision(rows, label)
         advance(1)
     if features is not None:
-        spread = _spread_evenly(features, seed=seed)
+        spread = spread_evenly(features, seed=seed)
         found[FEATURES] = precision(nearest(spread, group, K, metric="euclidean")[0], label)
         advance(1)
         found[LEARNED_FEATURES] = _of_discriminants(spread, label, group, seed=seed)
@@ -97,7 +105,7 @@ def similarity_lines(result: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _spread_evenly(features: NDArray[np.float32], *, seed: int) -> NDArray[np.float64]:
+def spread_evenly(features: NDArray[np.float32], *, seed: int) -> NDArray[np.float64]:
     """Return features as normal scores of their ranks: their tails would rule any distance."""
     varying = features[:, np.ptp(features, axis=0) > 0]
     transform = QuantileTransformer(

@@ -41,7 +41,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Access, LightCurve
 from broker_plugin.streams.output_files import complete_files

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,15 @@ from trainer.injection.photometry import SurveyNoise
 from trainer.injection.priors import ARTEFACTS, DISCOVERIES, PRIORS_VERSION
 from trainer.injection.sample import Injected, Truth, inject
 from trainer.injection.table import draw_efficiencies
-from trainer.predictions import MERGED, Predictions
-from trainer.star_settings import WINDOW_SETTINGS
+from trainer.predictions import MERGED, Predictions, joined_predictions
 from trainer.windows import first_windows, window_alerts
 
-__all__ = ["Asked", "measure_injections"]
+__all__ = ["SETTINGS", "Asked", "measure_injections"]
 
 FloatArray = NDArray[np.float64]
+
+SETTINGS: Mapping[str, int | None] = {"all": None, "100": 100, "30": 30, "10": 10}
+"""First epochs of each star, as `trainer evaluate` counts them; no catalogue period is given."""
 
 GROWN_SHARE = 0.2
 """Share of the ordinary stars that the isolation forest of the baseline is grown on, and that nothing else
@@ -109,7 +111,7 @@ def measure_injections(
     tables, results = [], {}
     with scoring(asked.bundle, asked.workers) as score:
         for setting in asked.settings:
-            looked = _Setting(ordinary.stars, WINDOW_SETTINGS[setting], noise, asked.seed)
+            looked = _Setting(ordinary.stars, SETTINGS[setting], noise, asked.seed)
             columns, tries = looked.columns(score, grown, tested, hosts, advance)
             tables.append(_table(columns, setting, ordinary))
             results[setting] = measures_of(_scored(columns)) | {"draws_per_event": tries}
@@ -196,7 +198,7 @@ def _of_verdicts(score: Score, alerts: list[Alert], advance: Callable[[int], Non
         advance(len(chunk))
     if not parts:
         return {name: np.zeros(0) for name in VERDICT}
-    found = Predictions.joined(parts)
+    found = joined_predictions(parts)
     return {name: getattr(found, name) for name in VERDICT}
 
 

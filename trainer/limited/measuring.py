@@ -8,16 +8,21 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from broker_plugin.calibration import softmax
+from trainer import star_settings
 from trainer.data.splits import Split
 from trainer.inference import encode, logits_of
 from trainer.metrics import classification
 from trainer.model import AlertModel
 from trainer.preparation import Prepared
 from trainer.sets import ExampleSet, Plan, make_set
-from trainer.star_settings import WINDOW_SETTINGS
 from trainer.windows import first_windows
 
-__all__ = ["MEASURES", "first_sets", "measure", "n_first"]
+__all__ = ["MEASURES", "SETTINGS", "first_sets", "measure", "n_first"]
+
+SETTINGS: Mapping[str, int | None] = {
+    name: star_settings.SETTINGS[name][0] for name in ("all", "100", "30", "10")
+}
+"""First epochs of each star, None for all; the catalogue's period is not given."""
 
 MEASURES = ("macro_f1", "accuracy", "balanced_accuracy")
 
@@ -32,10 +37,10 @@ def first_sets(
     members = _labelled(prepared, split)
     seed = prepared.run.settings.seed
     sets = {}
-    for setting, n_epochs in WINDOW_SETTINGS.items():
+    for setting, n_epochs in SETTINGS.items():
         windows = first_windows(prepared.stars, members, n_epochs, given=False)
         sets[setting] = make_set(
-            Plan(star=members, n_epochs=windows.n_epochs, seed=seed, windows=windows),
+            Plan.of_windows(members, windows, seed=seed, peers=members),
             prepared.run.specs,
             prepared.stars_path,
             cache=prepared.cache / f"first-{split.name.lower()}-{setting}.npz",
@@ -48,7 +53,7 @@ def first_sets(
 
 def n_first(prepared: Prepared, split: Split) -> int:
     """Return how many windows `first_sets` makes."""
-    return len(WINDOW_SETTINGS) * len(_labelled(prepared, split))
+    return len(SETTINGS) * len(_labelled(prepared, split))
 
 
 def measure(model: AlertModel, sets: Mapping[str, ExampleSet]) -> dict[str, dict[str, float]]:

@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 
 from trainer.data.splits import Split
 from trainer.limited.experiment import CHOSEN_BY, Experiment, Result
-from trainer.limited.measuring import MEASURES
+from trainer.limited.measuring import MEASURES, SETTINGS
 from trainer.metrics import paired_p, spread
-from trainer.star_settings import WINDOW_SETTINGS
 
 __all__ = ["caveats", "draw", "lines_of", "summarise"]
 
@@ -34,7 +33,7 @@ def summarise(experiment: Experiment, results: Sequence[Result]) -> dict[str, An
     prepared = experiment.prepared
     rows = [
         _row(results, setting, measure, share)
-        for setting in WINDOW_SETTINGS
+        for setting in SETTINGS
         for measure in MEASURES
         for share in experiment.shares
     ]
@@ -110,15 +109,15 @@ def lines_of(summary: Mapping[str, Any]) -> Iterator[str]:
 def draw(summary: Mapping[str, Any], path: Path) -> None:
     """Draw measure against share of labels, a panel a setting: mean, every seed, and their whole range."""
     figure = Figure(figsize=(12, 6.4), dpi=130, layout="constrained")
-    axes = figure.subplots(len(DRAWN), len(WINDOW_SETTINGS), sharex=True, sharey="row", squeeze=False)
+    axes = figure.subplots(len(DRAWN), len(SETTINGS), sharex=True, sharey="row", squeeze=False)
     for line, measure in zip(axes, DRAWN, strict=True):
         line[0].set_ylabel(f"test {measure.replace('_', '-').replace('f1', 'F1')}, %")
-        for panel, setting in zip(line, WINDOW_SETTINGS, strict=True):
+        for panel, setting in zip(line, SETTINGS, strict=True):
             chosen = [
                 row for row in summary["rows"] if (row["setting"], row["measure"]) == (setting, measure)
             ]
             _panel(panel, chosen)
-    for top, bottom, setting in zip(axes[0], axes[-1], WINDOW_SETTINGS, strict=True):
+    for top, bottom, setting in zip(axes[0], axes[-1], SETTINGS, strict=True):
         top.set_title("all epochs" if setting == "all" else f"{setting} epochs")
         bottom.set_xlabel("training stars with a label, %")
     axes[0, 0].legend(fontsize=8)

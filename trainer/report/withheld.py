@@ -23,6 +23,7 @@ from trainer.model import EPOCH_MODALITIES
 from trainer.predictions import (
     PredictionFile,
     Predictions,
+    joined_predictions,
     read_predictions,
     write_predictions,
 )
@@ -87,7 +88,7 @@ def score_withheld(
             alerts = [without(alert, modality) for alert in alerts]
         parts.append(predictions_of(scorer, alerts))
         advance(len(alerts))
-    return Predictions.joined(parts)
+    return joined_predictions(parts)
 
 
 def withheld_record(

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.calibration import p_value
-from broker_plugin.engine.encoders import Forest
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED, Forest
 from broker_plugin.records import SourceContext
 from broker_plugin.strata import StreamStrata, StreamStratum
 from trainer.anomaly import GLOBAL_TREES, MODALITY_TREES, ForestSet, fit_single

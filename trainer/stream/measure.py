@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.calibration import p_value
-from broker_plugin.engine.scores import FUSED
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.strata import StreamStratum
 from trainer.stream.fit import Fitted, Material, fit_parts, p_values_of, part_rows
 from trainer.stream.views import Encoded, Float32Array

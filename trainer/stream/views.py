@@ -11,18 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.bundle import Bundle
-from broker_plugin.engine.encoders import Encoder, Forest, Head
+from broker_plugin.engine.encoders import FUSED, Encoder, Forest, Head
 from broker_plugin.engine.providers import cpu_choice
-from broker_plugin.engine.scores import FUSED
 from broker_plugin.features.period import find_periods
 from broker_plugin.records import Alert, AlertBatch
+from trainer.model import EPOCH_MODALITIES
 
 __all__ = ["Encoded", "Engine", "View"]
 
 Float32Array = NDArray[np.float32]
-
-PHOTOMETRY = "photometry"
-"""The modality without which an alert counts as having no epochs."""
 
 CHUNK = 1024
 """Alerts encoded at a time; bounds the memory of their tokens."""
@@ -77,7 +74,7 @@ class View:
     @property
     def counted(self) -> bool:
         """Whether the light curve is among them, so that there are epochs to count."""
-        return PHOTOMETRY in self.modalities
+        return not EPOCH_MODALITIES.isdisjoint(self.modalities)
 
 
 class Engine:
@@ -86,6 +83,7 @@ class Engine:
     def __init__(self, bundle: Bundle) -> None:
         manifest, choice = bundle.manifest, cpu_choice()
         self.bundle = bundle
+        self._n_surprise = len(manifest.head.surprise) or manifest.embedding_dim
         self.modalities = tuple(model.name for model in manifest.modalities)
         self._encoders = [Encoder(bundle, model, choice, threads=1) for model in manifest.modalities]
         self._head = Head(bundle, manifest.head, choice, threads=1)
@@ -123,7 +121,7 @@ class Engine:
     def sources(self, encoded: Encoded) -> dict[str, Float32Array]:
         """Return the embeddings (N, D) of the alerts as they are, by source; zero where one is missing."""
         found = {name: encoded.embeddings[:, position] for position, name in enumerate(self.modalities)}
-        fused = np.zeros_like(encoded.embeddings[:, 0])
+        fused = np.zeros((len(encoded), self._n_surprise), np.float32)
         for view in self.views(encoded, natural_only=True):
             fused[view.rows] = view.embeddings[FUSED]
         return {FUSED: fused} | found
@@ -144,15 +142,16 @@ class Engine:
     ) -> View:
         embeddings = encoded.embeddings[rows] * wanted[None, :, None]
         present = np.broadcast_to(wanted, (len(rows), len(wanted)))
-        fused = self._head.fuse(embeddings.astype(np.float32), np.ascontiguousarray(present)).fused
+        fused = self._head.fuse(embeddings.astype(np.float32), np.ascontiguousarray(present)).surprise
         names = tuple(name for name, there in zip(self.modalities, wanted, strict=True) if there)
         of_source = {FUSED: fused} | {
             name: encoded.embeddings[rows, self.modalities.index(name)] for name in names
         }
+        counted = not EPOCH_MODALITIES.isdisjoint(names)
         return View(
             modalities=names,
             rows=rows,
             natural=natural,
-            n_epochs=encoded.n_epochs[rows] if PHOTOMETRY in names else np.zeros(len(rows), np.int64),
+            n_epochs=encoded.n_epochs[rows] if counted else np.zeros(len(rows), np.int64),
             embeddings=of_source,
         )

@@ -18,14 +18,24 @@ from broker_plugin.errors import BundleError
 from broker_plugin.features.base import Modality, Tokens
 from broker_plugin.features.folding import N_HARMONICS, N_PHASES, SERIES, Folds, fold
 from broker_plugin.features.period import N_CANDIDATES, N_SPECTRUM_BINS, Periods, searched_epochs
+from broker_plugin.features.second_period import COLUMNS as SECOND_COLUMNS
+from broker_plugin.features.second_period import second_periods
 from broker_plugin.features.variability import COLUMNS, variability
 from broker_plugin.records import METADATA_COLUMNS, AlertBatch
 
-__all__ = ["CANDIDATE_WIDTH", "MAX_TOKENS", "SUMMARY_WIDTH", "LightCurveTokens", "build"]
+__all__ = [
+    "CANDIDATE_WIDTH",
+    "MAX_TOKENS",
+    "SUMMARY_WIDTH",
+    "Z_LINEAR",
+    "LightCurveTokens",
+    "build",
+    "compressed",
+]
 
 FloatArray = NDArray[np.float64]
 
-SUMMARY_WIDTH = len(COLUMNS) + N_SPECTRUM_BINS
+SUMMARY_WIDTH = len(COLUMNS) + len(SECOND_COLUMNS) + N_SPECTRUM_BINS
 """Channels that the first token uses; they come first."""
 
 N_EVIDENCE = 11 + len(SERIES)
@@ -44,8 +54,9 @@ DAILY_MARGIN_PER_DAY = 0.05
 BOUND = 10.0
 """Largest value of a channel, far above what any star gives."""
 
-Z_MAX = 5.0
-"""Largest z-score: what lies farther outside the training sample is not to be extrapolated."""
+Z_LINEAR = 4.0
+"""Beyond this many standard deviations z-scores grow as the logarithm only: what lies far outside the
+training sample is not to be extrapolated, yet must stay apart from what lies at its edge."""
 
 
 def build(spec: Mapping[str, Any]) -> Modality:
@@ -66,6 +77,18 @@ def build(spec: Mapping[str, Any]) -> Modality:
     return LightCurveTokens(*scalers)
 
 
+def compressed(scores: FloatArray) -> FloatArray:
+    """Return z-scores that grow as the logarithm beyond `Z_LINEAR`.
+
+    Examples
+    --------
+    >>> compressed(np.array([-4.0, 2.0, 4.0, 4.0 + np.e - 1]))
+    array([-4.,  2.,  4.,  5.])
+    """
+    beyond = np.maximum(np.abs(scores) - Z_LINEAR, 0.0)
+    return np.asarray(np.clip(scores, -Z_LINEAR, Z_LINEAR) + np.sign(scores) * np.log1p(beyond))
+
+
 class LightCurveTokens:
     """Tokens of `SUMMARY_WIDTH` and `CANDIDATE_WIDTH` channels side by side, as z-scores."""
 
@@ -80,12 +103,15 @@ class LightCurveTokens:
         """Return the tokens of every alert that has an epoch."""
         known = batch.metadata_valid[:, PERIOD_COLUMN] & (batch.metadata[:, PERIOD_COLUMN] > 0)
         period_day = np.where(known, batch.metadata[:, PERIOD_COLUMN], 1.0).astype(np.float64)
-        folds = fold(searched_epochs(batch), periods, np.where(known, 1.0 / period_day, 0.0))
+        epochs = searched_epochs(batch)
+        folds = fold(epochs, periods, np.where(known, 1.0 / period_day, 0.0))
         present = batch.n_epochs > 0
         lengths = np.where(present, 1 + np.bincount(folds.row, minlength=len(batch)), 0)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         values = np.zeros((int(offsets[-1]), self.width), np.float32)
-        summary = np.concatenate([variability(batch), periods.spectrum], axis=1)
+        summary = np.concatenate(
+            [variability(batch), second_periods(epochs, folds), periods.spectrum], axis=1
+        )
         first, rest = slice(0, SUMMARY_WIDTH), slice(SUMMARY_WIDTH, None)
         values[offsets[:-1][present], first] = self._scaled(summary[present], first)
         kept = present[folds.row]
@@ -95,8 +121,7 @@ class LightCurveTokens:
         return Tokens(values=values, offsets=offsets)
 
     def _scaled(self, values: FloatArray, channels: slice) -> FloatArray:
-        scores = (values - self._mean[channels]) / self._std[channels]
-        return np.asarray(np.clip(scores, -Z_MAX, Z_MAX))
+        return compressed((values - self._mean[channels]) / self._std[channels])
 
 
 def _candidates(folds: Folds, periods: Periods) -> FloatArray:

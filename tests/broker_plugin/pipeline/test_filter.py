@@ -19,8 +19,8 @@ from broker_plugin.codec.packets import read_container_file
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.engine.encoders import FUSED
 from broker_plugin.engine.scorer import Scorer
-from broker_plugin.engine.scores import FUSED
 from broker_plugin.errors import BundleError, RejectedAlert, RejectReason, TransientError
 from broker_plugin.features.period import find_periods
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
