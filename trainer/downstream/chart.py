@@ -29,8 +29,8 @@ __all__ = ["chart"]
 EXAMPLES = 6
 """Objects that are drawn of each cluster, the nearest to its centre."""
 
-OTHERS = 8
-"""Most names in a legend; the rarest are left grey."""
+NAMES = 10
+"""Most names in a legend, as many as there are colours; the rarest are left grey."""
 
 
 def chart(
@@ -163,7 +163,7 @@ def _described(table: Embeddings, rows: NDArray[np.intp]) -> dict[str, Any]:
 
 def _sentence(about: dict[str, Any]) -> str:
     period = about["median_period_day"]
-    types = [f"{number} {name}" for name, number in about["other_type"].items() if name][:OTHERS]
+    types = [f"{number} {name}" for name, number in about["other_type"].items() if name][:NAMES]
     return (
         (f"Median period {period:.5g} d, " if period is not None else "")
         + f"{about['median_epochs']:.0f} epochs, p-value {about['median_anomaly_p_value']:.2f}. "
@@ -199,7 +199,7 @@ def _figure(table: Embeddings, place: NDArray[np.float32], found: NDArray[np.int
 
 def _by_name(axes: Axes, place: NDArray[np.float32], name: NDArray[np.str_]) -> None:
     """Draw the commonest names in colours, the others and those without one grey and beneath."""
-    common = [each for each, _ in Counter(name[name != ""].tolist()).most_common(OTHERS)]
+    common = [each for each, _ in Counter(name[name != ""].tolist()).most_common(NAMES)]
     rest = ~np.isin(name, common)
     axes.scatter(place[rest, 0], place[rest, 1], s=4, c="0.8", linewidths=0)
     for colour, each in enumerate(common):
@@ -207,4 +207,4 @@ def _by_name(axes: Axes, place: NDArray[np.float32], name: NDArray[np.str_]) -> 
         label = f"{each}: {int(rows.sum()):,}"
         x, y = place[rows].T
         axes.scatter(x, y, s=5, c=f"C{colour}", linewidths=0, alpha=0.8, label=label)
-    axes.legend(fontsize=8, markerscale=2.5)
+    axes.legend(fontsize=8, markerscale=2.5, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=5)

@@ -159,6 +159,6 @@ def _figure(result: Mapping[str, Any]) -> Figure:
     axes.set_xticks(np.arange(len(classes) + 1), ["mean of\nclasses", *classes])
     axes.set_ylabel(f"class precision among the {result['k']} nearest")
     axes.set_title(f"{result['objects']:,} objects that the bundle was not trained on")
-    axes.set_ylim(0, 1)
-    axes.legend(fontsize=8, ncols=3)
+    axes.set_ylim(0, 1.15)  # room for the legend
+    axes.legend(fontsize=8, ncols=3, loc="upper left")
     return figure
