@@ -54,15 +54,24 @@ def test_noise_follows_the_root_of_the_flux(prepared: Prepared, rng: np.random.G
     mjd = np.linspace(55_000.0, 55_001.0, 40_000)
     flux, error = np.full(len(mjd), 1000.0), np.full(len(mjd), 50.0)
     measured = flux + error * rng.standard_normal(len(mjd))
-    factor = odd_factor(Oddity.EVENT, mjd, _host(prepared), np.random.default_rng(3))
-    odd, odd_error = odd_flux(Oddity.EVENT, mjd, measured, error, _host(prepared), np.random.default_rng(3))
+    seed = next(
+        seed
+        for seed in range(100)
+        if (_event(prepared, mjd, seed) < 0.999).sum() > len(mjd) / 10  # a long fade
+    )
+    factor = _event(prepared, mjd, seed)
     faded = factor < 0.999
-    assert faded.any()
+    odd, odd_error = odd_flux(
+        Oddity.EVENT, mjd, measured, error, _host(prepared), np.random.default_rng(seed)
+    )
     np.testing.assert_allclose(odd_error[faded], 50.0 * np.sqrt(factor[faded]), rtol=1e-12)
     pull = (odd - flux * factor)[faded] / odd_error[faded]
-    # Of more than a thousand epochs the spread of the pulls is known to 3 %.
-    assert faded.sum() > 1000
-    assert abs(float(pull.std()) - 1.0) < 0.1
+    # The spread of four thousand pulls is known to 1 %.
+    assert abs(float(pull.std()) - 1.0) < 0.05
+
+
+def _event(prepared: Prepared, mjd: np.ndarray, seed: int) -> np.ndarray:
+    return odd_factor(Oddity.EVENT, mjd, _host(prepared), np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("oddity", ODD)

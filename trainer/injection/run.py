@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -154,18 +154,21 @@ class _Setting:
     ) -> tuple[Columns, dict[str, float]]:
         """Return a row for each ordinary star and injection, and the draws that each kind took."""
         forest = fit_single(_features(self._alerts(self.stars, grown)), seed=self.seed, trees=BASELINE_TREES)
-        nothing = Truth.none(tested)
         parts: list[Columns] = []
         draws: dict[str, float] = {}
-        samples: Iterator[tuple[str, Injected, NDArray[np.int64]]] = (
-            (kind, found, np.arange(len(found.truth)))
-            for kind in (*DISCOVERIES, *ARTEFACTS)
-            for found in [
-                inject(self.stars, hosts, kind, n_epochs=self.n_epochs, noise=self.noise, seed=self.seed)
-            ]
-        )
-        ordinary = ("ordinary", Injected(stars=self.stars, truth=nothing), tested)
-        for kind, sample, rows in (ordinary, *samples):
+        for kind in ("ordinary", *DISCOVERIES, *ARTEFACTS):
+            if kind == "ordinary":
+                sample, rows = Injected(stars=self.stars, truth=Truth.none(tested)), tested
+            else:
+                sample = inject(
+                    self.stars, hosts, kind, n_epochs=self.n_epochs, noise=self.noise, seed=self.seed
+                )
+                rows = np.arange(len(sample.truth))
+                # Hosts that cannot show this kind, with too few epochs in a visit for a flare, are done.
+                advance(len(hosts) - len(rows))
+                if not len(rows):
+                    continue
+                draws[kind] = float(sample.truth.tries.mean())
             alerts = self._alerts(sample.stars, rows)
             parts.append(
                 {"kind": np.full(len(rows), kind), "n_epochs": _lengths(alerts)}
@@ -173,9 +176,6 @@ class _Setting:
                 | _of_verdicts(score, alerts, advance)
                 | {"isolation_forest": forest.score(_features(alerts))}
             )
-            if kind != "ordinary":
-                draws[kind] = float(sample.truth.tries.mean()) if len(rows) else 0.0
-                advance(len(hosts) - len(rows))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, draws
 
     def _alerts(self, stars: StarTable, rows: NDArray[np.int64]) -> list[Alert]:
