@@ -66,6 +66,7 @@ VERDICT = Verdict(
     explanation="5 epochs in g",
     embedding=None,
     quality_flags=(),
+    oddities={"ordinary": 0.9, "event": 0.1},
     bundle_name="default",
     bundle_digest="ab",
     feature_spec_version="1",

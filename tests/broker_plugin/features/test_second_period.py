@@ -40,7 +40,7 @@ def test_a_second_mode_is_found_and_noise_is_not(rng: np.random.Generator) -> No
     # The first period may have been taken for twice itself, since its fold then fits as well.
     assert min(abs(ratio - k * FIRST_DAY / SECOND_DAY) for k in (1, 2, 0.5)) < 1e-3
     assert found["second_significance"][0] > found["second_significance"][1] + 0.5
-    # A sinusoid of 0.08 mag is left over in noise of 0.02 mag: nine times the square. The fit takes some of both.
+    # A sinusoid of 0.08 mag is left over in noise of 0.02 mag: nine times the square.
     left = found["log_left_chi_square"][0] - found["log_left_chi_square"][1]
     assert left == pytest.approx(np.log10(9.0), abs=0.15)
 
