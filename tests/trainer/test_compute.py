@@ -23,6 +23,9 @@ from trainer.compute import Compute, choose_device
 from trainer.preparation import Prepared, train_set, validation_set
 from trainer.training import train
 
+pytestmark = pytest.mark.timeout(1200)
+"""Three interpreters start, half a minute of computing; on a machine that others share that can be ten."""
+
 CPU = torch.device("cpu")
 
 

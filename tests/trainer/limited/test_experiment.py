@@ -19,6 +19,9 @@ from trainer.limited.measuring import first_sets
 from trainer.limited.report import draw, lines_of, summarise
 from trainer.preparation import Prepared
 
+pytestmark = pytest.mark.timeout(1200)
+"""Fourteen tiny trainings, some ten seconds of computing; on a machine that others share that can be many."""
+
 COMPUTE = Compute(device=torch.device("cpu"))
 
 
