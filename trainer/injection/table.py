@@ -61,7 +61,7 @@ def rich_tables(results: Mapping[str, Any]) -> list[Table]:
         "(90 %)",
         "top 100",
         "p <= 0.01",
-        title=f"Share of events at the top of {NIGHT_ALERTS:,} alerts if {PREVALENCE:g} of them are events",
+        title=f"Share of events at the top of {NIGHT_ALERTS:,} alerts, one in {1 / PREVALENCE:,.0f} an event",
         caption="Tails extrapolated; > is a bound from the sample alone.",
     )
     jumps = Table("first", "score", *ARTEFACTS, title=f"Instrumental jumps above the threshold of {level}")
