@@ -66,7 +66,7 @@ def davenport_flare(time: FloatArray) -> FloatArray:
     Examples
     --------
     >>> davenport_flare(np.array([-2.0, -0.5, 0.0, 0.5])).round(2)
-    array([0.  , 0.14, 1.  , 0.57])
+    array([0.  , 0.2 , 0.99, 0.57])
     """
     rise = 1.0 + time * (1.941 + time * (-0.175 + time * (-2.246 - 1.125 * time)))
     late = np.maximum(time, 0.0)

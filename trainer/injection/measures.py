@@ -48,8 +48,8 @@ EDGES: Mapping[str, tuple[float, ...]] = MappingProxyType(
 )
 """Bins of the efficiency curves; those of the epochs follow Catalina's four exposures a visit."""
 
-OUTSIDE = 1e-9
-"""Rounding that a conformal p-value may be above its level by."""
+ROUNDING = 1e-9
+"""By so much a conformal p-value may be above its level."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +111,10 @@ def recall_at(ordinary: FloatArray, odd: FloatArray, level: float) -> dict[str, 
     (0.5, None)
     """
     n = len(ordinary)
-    above = int(np.floor(level * (n + 1) + OUTSIDE)) - 1
+    above = int(np.floor(level * (n + 1) + ROUNDING)) - 1
     if above < 0:
         return None
-    found = p_value(odd, np.sort(ordinary)) <= level + OUTSIDE
+    found = p_value(odd, np.sort(ordinary)) <= level + ROUNDING
     tails = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
     rate = [float(beta.ppf(tail, above + 1, n - above)) for tail in tails]
     return {"recall": float(found.mean()), "interval": _interval(found), "false_alarms": rate}
@@ -169,7 +169,7 @@ def _recalls(by_kind: Mapping[str, FloatArray], level: float) -> dict[str, Any]:
 
 
 def _efficiencies(scored: Scored, value: FloatArray, ordinary: FloatArray) -> dict[str, Any]:
-    found = p_value(value, np.sort(ordinary)) <= EFFICIENCY_LEVEL + OUTSIDE
+    found = p_value(value, np.sort(ordinary)) <= EFFICIENCY_LEVEL + ROUNDING
     return {
         kind: {
             name: efficiency_curve(found[rows], scored.truth[name][rows], edges)

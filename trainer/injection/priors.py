@@ -41,7 +41,7 @@ outlier
     One exposure is 1 to 5 mag too bright (satellite, cosmic ray) or too faint (cloud, bad flat field).
 saturation
     In a fifth to three fifths of the visits the star's core saturates, so that every exposure reads too faint
-    by half a normal deviate of 0.3 to 1 mag, at its usual error.
+    by the size of a normal deviate of 0.3 to 1 mag, at its usual error.
 """
 
 from __future__ import annotations

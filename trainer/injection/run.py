@@ -111,7 +111,7 @@ def measure_injections(
     tables, results = [], {}
     with scoring(asked.bundle, asked.workers) as score:
         for setting in asked.settings:
-            looked = _Setting(ordinary.stars, SETTINGS[setting], noise, asked.seed)
+            looked = _Setting(stars=ordinary.stars, n_epochs=SETTINGS[setting], noise=noise, seed=asked.seed)
             columns, tries = looked.columns(score, grown, tested, hosts, advance)
             tables.append(_table(columns, setting, ordinary))
             results[setting] = measures_of(_scored(columns)) | {"draws_per_event": tries}
@@ -135,7 +135,7 @@ def measure_injections(
 Columns = dict[str, NDArray[Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Setting:
     """Ordinary stars and hosts as they are seen in one setting."""
 

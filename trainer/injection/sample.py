@@ -23,7 +23,7 @@ FloatArray = NDArray[np.float64]
 TRIES = 100
 """Draws for one host until an event is seen; a host that shows none after so many gets none."""
 
-BRIGHTER = 10.0 ** (0.4 * priors.SEEN_MAG)
+SEEN_FACTOR = 10.0 ** (0.4 * priors.SEEN_MAG)
 
 
 _What = tuple[float, float, int, int]
@@ -133,7 +133,7 @@ def _event(
 def _inside(event: Event, since_day: FloatArray, factor: FloatArray) -> NDArray[np.bool_]:
     if event.inside_day is not None:
         return np.asarray(np.abs(since_day) <= event.inside_day)
-    return np.asarray(np.maximum(factor, 1.0 / factor) >= BRIGHTER)
+    return np.asarray(np.maximum(factor, 1.0 / factor) >= SEEN_FACTOR)
 
 
 def _jump(

@@ -61,7 +61,7 @@ def rich_tables(results: Mapping[str, Any]) -> list[Table]:
         "(90 %)",
         "top 100",
         "p <= 0.01",
-        title=f"Share of events at the top of {NIGHT_ALERTS:,} alerts if {PREVALENCE:g} of them are events",
+        title=f"Share of events at the top of {NIGHT_ALERTS:,} alerts, one in {1 / PREVALENCE:,.0f} an event",
         caption="Tails extrapolated; > is a bound from the sample alone.",
     )
     jumps = Table("first", "score", *ARTEFACTS, title=f"Instrumental jumps above the threshold of {level}")
@@ -95,15 +95,20 @@ def rich_tables(results: Mapping[str, Any]) -> list[Table]:
     return [events, ranking, jumps]
 
 
-def draw_efficiencies(results: Mapping[str, Any], path: Path, *, score: str = "anomaly_score") -> None:
-    """Draw the share of events found against what was injected, a row of panels a setting."""
+def draw_efficiencies(results: Mapping[str, Any], path: Path) -> None:
+    """Draw the share of events found against what was injected, a row of panels a setting.
+
+    Drawn through is the bundle's anomaly score, dashed the isolation forest on hand-made features.
+    """
     settings = results["settings"]
     figure = Figure(figsize=(12, 2.6 * len(settings) + 0.6), dpi=110, layout="constrained")
     panels = figure.subplots(len(settings), len(AXES), squeeze=False, sharey=True, sharex="col")
     for row, (setting, found) in zip(panels, settings.items(), strict=True):
-        for axes, (name, label) in zip(row, AXES.items(), strict=True):
-            for kind, curves in found[score]["efficiency"].items():
-                _draw_curve(axes, curves[name], kind)
+        for axes, name in zip(row, AXES, strict=True):
+            for kind in DISCOVERIES:
+                for score, style in (("isolation_forest", "--"), ("anomaly_score", "-")):
+                    if kind in found[score]["efficiency"]:
+                        _draw_curve(axes, found[score]["efficiency"][kind][name], kind, style)
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.xaxis.set_major_formatter(ScalarFormatter())
@@ -111,23 +116,28 @@ def draw_efficiencies(results: Mapping[str, Any], path: Path, *, score: str = "a
             axes.set_ylim(-0.03, 1.03)
             axes.axhline(EFFICIENCY_LEVEL, color="0.6", linewidth=0.8, linestyle=":")
             axes.grid(color="0.92", linewidth=0.5)
-            if row is panels[-1]:
-                axes.set_xlabel(label)
-        row[0].set_ylabel(f"{setting}: share found")
+        row[0].set_ylabel(f"{setting} epochs: share found")
+    for axes, label in zip(panels[-1], AXES.values(), strict=True):
+        axes.set_xlabel(label)
     panels[0][0].legend(fontsize=8, loc="upper left")
     figure.suptitle(
-        f"{results['bundle']}: events found by {score} at {EFFICIENCY_LEVEL:g} false alarms, 90 % intervals"
+        f"{results['bundle']}: events found at {EFFICIENCY_LEVEL:g} false alarms by the anomaly score, "
+        "with 90 % intervals; dashed: isolation forest on hand-made features"
     )
     FigureCanvasAgg(figure).print_figure(path, format="png", metadata={"Software": None})
 
 
-def _draw_curve(axes: Axes, curve: Mapping[str, Any], kind: str) -> None:
+def _draw_curve(axes: Axes, curve: Mapping[str, Any], kind: str, style: str) -> None:
     shown = np.array(curve["n"]) >= SHOWN_MIN
     x, y = np.array(curve["median"])[shown], np.array(curve["efficiency"])[shown]
+    if style != "-":
+        axes.plot(x, y, style, color=COLOURS[kind], linewidth=0.8)
+        return
     low, high = np.array(curve["interval"]).reshape(-1, 2)[shown].T
     axes.errorbar(
-        np.maximum(x, 1e-2),
+        x,
         y,
+        # Rounding can put the end of an interval a hair inside of a share of 0 or 1.
         yerr=np.clip([y - low, high - y], 0.0, None),
         color=COLOURS[kind],
         marker="o",
