@@ -96,8 +96,8 @@ def measure_subclasses(
 ) -> dict[str, Any] | None:
     """Return how far clusters of a class agree with its known subclasses, by space; None for too few members.
 
-    Clusters are of all objects of the class, as one would find them, and once of those alone whose subclass is
-    known.
+    Clusters are of all objects of the class, as one would find them, and once of those alone whose subclass
+    is known.
 
     Parameters
     ----------
@@ -144,9 +144,11 @@ def _line(found: Mapping[str, Any]) -> str:
     two, free, chance = found["ami_2"], found["ami"], found["chance_2_95"]["mean"]
     alone = found["ami_of_known"]
     return (
-        f"AMI {two['mean']:.3f} ± {two['std']:.3f} with two clusters ({alone['mean']:.3f} ± {alone['std']:.3f} "
-        f"of the known ones alone), {free['mean']:.3f} ± {free['std']:.3f} with {found['clusters']['mean']:.1f}; 95 % of chance below {chance:.3f}, p "
-        f"{found['p_2']['mean']:.3f}; linear AUROC {found['linear_auroc']:.3f}"
+        f"AMI {two['mean']:.3f} ± {two['std']:.3f} with two clusters "
+        f"({alone['mean']:.3f} ± {alone['std']:.3f} of the known ones alone), "
+        f"{free['mean']:.3f} ± {free['std']:.3f} with {found['clusters']['mean']:.1f}; "
+        f"95 % of chance below {chance:.3f}, p {found['p_2']['mean']:.3f}; "
+        f"linear AUROC {found['linear_auroc']:.3f}"
     )
 
 
