@@ -24,6 +24,7 @@ __all__ = [
     "Source",
     "measurable",
     "over_seeds",
+    "plus_minus",
     "save_figure",
     "say",
     "statement",
@@ -89,6 +90,17 @@ def over_seeds(values: Sequence[Mapping[str, float | None]]) -> dict[str, dict[s
     return {
         name: {"mean": float(column.mean()), "std": float(column.std())} for name, column in columns.items()
     }
+
+
+def plus_minus(found: Mapping[str, float]) -> str:
+    """Return a number of `over_seeds` as it is written.
+
+    Examples
+    --------
+    >>> plus_minus({"mean": 0.5, "std": 0.01})
+    '0.500 ± 0.010'
+    """
+    return f"{found['mean']:.3f} ± {found['std']:.3f}"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

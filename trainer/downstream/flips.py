@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from trainer.downstream.common import over_seeds
+from trainer.downstream.common import over_seeds, plus_minus
 from trainer.downstream.confident import audit_labels, centroid_distance, cross_fitted
 
 __all__ = ["RANKS", "SHARE", "flipped", "flips_lines", "measure_audit", "precision_at"]
@@ -112,7 +112,7 @@ def flips_lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'planted errors found':<48}" + "".join(f"{name:>24}" for name in shown)
     for method, found in result["by_method"].items():
         values = (found.get(name) for name in shown)
-        cells = (f"{each['mean']:.3f} ± {each['std']:.3f}" if each else "-" for each in values)
+        cells = (plus_minus(each) if each else "-" for each in values)
         yield f"{method:<48}" + "".join(f"{cell:>24}" for cell in cells)
 
 

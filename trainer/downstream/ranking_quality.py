@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.downstream.common import over_seeds
+from trainer.downstream.common import over_seeds, plus_minus
 from trainer.downstream.ranking import Ranked, Ranking
 from trainer.downstream.table import Embeddings
 from trainer.metrics import auroc
@@ -65,9 +65,7 @@ def measure_rankings(
 def ranking_lines(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield a measurement as lines to print."""
     for name, found in result["found"].items():
-        yield f"{name}: " + ", ".join(
-            f"{what} {each['mean']:.3f} ± {each['std']:.3f}" for what, each in found.items()
-        )
+        yield f"{name}: " + ", ".join(f"{what} {plus_minus(each)}" for what, each in found.items())
     if result["found"]:
         yield (
             f"the bundle's score: auroc {result['auroc_of_the_bundle']:.3f}; "

@@ -42,7 +42,7 @@ def similar(
 ) -> None:
     """Find the objects most similar to one, by the cosine of their embeddings, and draw them.
 
-        trainer similar --id css:1001003022310 --by light_curve -n 10
+        trainer similar --id css:3023114035457 --by light_curve -n 10
 
     An object is never its own neighbour, nor is what lies within 10 arcsec of it. With --measure: how often
     the ten nearest are of the same class, on labelled objects that the bundle has not seen.

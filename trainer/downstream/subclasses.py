@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, roc_auc_score, silhouette_score
 
-from trainer.downstream.common import over_seeds
+from trainer.downstream.common import over_seeds, plus_minus
 from trainer.downstream.confident import MEMBERS_MIN, cross_fitted
 from trainer.downstream.table import Embeddings
 
@@ -141,13 +141,11 @@ def subclass_lines(results: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _line(found: Mapping[str, Any]) -> str:
-    two, free, chance = found["ami_2"], found["ami"], found["chance_2_95"]["mean"]
-    alone = found["ami_of_known"]
     return (
-        f"AMI {two['mean']:.3f} ± {two['std']:.3f} with two clusters "
-        f"({alone['mean']:.3f} ± {alone['std']:.3f} of the known ones alone), "
-        f"{free['mean']:.3f} ± {free['std']:.3f} with {found['clusters']['mean']:.1f}; "
-        f"95 % of chance below {chance:.3f}, p {found['p_2']['mean']:.3f}; "
+        f"AMI {plus_minus(found['ami_2'])} with two clusters, 95 % of chance below "
+        f"{found['chance_2_95']['mean']:.3f}, p {found['p_2']['mean']:.3f}; "
+        f"{plus_minus(found['ami_of_known'])} of the known ones alone; "
+        f"{plus_minus(found['ami'])} with {found['clusters']['mean']:.1f} clusters; "
         f"linear AUROC {found['linear_auroc']:.3f}"
     )
 
