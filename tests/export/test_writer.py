@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A written bundle opens, is complete, and replaces an older one whole."""
 
+import json
 import shutil
 from dataclasses import replace
 from itertools import product
@@ -19,6 +20,7 @@ from export.writer import npz_bytes, write_bundle
 from tests.export.conftest import Exported
 from trainer.augment import imitate
 from trainer.calibrate import STRATUM_MIN
+from trainer.fitting import STRATA
 
 
 def test_the_manifest_reports_its_parity(exported: Exported) -> None:
@@ -75,26 +77,32 @@ def test_the_runtime_scores_with_the_bundle(exported: Exported, rng: np.random.G
         assert 0 < verdict.anomaly_p_value <= 1
 
 
-def test_the_rule_that_was_chosen_names_the_class(exported: Exported, rng: np.random.Generator) -> None:
-    scorer = Scorer.open(exported.bundle, device="cpu")
-    manifest = scorer.bundle.manifest
-    assert manifest.decision_rule == "macro_f1"
-    assert any(stratum.class_weights for stratum in manifest.strata)
-    stars = exported.prepared.stars
+def test_the_rule_that_was_chosen_names_the_class(
+    exported: Exported, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(exported.run, run, ignore=shutil.ignore_patterns("cache"))
+    strata = json.loads((run / STRATA).read_text())
+    weights = {name: [float(w) for w in rng.uniform(0.1, 10, 9)] for name in (s["name"] for s in strata)}
+    chosen = [stratum | {"class_weights": weights[stratum["name"]]} for stratum in strata]
+    (run / STRATA).write_text(json.dumps(chosen))
+    scorer = Scorer.open(write_bundle(run, tmp_path / "bundle"), device="cpu")
     alerts = [
-        replace(imitate(stars, k, rng, n_epochs=1 + k % 20, alert_id=k), source_context=SourceContext.STELLAR)
+        replace(
+            imitate(exported.prepared.stars, k, rng, n_epochs=1 + k % 20, alert_id=k),
+            source_context=SourceContext.STELLAR,
+        )
         for k in range(60)
     ]
     for verdict in scorer.score(alerts):
         stratum = scorer.bundle.stratum_of(verdict.modalities, verdict.n_epochs)
-        weights = stratum.class_weights or [1.0] * len(manifest.classes)
         products = {
             name: weight * verdict.class_probabilities[name]
-            for name, weight in zip(manifest.classes, weights, strict=True)
+            for name, weight in zip(scorer.bundle.manifest.classes, weights[stratum.name], strict=True)
         }
         assert verdict.top_class == max(products, key=products.__getitem__)
         assert verdict.decision_rule == "macro_f1"
-    assert "chosen for macro-F1" in (exported.bundle / "MODEL_CARD.md").read_text()
+    assert "chosen for macro-F1" in (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
 
 
 def test_a_run_gives_the_same_arrays_twice(exported: Exported, tmp_path: Path) -> None:
