@@ -139,10 +139,9 @@ def prepare_objects(
     ConfigurationError
         If the file is not such a dataset, or its training split is empty.
     """
-    if settings.data.odd_share:
-        raise ConfigurationError(
-            "light curves of a dataset of objects are not made odd; set data.odd_share = 0 in the settings"
-        )
+    # Only light curves of a catalogue of stars are made odd.
+    left_alone = settings.data.model_copy(update={"odd_share": 0.0})
+    settings = settings.model_copy(update={"data": left_alone})
     rows = list(iter_objects(path))
     digest = file_digest(path)
     split = np.array([SPLITS.index(row.split) for row in rows], np.int8)

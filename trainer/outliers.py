@@ -159,6 +159,8 @@ def _glitch(mjd: FloatArray, host: Host, rng: np.random.Generator) -> FloatArray
 
 
 def _folded(profile: FloatArray, mjd: FloatArray, period_day: float, phase: float) -> FloatArray:
+    if period_day <= 0:
+        return np.zeros(len(mjd))  # a star without a period lends no light
     position = (mjd / period_day + phase) % 1.0 * N_PHASES
     return np.asarray(np.interp(position, np.arange(N_PHASES + 1), np.append(profile, profile[0])))
 

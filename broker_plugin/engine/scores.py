@@ -78,8 +78,8 @@ class Graphs:
         embeddings = [encoder.encode(part) for encoder, part in zip(self._encoders, tokens, strict=True)]
         present = np.stack([part.lengths > 0 for part in tokens], axis=1)
         fusion = self._head.fuse(np.stack(embeddings, axis=1), present)
-        by_source = dict(zip(names, embeddings, strict=True)) | {FUSED: fusion.surprise}
-        anomaly = self._anomaly(by_source, np.array(batch.survey))
+        by_source = dict(zip(names, embeddings, strict=True))
+        anomaly = self._anomaly(by_source | {FUSED: fusion.surprise}, np.array(batch.survey))
         self._require_finite(
             fusion.fused, fusion.logits, fusion.similarity, fusion.oddity, fusion.surprise, *anomaly.values()
         )
@@ -88,7 +88,7 @@ class Graphs:
                 tuple(name for name, there in zip(names, row, strict=True) if there) for row in present
             ),
             fusion=fusion,
-            embeddings=by_source,
+            embeddings=by_source | {FUSED: fusion.fused},
             anomaly=anomaly,
         )
 

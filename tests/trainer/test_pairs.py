@@ -14,7 +14,13 @@ def sets(draw: st.DrawFn) -> ExampleSet:
     n = draw(st.integers(1, 40))
     star = draw(st.lists(st.integers(0, 8), min_size=n, max_size=n))
     n_epochs = draw(st.lists(st.integers(0, 4), min_size=n, max_size=n))
-    return ExampleSet(star=np.array(star), label=np.full(n, -1), n_epochs=np.array(n_epochs), tokens={})
+    return ExampleSet(
+        star=np.array(star),
+        label=np.full(n, -1),
+        n_epochs=np.array(n_epochs),
+        oddity=np.zeros(n, np.int8),
+        tokens={},
+    )
 
 
 @given(sets(), st.integers(0, 100))
@@ -42,7 +48,11 @@ def test_some_stars_of_the_pairs_keep_their_partners(examples: ExampleSet, data:
 
 def test_every_window_of_a_star_is_drawn_at_some_time(rng: np.random.Generator) -> None:
     examples = ExampleSet(
-        star=np.zeros(5, np.int64), label=np.full(5, -1), n_epochs=np.array([200, 100, 30, 10, 7]), tokens={}
+        star=np.zeros(5, np.int64),
+        label=np.full(5, -1),
+        n_epochs=np.array([200, 100, 30, 10, 7]),
+        oddity=np.zeros(5, np.int8),
+        tokens={},
     )
     drawn = [draw_pairs(examples, rng) for _ in range(200)]
     for role in ("first", "second"):

@@ -128,15 +128,14 @@ def test_an_alert_that_no_graph_gives_a_number_for_is_a_dead_letter(
     some = on_one_partition(messages[:4])
     bad = [decoder.decode(m.value, FROM_TEST)[0] for m in some if m.offset in offsets]
     batch = AlertBatch.from_alerts(bad)
-    theirs = scorer._graphs.run(batch, find_periods(batch)).fusion.fused
+    theirs = scorer._graphs.run(batch, find_periods(batch)).fusion.surprise
 
     def without_theirs(embeddings: NDArray[np.float32], *, score: Score) -> NDArray[np.float64]:
         hit = (embeddings[:, None] == theirs).all(axis=2).any(axis=1)  # (B,); a batch changes no bit
         return np.where(hit, np.nan, score(embeddings))
 
-    for forests in scorer._graphs._forests.values():
-        forest = forests[FUSED]
-        monkeypatch.setattr(forest, "score", partial(without_theirs, score=forest.score))
+    forest = scorer._graphs._forests[None][FUSED]
+    monkeypatch.setattr(forest, "score", partial(without_theirs, score=forest.score))
     judgements = AlertFilter(decoder, scorer).judge(some)
     assert {j.message.offset for j in judgements if j.rejection is not None} == offsets
 
