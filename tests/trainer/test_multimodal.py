@@ -223,4 +223,5 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def validation_plan(split: np.ndarray) -> Plan:
     members = np.flatnonzero(split == 1)
-    return Plan(star=members, n_epochs=np.full(len(members), 20), seed=3)
+    n = len(members)
+    return Plan(star=members, n_epochs=np.full(n, 20), oddity=np.zeros(n, np.int8), seed=3)
