@@ -15,6 +15,8 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.epochs import EpochRows
+
 __all__ = [
     "METADATA_COLUMNS",
     "Access",
@@ -216,6 +218,9 @@ class Alert:
         Known values by name, of `METADATA_COLUMNS`.
     attachments
         Arrays by name, for modalities beyond light curve, spectrum and metadata.
+    rows
+        The measurements that the light curve was made of, for joining them to those of other packets; None
+        where the object has no history, as in the solar system.
     """
 
     survey: str
@@ -231,6 +236,7 @@ class Alert:
     flags: tuple[QualityFlag, ...] = ()
     provenance: Provenance = Provenance(topic="")
     attachments: Mapping[str, Attachment] = field(default_factory=dict)
+    rows: EpochRows | None = None
 
     @property
     def alert_key(self) -> str:

@@ -16,7 +16,7 @@ RUNTIME = sorted((ROOT / "broker_plugin").rglob("*.py"))
 FORBIDDEN_AT_RUN_TIME = ("torch", "sklearn", "pandas", "onnx", "trainer", "export", "matplotlib")
 
 LAYERS = (
-    ("taxonomy", "records"),
+    ("taxonomy", "records", "epochs"),
     ("errors", "nights", "times"),
     ("surveys",),
     ("codec",),
@@ -25,6 +25,7 @@ LAYERS = (
     ("bundle", "calibration", "prior"),
     ("engine",),
     ("streams",),
+    ("store",),
     ("pipeline",),
     ("service", "settings"),
     ("demo",),

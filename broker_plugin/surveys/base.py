@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from broker_plugin.records import Access, Alert, Provenance
+from broker_plugin.epochs import EpochRows
+from broker_plugin.records import Access, Alert, LightCurve, Provenance, QualityFlag, SourceContext
 
 __all__ = ["PUBLIC_ONLY", "Packet", "SurveyAdapter"]
 
@@ -39,4 +40,20 @@ class SurveyAdapter(Protocol):
 
     def access_of(self, packet: Packet) -> frozenset[Access]:
         """Return every access class that occurs in a packet, for deciding who may see its bytes."""
+        ...
+
+    def light_curve(
+        self, rows: EpochRows, mjd_tai: float, context: SourceContext
+    ) -> tuple[LightCurve, set[QualityFlag]]:
+        """Return the light curve up to a time and what is to be remarked about it.
+
+        Parameters
+        ----------
+        rows
+            Measurements of one object that may be seen, from one packet or several.
+        mjd_tai
+            Time of the alert that it is for.
+        context
+            What that alert's packet says of the source.
+        """
         ...

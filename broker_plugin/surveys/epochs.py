@@ -15,67 +15,20 @@ The steps, in this order, on rows that the sink may see:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.epochs import EpochRows
 from broker_plugin.records import LightCurve, Origin, QualityFlag
 
-__all__ = ["UNKNOWN_BAND", "EpochRows", "light_curve_of", "median"]
+__all__ = ["UNKNOWN_BAND", "light_curve_of", "median"]
 
 UNKNOWN_BAND = -1
 """Code of a band that is none of ours; such epochs are left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochRows:
-    """Columns over the rows of a packet, all of shape (T,). NaN is "missing".
-
-    Parameters
-    ----------
-    band
-        Passband code, -1 where the band is unknown.
-    exposure
-        Equal for rows of the same exposure; with `detector` and `band`, the identity of an epoch.
-    identifier
-        The survey's number of the row, to break ties.
-    separation_arcsec
-        Distance from the alert's position; NaN counts as far.
-    difference_njy, difference_err_njy
-        Flux on the difference image.
-    reference_njy, reference_err_njy
-        Flux of the source on the reference image.
-    total_njy, total_err_njy
-        Flux on the science image itself, where the survey measured it.
-    trigger
-        True for the alert's own row.
-    """
-
-    mjd_tai: NDArray[np.float64]
-    band: NDArray[np.int8]
-    origin: NDArray[np.int8]
-    detector: NDArray[np.int32]
-    access: NDArray[np.int8]
-    exposure: NDArray[np.int64]
-    identifier: NDArray[np.int64]
-    separation_arcsec: NDArray[np.float64]
-    difference_njy: NDArray[np.float64]
-    difference_err_njy: NDArray[np.float64]
-    reference_njy: NDArray[np.float64]
-    reference_err_njy: NDArray[np.float64]
-    total_njy: NDArray[np.float64]
-    total_err_njy: NDArray[np.float64]
-    withdrawn: NDArray[np.bool_]
-    trigger: NDArray[np.bool_]
-
-    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> EpochRows:
-        """Return the rows at `rows`."""
-        return EpochRows(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
-
-
 def light_curve_of(
-    rows: EpochRows, alert_mjd_tai: float, *, apparent_bands: frozenset[int]
+    rows: EpochRows, alert_mjd_tai: float, *, apparent_bands: frozenset[int], same_exposure: int = 0
 ) -> tuple[LightCurve, set[QualityFlag]]:
     """Return the light curve of an alert and what is to be remarked about it.
 
@@ -87,6 +40,8 @@ def light_curve_of(
         Time of the alert.
     apparent_bands
         Passband codes in which the source on the reference image is the object itself.
+    same_exposure
+        Exposure numbers that differ by no more than this are of one exposure.
     """
     flags: set[QualityFlag] = set()
     rows = _drop(rows, rows.withdrawn & ~rows.trigger, QualityFlag.EPOCHS_WITHDRAWN, flags)
@@ -96,7 +51,7 @@ def light_curve_of(
     # A forced row without a flux is no defect: the survey looked and could not measure.
     rows = _drop(rows, ~measured & (rows.origin == Origin.DETECTION), QualityFlag.EPOCHS_INVALID, flags)
     rows = rows.take(~np.isnan(rows.difference_njy) | ~np.isnan(rows.total_njy))
-    rows = _each_epoch_once(rows)
+    rows = _each_epoch_once(rows, same_exposure)
     rows = _drop(rows, rows.mjd_tai > alert_mjd_tai, QualityFlag.HISTORY_AFTER_ALERT, flags)
     flux, error, apparent = _choose_kind(rows, apparent_bands)
     curve = _in_order(rows, flux, error, apparent)
@@ -123,7 +78,8 @@ def _drop(
     return rows.take(~unwanted)
 
 
-def _each_epoch_once(rows: EpochRows) -> EpochRows:
+def _each_epoch_once(rows: EpochRows, same_exposure: int) -> EpochRows:
+    exposure = _numbered(rows.exposure, same_exposure) if same_exposure else rows.exposure
     separation = rows.separation_arcsec
     far = np.where(np.isnan(separation), np.inf, separation)
     preference = np.lexsort(
@@ -135,13 +91,21 @@ def _each_epoch_once(rows: EpochRows) -> EpochRows:
             ~rows.trigger,
             rows.band,
             rows.detector,
-            rows.exposure,
+            exposure,
         )
     )
-    exposure, detector, band = rows.exposure[preference], rows.detector[preference], rows.band[preference]
+    exposure, detector, band = exposure[preference], rows.detector[preference], rows.band[preference]
     first = np.ones(len(preference), np.bool_)
     first[1:] = (np.diff(exposure) != 0) | (np.diff(detector) != 0) | (np.diff(band) != 0)
     return rows.take(preference[first])
+
+
+def _numbered(exposure: NDArray[np.int64], same_exposure: int) -> NDArray[np.int64]:
+    """Return numbers that are equal for exposures whose own numbers are near to one another."""
+    order = np.argsort(exposure, kind="stable")
+    number_of = np.empty(len(exposure), np.int64)
+    number_of[order] = np.cumsum(np.concatenate([[False], np.diff(exposure[order]) > same_exposure]))
+    return number_of
 
 
 def _choose_kind(

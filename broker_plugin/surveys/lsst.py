@@ -28,11 +28,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.epochs import EpochRows
 from broker_plugin.errors import RejectedAlert, RejectReason
-from broker_plugin.records import Access, Alert, Origin, Provenance, QualityFlag, SourceContext
+from broker_plugin.records import Access, Alert, LightCurve, Origin, Provenance, QualityFlag, SourceContext
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.context import TEMPLATE_SNR_MIN, lsst_context
-from broker_plugin.surveys.epochs import UNKNOWN_BAND, EpochRows, light_curve_of
+from broker_plugin.surveys.epochs import UNKNOWN_BAND, light_curve_of
 from broker_plugin.surveys.fields import (
     MISSING_INTEGER,
     Field,
@@ -140,6 +141,12 @@ class LsstAdapter:
                 rejection.reason, rejection.detail, access=self.access_of(packet)
             ) from rejection
 
+    def light_curve(
+        self, rows: EpochRows, mjd_tai: float, context: SourceContext
+    ) -> tuple[LightCurve, set[QualityFlag]]:
+        """Return the light curve up to a time and what is to be remarked about it."""
+        return _light_curve(rows, mjd_tai, context)
+
 
 def _adapt(packet: Packet, access: frozenset[Access], provenance: Provenance) -> Alert:
     source = packet.get(SOURCE.path)
@@ -163,10 +170,7 @@ def _adapt(packet: Packet, access: frozenset[Access], provenance: Provenance) ->
         [] if moving else rows_of(packet, FORCED.path),
         centre=(ra_deg, dec_deg),
     )
-    no_reference = moving or context is SourceContext.GALAXY_HOST
-    curve, flags = light_curve_of(
-        rows, mjd_tai, apparent_bands=frozenset() if no_reference else frozenset(BANDS.values())
-    )
+    curve, flags = _light_curve(rows, mjd_tai, context)
     if rows.withdrawn[0]:
         flags.add(QualityFlag.WITHDRAWN)
     return Alert(
@@ -181,6 +185,16 @@ def _adapt(packet: Packet, access: frozenset[Access], provenance: Provenance) ->
         source_context=context,
         flags=tuple(flag for flag in QualityFlag if flag in flags),
         provenance=_with_schema(packet, provenance),
+        rows=None if moving or object_id == _own_id(source_id) else rows,
+    )
+
+
+def _light_curve(
+    rows: EpochRows, mjd_tai: float, context: SourceContext
+) -> tuple[LightCurve, set[QualityFlag]]:
+    no_reference = context in (SourceContext.SOLAR_SYSTEM, SourceContext.GALAXY_HOST)
+    return light_curve_of(
+        rows, mjd_tai, apparent_bands=frozenset() if no_reference else frozenset(BANDS.values())
     )
 
 
@@ -197,7 +211,11 @@ def _object_id(packet: Packet, source: Mapping[str, Any], source_id: int) -> tup
         number_of = integer(solar_system, SOLAR_SYSTEM_ID)
     if number_of is not None:
         return f"lsst:sso:{number_of}", True
-    return f"lsst:src:{source_id}", False
+    return _own_id(source_id), False
+
+
+def _own_id(source_id: int) -> str:
+    return f"lsst:src:{source_id}"
 
 
 def _epoch_rows(
@@ -233,6 +251,7 @@ def _epoch_rows(
         difference_err_njy=difference_err,
         reference_njy=reference,
         reference_err_njy=reference_err,
+        reference_arcsec=np.full(n, np.nan),
         total_njy=total,
         total_err_njy=total_err,
         withdrawn=~np.isnan(both("withdrawn_mjd_tai")),

@@ -26,11 +26,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.epochs import EpochRows
 from broker_plugin.errors import RejectedAlert, RejectReason
-from broker_plugin.records import Access, Alert, Origin, Provenance, QualityFlag, SourceContext
+from broker_plugin.records import Access, Alert, LightCurve, Origin, Provenance, QualityFlag, SourceContext
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.context import REFERENCE_IS_SOURCE_ARCSEC, SAME_SOURCE_ARCSEC, ztf_context
-from broker_plugin.surveys.epochs import UNKNOWN_BAND, EpochRows, light_curve_of, median
+from broker_plugin.surveys.epochs import UNKNOWN_BAND, light_curve_of, median
 from broker_plugin.surveys.fields import (
     Kind,
     RecordTable,
@@ -47,7 +48,7 @@ from broker_plugin.surveys.photometry import flux_of_counts, flux_of_mag, known_
 from broker_plugin.surveys.sky import galactic_deg, separation_arcsec
 from broker_plugin.surveys.ztf_fields import CANDIDATE, DETECTIONS, FORCED, IDENTITY
 from broker_plugin.taxonomy import passband_code
-from broker_plugin.times import possible_mjd, tai_mjd_of_utc_jd
+from broker_plugin.times import MJD_ZERO, SECONDS_PER_DAY, possible_mjd, tai_mjd_of_utc_jd
 
 __all__ = ["ZtfAdapter"]
 
@@ -55,8 +56,8 @@ EXPOSURE_S = 30.0
 """Exposure where a packet states none: that of ZTF's public survey. Wrong for the few longer exposures, by up
 to two minutes at 240 s."""
 
-SAME_EXPOSURE_DAY = 1e-5
-"""Start times nearer than this (0.9 s) are of one exposure; two exposures are 38 s apart at the least."""
+SAME_EXPOSURE_MS = 864
+"""Start times nearer than this (1e-5 d) are of one exposure; two exposures are 38 s apart at the least."""
 
 USABLE_STATUS = frozenset({"0", "57"})
 """Processing codes of forced photometry that leave the flux sound: 0 is clean, and 57 only says that no
@@ -103,6 +104,12 @@ class ZtfAdapter:
                 rejection.reason, rejection.detail, access=self.access_of(packet)
             ) from rejection
 
+    def light_curve(
+        self, rows: EpochRows, mjd_tai: float, context: SourceContext
+    ) -> tuple[LightCurve, set[QualityFlag]]:
+        """Return the light curve up to a time and what is to be remarked about it."""
+        return _light_curve(rows, mjd_tai, context)
+
 
 def _adapt(packet: Packet, access: frozenset[Access], provenance: Provenance) -> Alert:
     candidate = packet.get(CANDIDATE.path)
@@ -126,12 +133,9 @@ def _adapt(packet: Packet, access: frozenset[Access], provenance: Provenance) ->
     if moving:
         detections = []
     forced = [] if moving else _visible(packet, FORCED, access)
-    rows, reference_arcsec = _epoch_rows(candidate, detections, forced, centre=(ra_deg, dec_deg))
+    rows = _epoch_rows(candidate, detections, forced, centre=(ra_deg, dec_deg))
     mjd_tai = float(rows.mjd_tai[0])
-    own_bands: frozenset[int] = frozenset()
-    if not moving and context is not SourceContext.GALAXY_HOST:
-        own_bands = _own_bands(rows, reference_arcsec)
-    curve, flags = light_curve_of(rows, mjd_tai, apparent_bands=own_bands)
+    curve, flags = _light_curve(rows, mjd_tai, context)
     return Alert(
         survey=ZtfAdapter.name,
         alert_id=candid,
@@ -144,7 +148,17 @@ def _adapt(packet: Packet, access: frozenset[Access], provenance: Provenance) ->
         source_context=context,
         flags=tuple(flag for flag in QualityFlag if flag in flags),
         provenance=_with_schema(packet, provenance),
+        rows=None if moving else rows,
     )
+
+
+def _light_curve(
+    rows: EpochRows, mjd_tai: float, context: SourceContext
+) -> tuple[LightCurve, set[QualityFlag]]:
+    own_bands: frozenset[int] = frozenset()
+    if context not in (SourceContext.SOLAR_SYSTEM, SourceContext.GALAXY_HOST):
+        own_bands = _own_bands(rows)
+    return light_curve_of(rows, mjd_tai, apparent_bands=own_bands, same_exposure=SAME_EXPOSURE_MS)
 
 
 def _access(record: Mapping[str, Any]) -> Access:
@@ -179,8 +193,8 @@ def _epoch_rows(
     forced: Sequence[Mapping[str, Any]],
     *,
     centre: tuple[float, float],
-) -> tuple[EpochRows, NDArray[np.float64]]:
-    """Return the rows of all epochs, the alert's own first, and their distance to the reference source."""
+) -> EpochRows:
+    """Return the rows of all epochs, the alert's own first."""
     seen = read_columns([candidate, *detections], DETECTIONS)
     looked = read_columns(forced, FORCED)
     n_seen, n = len(detections) + 1, len(detections) + 1 + len(forced)
@@ -219,11 +233,12 @@ def _epoch_rows(
         difference_err_njy=difference_err,
         reference_njy=reference,
         reference_err_njy=reference_err,
+        reference_arcsec=both("reference_arcsec"),
         total_njy=missing,
         total_err_njy=missing,
         withdrawn=np.zeros(n, np.bool_),
         trigger=np.arange(n) == 0,
-    ), both("reference_arcsec")
+    )
 
 
 def _is_usable(status: str | None) -> bool:
@@ -231,18 +246,15 @@ def _is_usable(status: str | None) -> bool:
 
 
 def _exposure_number(jd: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return a number for each row that is equal for rows of one exposure."""
-    order = np.argsort(jd, kind="stable")
-    number_of = np.empty(len(jd), np.int64)
-    number_of[order] = np.cumsum(np.concatenate([[False], np.diff(jd[order]) > SAME_EXPOSURE_DAY]))
-    return number_of
+    """Return the start of each exposure in ms of MJD, which is the same in every packet; 0 where unknown."""
+    return np.rint((np.nan_to_num(jd, nan=MJD_ZERO) - MJD_ZERO) * SECONDS_PER_DAY * 1000).astype(np.int64)
 
 
-def _own_bands(rows: EpochRows, reference_arcsec: NDArray[np.float64]) -> frozenset[int]:
+def _own_bands(rows: EpochRows) -> frozenset[int]:
     """Return the bands in which the source on the reference image is the object."""
     own = set()
     for band in set(rows.band.tolist()):
-        known = reference_arcsec[(rows.band == band) & ~np.isnan(reference_arcsec)]
+        known = rows.reference_arcsec[(rows.band == band) & ~np.isnan(rows.reference_arcsec)]
         if len(known) and median(known) <= REFERENCE_IS_SOURCE_ARCSEC:
             own.add(band)
     return frozenset(own)

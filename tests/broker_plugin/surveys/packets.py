@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from broker_plugin.codec.packets import read_container_file
+from broker_plugin.epochs import EpochRows
 from broker_plugin.records import METADATA_COLUMNS, Access, Alert, LightCurve, Provenance
 from broker_plugin.surveys.lsst import LsstAdapter
 from broker_plugin.surveys.ztf import ZtfAdapter
@@ -158,6 +159,9 @@ def parts(alert: Alert) -> dict[str, Any]:
     curve = alert.light_curve
     record = {column.name: getattr(alert, column.name) for column in fields(Alert)}
     record["light_curve"] = [getattr(curve, column.name).tobytes() for column in fields(LightCurve)]
+    if alert.rows is not None:  # in any order
+        columns = [getattr(alert.rows, column.name).tolist() for column in fields(EpochRows)]
+        record["rows"] = sorted(repr(row) for row in zip(*columns, strict=True))
     record["metadata"] = {name: np.float64(value).tobytes() for name, value in alert.metadata.items()}
     del record["provenance"]
     return record
