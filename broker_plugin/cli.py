@@ -32,6 +32,7 @@ COMMANDS = {
     "replay": "Score alert packets from files and write their verdicts to a file.",
     "subscribe": "Follow the verdicts on an output topic.",
     "inspect": "Show what is in an alert packet or a bundle.",
+    "bundles": "Keep the models in service: named versions, promotion, rollback.",
     "doctor": "Check this machine and the servers, and say what is wrong and what to do.",
 }
 """The subcommands, as the overview has them; a function's docstring is its full help."""

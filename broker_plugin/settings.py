@@ -96,7 +96,16 @@ class Settings(BaseSettings):
         description="exactly-once uses Kafka transactions; input and output must be one cluster.",
     )
     bundle: str = Field(
-        default="default", title="Bundle", description="Name of an installed model bundle, or a directory."
+        default="default",
+        title="Bundle",
+        description="NAME of a model bundle, in the repository of --bundles or installed; NAME@VERSION in "
+        "the repository; or a directory.",
+    )
+    bundles: Path | None = Field(
+        default=None,
+        title="Bundle repository",
+        description="Directory of bundles in named versions (`broker-plugin bundles`). A NAME is followed: "
+        "what is promoted takes its place without a restart.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", title="Device", description="Where the encoders run; only auto may choose."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checks of an exported bundle: every graph against the program that it was made from.
+"""Checks of an exported bundle: every graph against the program that it was made from, within its limits.
 
 The graphs run in ONNX Runtime on the CPU, at the shapes that the manifest names.
 """
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from broker_plugin.calibration import softmax
+from broker_plugin.parity import COSINE_MIN, FOREST_MAX, PROBABILITY_MAX, SURPRISE_MAX
 from trainer.model import AlertModel, fuse
 
 __all__ = [
@@ -24,18 +25,6 @@ __all__ = [
     "head_parity",
     "session",
 ]
-
-COSINE_MIN = 0.9999
-"""Least cosine of an embedding with torch's, in fp32."""
-
-PROBABILITY_MAX = 1e-4
-"""Largest difference of a probability from torch's."""
-
-SURPRISE_MAX = 1e-3
-"""Largest difference of a coordinate of surprise from torch's, in units of a natural logarithm."""
-
-FOREST_MAX = 1e-6
-"""Largest difference of an anomaly score from scikit-learn's: ten times the rounding to float32."""
 
 PERMUTATIONS = 3
 """Orders of the rows in which a row's bits must stay the same."""

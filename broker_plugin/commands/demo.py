@@ -30,6 +30,7 @@ from broker_plugin.demo.table import NightTable
 from broker_plugin.demo.targets import TARGETS_NAME
 from broker_plugin.engine.providers import Device
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.signals import stop_on_signal
 from broker_plugin.streams.output_files import cannot_write
 from broker_plugin.surveys.registry import adapters
@@ -47,6 +48,7 @@ def demo(
     n_alerts: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 400,
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 1,
     bundle: str = "default",
+    bundles: Path | None = None,
     device: Device = Device.AUTO,
     schemas: Path | None = None,
     open_browser: Annotated[bool, Parameter(negative="")] = False,
@@ -68,7 +70,9 @@ def demo(
     seed
         Equal seeds give equal nights; 0 or more.
     bundle
-        Name of an installed model bundle, or a directory.
+        NAME of a bundle, in the repository or installed; NAME@VERSION in the repository; or a directory.
+    bundles
+        Repository of bundles, a directory; by default ASTROM3_BUNDLES.
     device
         Where the encoders run; only auto may choose.
     schemas
@@ -81,7 +85,7 @@ def demo(
     console = Console()
     night = None if alerts else simulate_night(seed, n_alerts=n_alerts)
     tracks = archive_tracks(alerts or []) if night is None else night_tracks(night)
-    scorer = Scorer.open(bundle, device=device)
+    scorer = Scorer.open(chosen_bundle(bundle, bundles), device=device)
     console.print(_opening(scorer), highlight=False, soft_wrap=True)
     scorer.warm_up()
     playback = _play(console, tracks, scorer, night=night, schemas=schemas)

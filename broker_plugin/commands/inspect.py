@@ -23,6 +23,7 @@ from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.errors import ConfigurationError, RejectedAlert
 from broker_plugin.pipeline.alert_files import read_alerts
 from broker_plugin.records import Access, Alert, Origin
+from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.taxonomy import PASSBANDS
 from broker_plugin.times import utc_iso
 
@@ -41,6 +42,7 @@ def inspect(
     limit: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
     schemas: Path | None = None,
     input_registry: str = "",
+    bundles: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
     """Show what is in files of alert packets, or in a model bundle.
@@ -51,19 +53,22 @@ def inspect(
     ----------
     path
         A file (Avro container, Confluent-framed message, tar archive, Parquet), a directory of such files, a
-        bundle's directory or its installed name.
+        bundle's directory, its name, or NAME@VERSION in the repository.
     limit
         Most packets to show; a line on standard error says if there are more.
     schemas
         Directory of alert schemas, for framed messages.
     input_registry
         URL of the schema registry of the alerts, for framed messages.
+    bundles
+        Repository of bundles, a directory; by default ASTROM3_BUNDLES.
     as_json
         Print JSON instead of tables: one object a line for packets, one object for a bundle.
     """
     console = Console()
-    if path in installed_bundles() or (Path(path) / MANIFEST).is_file():
-        bundle = bundle_summary(open_bundle(path))
+    found = path if Path(path).exists() else chosen_bundle(path, bundles)
+    if found in installed_bundles() or (Path(found) / MANIFEST).is_file():
+        bundle = bundle_summary(open_bundle(found))
         _print_json(bundle) if as_json else _show_bundle(console, bundle)
         return 0
     if not Path(path).exists():

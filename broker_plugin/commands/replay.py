@@ -21,6 +21,7 @@ from broker_plugin.pipeline.dead_letter_file import to_json
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import Judgement
 from broker_plugin.prior import BUNDLE
+from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.signals import InterruptedBySignal, interrupt_on_signal
 from broker_plugin.streams.archive import ArchiveSource
@@ -43,6 +44,7 @@ def replay(
     *paths: Path,
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     bundle: str = "default",
+    bundles: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     class_prior: str = BUNDLE,
     decision_rule: Literal["bundle", "argmax"] = BUNDLE,
@@ -77,7 +79,9 @@ def replay(
     out
         The verdicts; ends in .avro, .parquet or .jsonl. Appears when it is complete. Must be given.
     bundle
-        Name of an installed bundle, or a directory.
+        NAME of a bundle, in the repository or installed; NAME@VERSION in the repository; or a directory.
+    bundles
+        Repository of bundles, a directory; by default ASTROM3_BUNDLES.
     device
         Where the encoders run. Only auto may choose.
     class_prior
@@ -118,7 +122,7 @@ def replay(
     if engine != "local":
         raise ConfigurationError("this version has the local engine only; use --engine local --workers N")
     recipe = FilterRecipe(
-        bundle=bundle,
+        bundle=chosen_bundle(bundle, bundles),
         device=device,
         class_prior=class_prior,
         decision_rule=decision_rule,

@@ -18,9 +18,10 @@ from typing import Protocol
 import structlog
 
 from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.engine.rehearsal import PLAIN_ALERT
 from broker_plugin.errors import NotFiniteError, RejectedAlert, RejectReason
 from broker_plugin.pipeline.stages import StageTimes
-from broker_plugin.records import Access, Alert, AlertBatch, LightCurve, Origin, Provenance
+from broker_plugin.records import Access, Alert, AlertBatch, Provenance
 from broker_plugin.streams.base import Message
 from broker_plugin.surveys.base import Packet
 
@@ -41,27 +42,6 @@ DATA_ERRORS = (
 fault."""
 
 PACKAGE = Path(__file__).parents[1]
-
-PLAIN_ALERT = Alert(
-    survey="ztf",
-    alert_id=1,
-    object_id="ztf:plain",
-    ra_deg=0.0,
-    dec_deg=0.0,
-    mjd_tai=60_000.0,
-    light_curve=LightCurve.from_columns(
-        mjd_tai=[60_000.0],
-        flux_njy=[1e5],
-        flux_err_njy=[1e3],
-        band=[0],
-        origin=[Origin.DETECTION],
-        apparent=[True],
-        detector=[0],
-        access=[Access.PUBLIC],
-    ),
-    metadata={"gal_lat_deg": -60.0},
-)
-"""An alert that every sound scorer can score."""
 
 
 class AlertDecoder(Protocol):

@@ -10,6 +10,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
+from pathlib import Path
 
 from broker_plugin import __version__
 from broker_plugin.bundle import open_bundle
@@ -20,6 +21,7 @@ from broker_plugin.engine.providers import Device, choose
 from broker_plugin.engine.runtime import load_runtime, named_wheels, offered_providers
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BrokerPluginError, ProviderError, RejectedAlert, TransientError
+from broker_plugin.repository.layout import locate_bundle
 from broker_plugin.service.application import sink_address, source_address
 from broker_plugin.service.consistency import REQUIRED, check_service
 from broker_plugin.settings import Settings, flag
@@ -138,7 +140,7 @@ def _device(settings: Settings) -> _Finding:
 
 
 def _bundle(settings: Settings) -> _Finding:
-    bundle = open_bundle(settings.bundle)
+    bundle = open_bundle(_located(settings))
     manifest = bundle.manifest
     return _Finding(
         found=f"{manifest.name} {manifest.version} at {bundle.path}: {len(bundle.contents)} files, each with "
@@ -146,10 +148,14 @@ def _bundle(settings: Settings) -> _Finding:
     )
 
 
+def _located(settings: Settings) -> Path | str:
+    return locate_bundle(settings.bundle, settings.bundles, survey=settings.survey)
+
+
 def _graphs(settings: Settings) -> _Finding:
     start_s = time.perf_counter()
     scorer = Scorer.open(
-        settings.bundle,
+        _located(settings),
         device=settings.device,
         class_prior=settings.class_prior,
         decision_rule=settings.decision_rule,
