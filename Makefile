@@ -5,6 +5,8 @@ VENV ?= .venv
 # One wheel of ONNX Runtime: the CUDA build where the driver answers, else the CPU build.
 RUNTIME ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 OTHERS = $(wildcard $(addprefix $(VENV)/.,$(filter-out $(RUNTIME),cpu gpu openvino)))
+# Processes that the tests are spread over, file by file. Each starts a Kafka of its own, half a gigabyte.
+WORKERS ?= 2
 DATA ?= $(or $(ASTROM3_DATA),../shared/data)
 BIN := $(VENV)/bin
 # Alerts whose own normal a bundle is given, and the stars that must not be among them.
@@ -12,7 +14,7 @@ STREAM = --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst --trained-on $(DATA)/li
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format train baselines report normal bench clean
+.PHONY: help demo test slow check format train baselines report normal bench clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,7 +24,10 @@ demo: $(VENV)/.$(RUNTIME) ## Play a simulated night through the real consumer an
 
 test: $(VENV)/.dev ## Run all tests, against a real Kafka, Redis and schema registry
 	$(BIN)/python -m tests.support.provision --gpu-wheel
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+slow: $(VENV)/.dev ## Run the long science that CI leaves out: minutes a test
+	$(BIN)/python -m pytest -m slow
 
 check: $(VENV)/.dev ## Format, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .

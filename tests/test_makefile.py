@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -50,6 +51,27 @@ def test_another_runtimes_wheel_leaves_before_a_new_one_comes(venv: Path) -> Non
     assert not (venv / ".cpu").exists()
     assert [call[1] for call in make(venv, "cpu")] == ["uninstall", "install"]
     assert not (venv / ".gpu").exists()
+
+
+def rehearse(venv: Path, target: str) -> str:
+    """Return the commands that a target would run."""
+    shown = subprocess.run(
+        ["make", "--dry-run", f"VENV={venv}", target], cwd=REPOSITORY, check=True, capture_output=True, text=True
+    )
+    return shown.stdout
+
+
+def test_help_names_every_target() -> None:
+    targets = re.findall(r"^\.PHONY: help (.*)$", (REPOSITORY / "Makefile").read_text("utf-8"), re.MULTILINE)
+    shown = subprocess.run(["make"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    named = re.findall(r"^  make (\w+)  +\S", shown, re.MULTILINE)
+    assert sorted(named) == sorted(["help", *targets[0].split()])
+
+
+def test_files_of_tests_are_spread_over_workers_and_long_science_has_its_own_target(venv: Path) -> None:
+    assert "--numprocesses 2 --dist loadfile" in rehearse(venv, "test")
+    assert "-m slow" in rehearse(venv, "slow")
+    assert "not slow" in (REPOSITORY / "pyproject.toml").read_text("utf-8")
 
 
 def test_an_environment_that_is_ready_is_left_alone(venv: Path) -> None:

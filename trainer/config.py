@@ -67,6 +67,12 @@ class DataSettings(_Part):
     windows_per_set: int = Field(
         default=0, ge=0, description="Alerts with a star's own epochs, added to each set of imitated ones."
     )
+    class_windows: int = Field(
+        default=2000,
+        ge=1,
+        description="Fewest random runs of own epochs of a class. The rarest class has 84 training stars, each "
+        "of which is then seen in 24 of them; without, they are learned by heart.",
+    )
     odd_share: float = Field(
         default=0.0, ge=0, lt=1, description="Share of the alerts that are made odd, for outlier exposure."
     )

@@ -81,10 +81,6 @@ RANDOM_WINDOWS = 1
 """Runs of random length and beginning for each star, beside its first epochs. The period search of the
 windows is the dear part of a training."""
 
-RANDOM_WINDOWS_OF_CLASS = 2000
-"""Fewest random runs of a class: the rarest has 84 training stars, each of which is then seen in 24 of them.
-Without, they are learned by heart."""
-
 ODD_LONGEST_SHARE = 0.3
 """Share of the odd windows that hold all epochs of their star; the others are runs of any length."""
 
@@ -344,7 +340,7 @@ def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], W
     rng = np.random.default_rng((settings.seed, 10, int(split)))
     star = [members] * len(FIRST_EPOCHS)
     windows = [first_windows(stars, members, n, given=False) for n in FIRST_EPOCHS]
-    star.append(_often_enough(stars.label, members))
+    star.append(_often_enough(stars.label, members, of_class=settings.data.class_windows))
     windows.append(random_windows(stars, star[-1], rng))
     if settings.data.odd_share and prepared.make is None:
         star.append(members)
@@ -354,12 +350,12 @@ def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], W
     return np.concatenate(star), replace(whole, given=given)
 
 
-def _often_enough(label: NDArray[np.int64], members: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the members, those of rare classes so often that each class has `RANDOM_WINDOWS_OF_CLASS`."""
+def _often_enough(
+    label: NDArray[np.int64], members: NDArray[np.int64], *, of_class: int
+) -> NDArray[np.int64]:
+    """Return the members, those of rare classes so often that each class is there `of_class` times."""
     count = np.bincount(label[members][label[members] >= 0], minlength=1)
-    times = np.maximum(RANDOM_WINDOWS, np.ceil(RANDOM_WINDOWS_OF_CLASS / np.maximum(count, 1))).astype(
-        np.int64
-    )
+    times = np.maximum(RANDOM_WINDOWS, np.ceil(of_class / np.maximum(count, 1))).astype(np.int64)
     return np.repeat(members, np.where(label[members] >= 0, times[label[members]], RANDOM_WINDOWS))
 
 

@@ -30,6 +30,9 @@ CLASS_LABELS = (
 
 PERIOD_DAY = (0.35, 2.3, 0.55, 0.32, 0.41, 9.0, 0.08, 160.0, 1.7)
 
+SPAN_DAY = 700.0
+"""Long against every period; the time that a period search takes grows with it."""
+
 
 def write_catalogue(data: Path, *, stars_per_class: int, seed: int = 3) -> Path:
     """Write a file of sinusoidal stars like Catalina's, with its traps, and return its path.
@@ -76,6 +79,7 @@ def tiny_settings(**changes: dict[str, object]) -> Settings:
         },
         "data": {
             "split_fractions": [0.25, 0.1, 0.5, 0.15],
+            "class_windows": 20,
             "train_sets": 2,
             "alerts_per_set": 180,
             "validation_alerts": 45,
@@ -122,7 +126,7 @@ def _inline(value: object) -> str:
 
 def _star(rng: np.random.Generator, label: str, period: float, *, number: int) -> dict[str, object]:
     n = int(rng.integers(60, 90))
-    mjd = np.sort(53_600 + rng.uniform(0, 2500, n))
+    mjd = np.sort(53_600 + rng.uniform(0, SPAN_DAY, n))
     mean = rng.uniform(13, 18)
     amplitude = rng.uniform(0.3, 0.6)
     mag = mean + amplitude * np.sin(2 * np.pi * mjd / period) + rng.normal(0, 0.03, n)

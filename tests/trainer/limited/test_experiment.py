@@ -20,7 +20,7 @@ from trainer.limited.report import draw, lines_of, summarise
 from trainer.preparation import Prepared
 
 pytestmark = pytest.mark.timeout(1200)
-"""Fourteen tiny trainings, some ten seconds of computing; on a machine that others share that can be many."""
+"""Fourteen tiny trainings, ten seconds of computing; on a machine that others share that can be minutes."""
 
 COMPUTE = Compute(device=torch.device("cpu"))
 
