@@ -56,7 +56,11 @@ def test_another_runtimes_wheel_leaves_before_a_new_one_comes(venv: Path) -> Non
 def rehearse(venv: Path, target: str) -> str:
     """Return the commands that a target would run."""
     shown = subprocess.run(
-        ["make", "--dry-run", f"VENV={venv}", target], cwd=REPOSITORY, check=True, capture_output=True, text=True
+        ["make", "--dry-run", f"VENV={venv}", target],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return shown.stdout
 

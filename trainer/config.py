@@ -70,7 +70,7 @@ class DataSettings(_Part):
     class_windows: int = Field(
         default=2000,
         ge=1,
-        description="Fewest random runs of own epochs of a class. The rarest class has 84 training stars, each "
+        description="Fewest random runs of own epochs of a class. The rarest has 84 training stars, each "
         "of which is then seen in 24 of them; without, they are learned by heart.",
     )
     odd_share: float = Field(
