@@ -134,6 +134,12 @@ class Settings(BaseSettings):
         title="Metrics address",
         description="Address to listen on; 0.0.0.0 to be reached from other machines.",
     )
+    ready_patience_s: float = Field(
+        default=30.0,
+        gt=0,
+        title="Patience of /readyz",
+        description="A stage that fails for longer than this, such as the output, makes /readyz say no, s.",
+    )
     output_bootstrap: str = Field(
         default="",
         title="Output cluster",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from datetime import datetime
 
 from broker_plugin.codec.decoder import Decoder
@@ -71,9 +72,9 @@ class Consumer(QuietMonitor):
         if self._thread.is_alive():
             self._thread.join()
 
-    def lagging(self, messages: int) -> None:
+    def lagging(self, by_topic: Mapping[str, int]) -> None:
         """Hear how many messages lie ahead."""
-        self.lag = messages
+        self.lag = sum(by_topic.values())
 
     def _run(self) -> None:
         try:

@@ -6,7 +6,7 @@ A process that dies in between sends the same verdicts again after its restart, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -52,8 +52,8 @@ class GroupSource(Source, Protocol):
         """Tell whether the group has given us our share."""
         ...
 
-    def lag(self) -> int:
-        """Return how many messages lie ahead."""
+    def lag_by_topic(self) -> Mapping[str, int]:
+        """Return how many messages lie ahead on each topic of which we have a share."""
         ...
 
 

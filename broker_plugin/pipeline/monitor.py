@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -12,7 +13,7 @@ from broker_plugin.codec.verdict import Verdict
 from broker_plugin.pipeline.filter import Judgement
 from broker_plugin.pipeline.stages import StageTimes
 
-__all__ = ["BatchOutcome", "Monitor", "QuietMonitor"]
+__all__ = ["BatchOutcome", "Monitor", "Monitors", "QuietMonitor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +57,20 @@ class Monitor(Protocol):
         """Hear whether the source has given us our share of the stream."""
         ...
 
-    def lagging(self, messages: int) -> None:
-        """Hear how many messages lie ahead."""
+    def lagging(self, by_topic: Mapping[str, int]) -> None:
+        """Hear how many messages lie ahead on each topic."""
+        ...
+
+    def paused(self, why: str) -> None:
+        """Hear that nothing more is read until somebody acts, and why; empty when it goes on."""
         ...
 
     def retried(self, stage: str) -> None:
         """Hear that a stage failed for a passing reason and will be tried again."""
+        ...
+
+    def succeeded(self, stage: str) -> None:
+        """Hear that a stage did its work, at once or after it had failed."""
         ...
 
     def delivered(self, outcome: BatchOutcome) -> None:
@@ -78,11 +87,65 @@ class QuietMonitor:
     def joined(self, joined: bool) -> None:
         """Do nothing."""
 
-    def lagging(self, messages: int) -> None:
+    def lagging(self, by_topic: Mapping[str, int]) -> None:
+        """Do nothing."""
+
+    def paused(self, why: str) -> None:
         """Do nothing."""
 
     def retried(self, stage: str) -> None:
         """Do nothing."""
 
+    def succeeded(self, stage: str) -> None:
+        """Do nothing."""
+
     def delivered(self, outcome: BatchOutcome) -> None:
         """Do nothing."""
+
+
+class Monitors:
+    """Passes everything on to several monitors, in order.
+
+    Parameters
+    ----------
+    monitors
+        Who is told.
+    """
+
+    def __init__(self, monitors: Iterable[Monitor]) -> None:
+        self._monitors = tuple(monitors)
+
+    def beat(self) -> None:
+        """Pass it on."""
+        for monitor in self._monitors:
+            monitor.beat()
+
+    def joined(self, joined: bool) -> None:
+        """Pass it on."""
+        for monitor in self._monitors:
+            monitor.joined(joined)
+
+    def lagging(self, by_topic: Mapping[str, int]) -> None:
+        """Pass it on."""
+        for monitor in self._monitors:
+            monitor.lagging(by_topic)
+
+    def paused(self, why: str) -> None:
+        """Pass it on."""
+        for monitor in self._monitors:
+            monitor.paused(why)
+
+    def retried(self, stage: str) -> None:
+        """Pass it on."""
+        for monitor in self._monitors:
+            monitor.retried(stage)
+
+    def succeeded(self, stage: str) -> None:
+        """Pass it on."""
+        for monitor in self._monitors:
+            monitor.succeeded(stage)
+
+    def delivered(self, outcome: BatchOutcome) -> None:
+        """Pass it on."""
+        for monitor in self._monitors:
+            monitor.delivered(outcome)

@@ -122,6 +122,7 @@ class Runner:
             self._pause(next(self._poll_pauses))
             return
         self._poll_pauses = self._backoff.pauses()
+        self._monitor.succeeded("poll")
         if messages and not len(self._batcher):
             self._received_at = datetime.now(UTC)
         self._batcher.add(messages, now=time.monotonic())
@@ -153,11 +154,14 @@ class Runner:
     def _attempt(self, stage: str, step: Callable[[], Result]) -> Result:
         for pause_s in self._backoff.pauses():
             try:
-                return step()
+                result = step()
             except TransientError as error:
                 self._note(stage, error)
                 if self._too_late():
                     raise TransientError(f"stopped with a batch uncommitted: {error}") from error
+            else:
+                self._monitor.succeeded(stage)
+                return result
             self._pause(pause_s)
         raise AssertionError("the pauses never end")
 
@@ -178,7 +182,7 @@ class Runner:
         if self._group is not None and now >= self._lag_due:
             self._lag_due = now + LAG_EVERY_S
             self._monitor.joined(self._group.joined())
-            self._monitor.lagging(self._group.lag())
+            self._monitor.lagging(self._group.lag_by_topic())
 
     def _too_late(self) -> bool:
         if not self._stop.is_set():

@@ -8,10 +8,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["STAGES", "StageTimes"]
+__all__ = ["RETRIED", "STAGES", "StageTimes"]
 
-STAGES = ("decode", "score", "encode", "produce", "commit", "transaction")
-"""The stages of a batch, in order; with exactly-once the last takes the place of the two before it."""
+STAGES = ("decode", "score", "encode", "produce", "ledger", "commit", "transaction")
+"""The stages of a batch, in order; with exactly-once the last takes the place of the three before it."""
+
+RETRIED = ("poll", "judge", "produce", "ledger", "commit", "transaction")
+"""What may fail for a passing reason and be tried again: the stages that need something outside."""
 
 
 class StageTimes(defaultdict[str, float]):

@@ -6,7 +6,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +22,7 @@ from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery
 from broker_plugin.pipeline.exactly_once import ExactlyOnce
-from broker_plugin.pipeline.monitor import BatchOutcome
+from broker_plugin.pipeline.monitor import BatchOutcome, Monitors
 from broker_plugin.pipeline.outbox import Encode, Outbox, framed
 from broker_plugin.pipeline.runner import Runner
 from broker_plugin.service.consistency import check_service
@@ -38,34 +37,6 @@ __all__ = ["serve", "sink_address", "source_address"]
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceMonitor:
-    """Tells metrics and health alike."""
-
-    metrics: Metrics
-    health: Health
-
-    def beat(self) -> None:
-        """Pass it on."""
-        self.health.beat()
-
-    def joined(self, joined: bool) -> None:
-        """Pass it on."""
-        self.health.joined(joined)
-
-    def lagging(self, messages: int) -> None:
-        """Pass it on."""
-        self.metrics.lagging(messages)
-
-    def retried(self, stage: str) -> None:
-        """Pass it on."""
-        self.metrics.retried(stage)
-
-    def delivered(self, outcome: BatchOutcome) -> None:
-        """Pass it on."""
-        self.metrics.delivered(outcome)
 
 
 def serve(
@@ -91,7 +62,8 @@ def serve(
     """
     check_service(settings)
     with ExitStack() as stack:
-        health, metrics = Health(), Metrics(str(settings.survey))
+        health = Health(patience_s=settings.ready_patience_s)
+        metrics = Metrics(str(settings.survey), topics=settings.topics, batch_max=settings.batch_max)
         if settings.metrics_port is not None:
             server = HealthServer(health, metrics, host=settings.metrics_host, port=settings.metrics_port)
             stack.enter_context(server)
@@ -124,7 +96,7 @@ def serve(
             ),
             stop=stop,
             stop_deadline_s=settings.stop_deadline_s,
-            monitor=ServiceMonitor(metrics, health),
+            monitor=Monitors((metrics, health)),
             on_batch=on_batch,
         )
         deadline_s = settings.start_deadline_s

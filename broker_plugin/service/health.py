@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`/metrics`, `/healthz` and `/readyz` over HTTP, from a thread beside the loop."""
+"""`/metrics`, `/healthz` and `/readyz` over HTTP, from a thread beside the loop.
+
+Alive is a loop that turns: what is not alive is to be killed and started again. Ready is one that does its
+work: what is not ready will be by itself, or when somebody acts, and a restart would not help. So an output
+that is away makes the service not ready and leaves it alive.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -28,7 +34,11 @@ ALIVE_S = 120.0
 """Silence of the loop after which it counts as stuck. It speaks several times a second, but not while a batch
 is being scored or sent: on one slow core a batch of long light curves takes tens of seconds."""
 
+PATIENCE_S = 30.0
+"""How long a stage may fail before the service is not ready: longer than Kafka takes to elect leaders."""
+
 PLAIN = "text/plain; charset=utf-8"
+JSON = "application/json"
 
 
 class Health(QuietMonitor):
@@ -38,15 +48,31 @@ class Health(QuietMonitor):
     ----------
     alive_s
         Silence after which the loop counts as stuck.
+    patience_s
+        How long a stage may fail, attempt after attempt, before the service is not ready.
     clock
         Seconds that never go back.
+
+    Examples
+    --------
+    >>> Health().obstacles()
+    ['the bundle is being opened and warmed up', 'the group has given us no partitions yet']
     """
 
-    def __init__(self, *, alive_s: float = ALIVE_S, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        alive_s: float = ALIVE_S,
+        patience_s: float = PATIENCE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._alive_s = alive_s
+        self._patience_s = patience_s
         self._clock = clock
         self._last_beat = clock()
         self._joined = False
+        self._paused = ""
+        self._failing_since: dict[str, float] = {}
         self.warm = False
 
     def beat(self) -> None:
@@ -57,13 +83,46 @@ class Health(QuietMonitor):
         """Note whether the group has given us our partitions."""
         self._joined = joined
 
+    def paused(self, why: str) -> None:
+        """Note why nothing more is read, or that it goes on."""
+        self._paused = why
+
+    def retried(self, stage: str) -> None:
+        """Note since when a stage fails."""
+        self._failing_since.setdefault(stage, self._clock())
+
+    def succeeded(self, stage: str) -> None:
+        """Note that a stage works."""
+        self._failing_since.pop(stage, None)
+
     def is_alive(self) -> bool:
         """Tell whether the loop gave a sign of life lately."""
         return self._clock() - self._last_beat < self._alive_s
 
     def is_ready(self) -> bool:
-        """Tell whether the graphs are warm and the partitions assigned."""
-        return self.warm and self._joined
+        """Tell whether nothing stands in the way of work."""
+        return not self.obstacles()
+
+    def obstacles(self) -> list[str]:
+        """Return what stands in the way of work, for a person; nothing if the service is ready."""
+        found = []
+        if not self.warm:
+            found.append("the bundle is being opened and warmed up")
+        if not self._joined:
+            found.append("the group has given us no partitions yet")
+        if self._paused:
+            found.append(f"paused: {self._paused}")
+        if not self.is_alive():
+            found.append(self.silence())
+        for stage, since in list(self._failing_since.items()):  # the loop's thread may change it
+            seconds = self._clock() - since
+            if seconds >= self._patience_s:
+                found.append(f"the stage {stage} has failed for {seconds:.0f} s; the log says why")
+        return found
+
+    def silence(self) -> str:
+        """Return how long the loop has been silent, for a person."""
+        return f"the loop gave its last sign of life {self._clock() - self._last_beat:.0f} s ago"
 
 
 class HealthServer:
@@ -115,9 +174,11 @@ class HealthServer:
         if path == "/metrics":
             return "200 OK", CONTENT_TYPE, self._metrics.exposition()
         if path == "/healthz":
-            return _said(self._health.is_alive(), "alive", "the loop is stuck")
+            alive = self._health.is_alive()
+            return _said("alive", alive, [] if alive else [self._health.silence()])
         if path == "/readyz":
-            return _said(self._health.is_ready(), "ready", "warming up, or not yet a member of the group")
+            obstacles = self._health.obstacles()
+            return _said("ready", not obstacles, obstacles)
         return "404 Not Found", PLAIN, b"there are /metrics, /healthz and /readyz\n"
 
 
@@ -136,5 +197,6 @@ class _Handler(WSGIRequestHandler):
         """Say nothing: a scrape every few seconds is no event."""
 
 
-def _said(good: bool, yes: str, no: str) -> tuple[str, str, bytes]:
-    return ("200 OK" if good else "503 Service Unavailable"), PLAIN, f"{yes if good else no}\n".encode()
+def _said(what: str, good: bool, why: list[str]) -> tuple[str, str, bytes]:
+    body = json.dumps({what: good, "why": why})
+    return ("200 OK" if good else "503 Service Unavailable"), JSON, f"{body}\n".encode()

@@ -9,7 +9,8 @@ member's partition.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import structlog
@@ -199,13 +200,17 @@ class KafkaSource:
 
     def lag(self) -> int:
         """Return how many messages lie ahead, as far as the last answers of the brokers say."""
-        ahead = sum(message in self._ownership for message in self._ahead)
+        return sum(self.lag_by_topic().values())
+
+    def lag_by_topic(self) -> Mapping[str, int]:
+        """Return the same for each topic of which this member has a share."""
+        ahead = Counter(message.topic for message in self._ahead if message in self._ownership)
         for place in self._consumer.position(self._consumer.assignment()):
             watermarks = self._consumer.get_watermark_offsets(place, cached=True)
             if watermarks is None or watermarks[1] == OFFSET_INVALID:
                 continue
             position = place.offset if place.offset >= 0 else watermarks[0]
-            ahead += max(0, watermarks[1] - max(0, position))
+            ahead[place.topic] += max(0, watermarks[1] - max(0, position))
         return ahead
 
     @property
@@ -282,6 +287,7 @@ class KafkaSource:
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         dropped = self._ownership.forget(places_of(partitions))
+        self._joined = False  # the group has dropped us, and we come back as a new member
         log.warning("partitions_lost", partitions=names(partitions), dropped_messages=dropped)
 
 

@@ -7,7 +7,8 @@ a partition can be taken away, a destination can be down for a while or refuse w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 from broker_plugin.errors import TransientError
 from broker_plugin.streams.base import Message, OutgoingMessage
@@ -78,9 +79,9 @@ class MemorySource:
         """Tell that the messages are there."""
         return True
 
-    def lag(self) -> int:
-        """Return how many messages were not polled yet."""
-        return len(self._waiting)
+    def lag_by_topic(self) -> Mapping[str, int]:
+        """Return how many messages of each topic were not polled yet."""
+        return Counter(message.topic for message in self._waiting)
 
     @property
     def exhausted(self) -> bool:

@@ -171,8 +171,10 @@ def test_health_and_metrics_tell_what_happens(
     assert metric(text, 'broker_plugin_messages_total{outcome="dead_letter",survey="ztf"}') == 1
     assert metric(text, 'broker_plugin_dead_letters_total{reason="undecodable"}') == 1
     assert metric(text, 'broker_plugin_stage_seconds_count{stage="score"}') >= 1
+    assert metric(text, 'broker_plugin_end_to_end_seconds_count{survey="ztf"}') == 51
+    labels = f'survey="ztf",topics="{topics.input}"'
     wait_until(
-        lambda: metric(get(port, "/metrics")[1], 'broker_plugin_lag_messages{survey="ztf"}') == 0,
+        lambda: metric(get(port, "/metrics")[1], f'broker_plugin_lag_messages{{{labels}}}') == 0,
         what="no lag",
     )
     assert get(port, "/elsewhere")[0] == 404

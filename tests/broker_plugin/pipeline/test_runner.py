@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -56,13 +56,13 @@ class Counting(QuietMonitor):
     def __init__(self) -> None:
         self.retries: list[str] = []
         self.beats = 0
-        self.lags: list[int] = []
+        self.lags: list[dict[str, int]] = []
 
     def beat(self) -> None:
         self.beats += 1
 
-    def lagging(self, messages: int) -> None:
-        self.lags.append(messages)
+    def lagging(self, by_topic: Mapping[str, int]) -> None:
+        self.lags.append(dict(by_topic))
 
     def retried(self, stage: str) -> None:
         self.retries.append(stage)
@@ -167,7 +167,7 @@ def test_a_retry_sends_the_same_batch_and_is_counted(
     assert [event["stage"] for event in events if event["event"] == "stage_failed"] == ["produce"] * 3
     assert sources(sink.sent) == places(messages)
     assert monitor.beats > 3
-    assert monitor.lags[0] == len(messages)
+    assert monitor.lags[0] == {"alerts": len(messages)}
 
 
 def test_an_unexpected_error_leaves_the_batch_uncommitted(
