@@ -174,7 +174,7 @@ def test_health_and_metrics_tell_what_happens(
     assert metric(text, 'broker_plugin_end_to_end_seconds_count{survey="ztf"}') == 51
     labels = f'survey="ztf",topics="{topics.input}"'
     wait_until(
-        lambda: metric(get(port, "/metrics")[1], f'broker_plugin_lag_messages{{{labels}}}') == 0,
+        lambda: metric(get(port, "/metrics")[1], f"broker_plugin_lag_messages{{{labels}}}") == 0,
         what="no lag",
     )
     assert get(port, "/elsewhere")[0] == 404
