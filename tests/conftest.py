@@ -31,6 +31,7 @@ from hypothesis import settings
 from broker_plugin.codec.schemas import installed_lsst_schemas
 from tests.support.artefacts import REPOSITORY
 from tests.support.gpu_wheel import gpu_wheel_interpreter
+from tests.support.inherited import keep_bytecode, one_thread_each
 from tests.support.kafka import LARGE_MESSAGES, KafkaBroker, KafkaCluster
 from tests.support.process import Server, ServerUnavailableError
 from tests.support.redis import RedisServer, redis_answers
@@ -58,6 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(TierRecorder(), "tiers")
+    keep_bytecode()
+    if config.getoption("numprocesses", default=None):
+        one_thread_each()
 
 
 @pytest.fixture(scope="session")
