@@ -12,11 +12,11 @@ import itertools
 import math
 from dataclasses import dataclass
 
-import nifty_ls
 import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.features.brightness import standardised
+from broker_plugin.features.lomb_scargle import lombscargle
 from broker_plugin.features.ragged import band_groups, row_of
 from broker_plugin.records import AlertBatch
 
@@ -226,7 +226,7 @@ def periodogram_peaks(age_day: FloatArray, deviation: FloatArray, error: FloatAr
     lowest = 0.5 / span
     n_frequencies = max(MIN_FREQUENCIES, int(MAX_FREQUENCY_PER_DAY / step))
     order = np.argsort(time_day, kind="stable")
-    result = nifty_ls.lombscargle(
+    result = lombscargle(
         time_day[order],
         deviation[order],
         error[order],

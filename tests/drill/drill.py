@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One scenario: a stream that flows, a team that reads it, a reader behind them, and a fault injected."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Self
+
+from tests.drill.feeder import Feeder
+from tests.drill.plan import Plan
+from tests.drill.record import Record, outcome_of, processor
+from tests.drill.stream import AlertStream
+from tests.drill.tail import Sighting, Tail
+from tests.drill.team import Team, Worker
+from tests.e2e.service import Topics
+from tests.support.kafka import KafkaBroker
+
+__all__ = ["Drill", "Wound"]
+
+LOOK_S = 0.05
+"""Time between two looks; the resolution of what is measured."""
+
+START_S = 120.0
+"""Two processes open their bundles beside a broker that starts, on two cores that others use too."""
+
+DRAIN_S = 600.0
+"""Longest wait for the rest of the stream once the faults are over: a name that left holds its partitions for
+the session's 45 s, and then there is a backlog."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wound:
+    """A fault that was injected, and by what its recovery is told."""
+
+    since_s: float
+    since_ms: int
+    partitions: frozenset[int]
+    sightings: int
+
+
+class Drill:
+    """Runs a plan; the block of its `with` injects the fault.
+
+    Parameters
+    ----------
+    plan
+        What to run.
+    folder
+        For logs.
+    broker
+        The Kafka that is read and written.
+    packets
+        Real alerts.
+    seed
+        Of everything that is random.
+    """
+
+    def __init__(
+        self, plan: Plan, *, folder: Path, broker: KafkaBroker, packets: Sequence[bytes], seed: int
+    ) -> None:
+        self.plan = plan
+        self.broker = broker
+        self.random = random.Random(seed)
+        self.recovery_s: list[float] = []
+        self.start_s: list[float] = []
+        self._loads: list[float] = []
+        self.faults: Counter[str] = Counter()
+        self.seen: list[str] = []
+        self._seed = seed
+        self._begun = time.monotonic()
+        self._stack = ExitStack()
+        self.topics = Topics(broker, lambda role: f"{plan.scenario}-{role}", partitions=plan.partitions)
+        self.stream = AlertStream(packets, size=plan.alerts, poisoned=plan.poisoned, seed=seed)
+        flags = ["--delivery", plan.delivery, "--group-protocol", plan.protocol, *plan.flags]
+        self.team = Team(folder, [*self.topics.flags, *flags])
+
+    def __enter__(self) -> Self:
+        self._stack.callback(self.team.kill)
+        self.tail = Tail(self.broker, [self.topics.output, self.topics.dead_letters])
+        self._stack.callback(self.tail.close)
+        self.feeder = Feeder(self.broker, self.topics.input, self.stream, rate_per_s=self.plan.rate_per_s)
+        self._stack.callback(self.feeder.close)
+        for _ in range(self.plan.workers):
+            self.team.hire()
+        self.wait(lambda: all(worker.partitions() for worker in self.team.workers), timeout_s=START_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def wait(self, condition: Callable[[], Any], *, timeout_s: float) -> None:
+        """Wait until something holds, while the team is supervised."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                tails = "\n".join(w.process.tail(15) for w in self.team.workers if w.process is not None)
+                raise TimeoutError(f"{self.plan.scenario}: waited {timeout_s:g} s in vain\n{tails}")
+            self._look()
+            time.sleep(LOOK_S)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, while the team is supervised."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._look()
+            time.sleep(min(LOOK_S, max(0.0, end - time.monotonic())))
+
+    def wound(self, fault: str, partitions: frozenset[int]) -> Wound:
+        """Note that a fault is injected now, and whom it afflicts."""
+        self.faults[fault] += 1
+        return Wound(
+            since_s=time.monotonic(),
+            since_ms=int(time.time() * 1000),
+            partitions=partitions,
+            sightings=len(self.tail.sightings),
+        )
+
+    def kill(self, worker: Worker) -> Wound:
+        """Kill a worker and start the next process in its place."""
+        partitions = frozenset(worker.partitions())
+        worker.kill()
+        wound = self.wound("worker killed", partitions)
+        worker.start()
+        return wound
+
+    def healed(self, wound: Wound, *, timeout_s: float) -> float:
+        """Wait until a reader sees new records of the afflicted partitions; return how long that took."""
+
+        def seen() -> float | None:
+            return self.tail.seen_after(wound.since_ms, wound.partitions, since=wound.sightings)
+
+        self.wait(lambda: seen() is not None, timeout_s=timeout_s)
+        last = seen()
+        assert last is not None
+        return last - wound.since_s
+
+    def note_recovery(self, wound: Wound, worker: Worker | None = None, *, timeout_s: float) -> None:
+        """Wait for the recovery and take down how long it took, and how much of that a worker's start."""
+        self.recovery_s.append(self.healed(wound, timeout_s=timeout_s))
+        if worker is not None:
+            started = next(str(e["timestamp"]) for e in worker.events() if e["event"] == "started")
+            self.start_s.append(datetime.fromisoformat(started).timestamp() - wound.since_ms / 1000)
+
+    def drain(self) -> None:
+        """Send the rest of the stream, wait until all of it is done, and end the team in order."""
+        self.feeder.finish()
+        ends = self.broker.end_offsets(self.topics.input)
+        assert sum(ends.values()) == self.plan.alerts, "the stream itself has not arrived as it was sent"
+        self.wait(lambda: self.topics.committed() == self.plan.alerts, timeout_s=DRAIN_S)
+        self.team.stop()
+
+    def record(self) -> Record:
+        """Read both topics from their beginning and return what all of it came to."""
+        verdicts, letters = self._read_again()
+        digest = next(e["digest"] for e in self.team.workers[0].events() if e["event"] == "bundle_opened")
+        return Record(
+            scenario=self.plan.scenario,
+            fault=self.plan.fault,
+            delivery=self.plan.delivery,
+            protocol=self.plan.protocol,
+            size=self.plan.size,
+            seed=self._seed,
+            alerts=self.plan.alerts,
+            poisoned=self.plan.poisoned,
+            faults=dict(self.faults),
+            outcome=outcome_of(self.stream, verdicts, letters, digest=str(digest)),
+            recovery_s=[round(seconds, 2) for seconds in self.recovery_s],
+            start_s=[round(seconds, 2) for seconds in self.start_s],
+            load=round(fmean(self._loads), 1),
+            peak_rss_mb=round(self.team.peak_rss_mb, 1),
+            seconds=round(time.monotonic() - self._begun, 1),
+            exits={str(status): number for status, number in sorted(self.team.exits.items())},
+            seen="; ".join(self.seen),
+            processor=processor(),
+        )
+
+    def _look(self) -> None:
+        self.team.supervise()
+        self._loads.append(os.getloadavg()[0])
+
+    def _read_again(self) -> tuple[list[Sighting], list[Sighting]]:
+        # Not what the live reader saw: that one was there while the broker came and went.
+        reader = Tail(self.broker, [self.topics.output, self.topics.dead_letters])
+        try:
+            reader.wait_to_the_end(timeout_s=DRAIN_S)
+        finally:
+            reader.close()
+        found = reader.sightings
+        return (
+            [sighting for sighting in found if sighting.topic == self.topics.output],
+            [sighting for sighting in found if sighting.topic == self.topics.dead_letters],
+        )

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Workers killed at random moments, and the broker too, in the middle of a stream with poison in it."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+
+from tests.drill.conftest import StartDrill
+from tests.drill.drill import Drill
+from tests.drill.plan import FULL, TENTH, Plan
+
+pytestmark = pytest.mark.service
+
+HURRIED = 0.2
+"""Share of the kills that do not wait until the one before is overcome."""
+
+VISIBLE_S = {"classic": 15.0, "consumer": 60.0}
+"""Time in which there are new verdicts after one kill and restart. A KIP-848 broker gives a killed member's
+partitions away when its session has run out, 45 s by default."""
+
+OVERCOME_S = 150.0
+"""Longest wait for that, so that a slow recovery is measured and not merely given up."""
+
+
+def inject(drill: Drill, *, kills: int, broker_kills: int) -> None:
+    """Kill random workers, and the broker, at random moments of the stream."""
+    moments = kills + broker_kills
+    broker_at = {round((number + 1) * moments / (broker_kills + 1)) for number in range(broker_kills)}
+    instalment = drill.plan.alerts / (moments + 1)
+    for number in range(moments):
+        # Enough is let go that the stream flows while the next blow is waited for.
+        drill.feeder.release(round(instalment * (number + 1)))
+        drill.pause(drill.random.uniform(0.0, instalment / drill.plan.rate_per_s))
+        if number in broker_at:
+            everything = frozenset(range(drill.plan.partitions))
+            wound = drill.wound("broker killed", everything)
+            drill.broker.kill()
+            drill.broker.restart()
+            drill.healed(wound, timeout_s=OVERCOME_S)
+            continue
+        hurried = drill.random.random() < HURRIED
+        worker = drill.random.choice(drill.team.workers)
+        wound = drill.kill(worker)
+        drill.feeder.release(round(instalment * (number + 2)))
+        if not hurried:
+            drill.note_recovery(wound, worker, timeout_s=OVERCOME_S)
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+@pytest.mark.parametrize("size", [TENTH, pytest.param(FULL, marks=pytest.mark.drill)])
+def test_killed_at_random_moments(drill: StartDrill, delivery: str, size: str) -> None:
+    part = 1 if size == FULL else 10
+    kills, broker_kills = 50 // part, 2 if size == FULL else 1
+    plan = Plan(
+        scenario=f"kills-{delivery}-classic",
+        fault="random worker killed, broker killed",
+        size=size,
+        alerts=20_000 // part,
+        poisoned=100 // part,
+        delivery=delivery,
+    )
+    with drill(plan) as running:
+        inject(running, kills=kills, broker_kills=broker_kills)
+    assert median(running.recovery_s) < VISIBLE_S[plan.protocol]
