@@ -14,7 +14,7 @@ STREAM = --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst --trained-on $(DATA)/li
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check format train baselines report normal bench clean
+.PHONY: help demo test slow check format train baselines report normal bench drill clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -56,6 +56,11 @@ normal: $(VENV)/.dev ## Fit the default bundle's anomaly p-values to the real al
 
 bench: $(VENV)/.dev ## Compare rates within one run on this machine
 	$(BIN)/python -m pytest -m bench tests/bench -s
+
+drill: $(VENV)/.dev ## Kill, hold, starve and cut off what the service needs, at full size, for hours; write the table of outcomes
+	$(BIN)/python -m tests.support.provision
+	$(BIN)/python -m pytest -m drill tests/drill --timeout 14400 -rA
+	$(BIN)/python -m tests.drill.table
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) .cache build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -125,9 +125,9 @@ def private_kafka(tmp_path: Path) -> Iterator[Callable[..., KafkaBroker]]:
     """Maker of a started Kafka broker of the test's own: `private_kafka({"property": "value"})`."""
     with ExitStack() as stack:
 
-        def start(properties: Mapping[str, str] | None = None) -> KafkaBroker:
-            folder = tmp_path / f"kafka-{uuid.uuid4().hex[:8]}"
-            return stack.enter_context(_obtained(lambda: KafkaBroker(folder, properties=properties)))
+        def start(properties: Mapping[str, str] | None = None, *, folder: Path | None = None) -> KafkaBroker:
+            place = folder or tmp_path / f"kafka-{uuid.uuid4().hex[:8]}"
+            return stack.enter_context(_obtained(lambda: KafkaBroker(place, properties=properties)))
 
         yield start
 

@@ -49,7 +49,12 @@ def drill(
 
     A scenario at full size leaves a record, and where there is one already it is not run again.
     """
-    say = request.config.pluginmanager.getplugin("terminalreporter").write_line
+    plugins = request.config.pluginmanager
+
+    def say(line: str) -> None:
+        with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+            plugins.getplugin("terminalreporter").write_line(line)
+
     kept = Path(os.environ.get(RECORDS) or REPOSITORY / "runs" / "drill")
 
     @contextmanager

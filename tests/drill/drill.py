@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import fmean
@@ -24,7 +24,7 @@ from tests.drill.team import Team, Worker
 from tests.e2e.service import Topics
 from tests.support.kafka import KafkaBroker
 
-__all__ = ["Drill", "Wound"]
+__all__ = ["Drill", "Wound", "everything"]
 
 LOOK_S = 0.05
 """Time between two looks; the resolution of what is measured."""
@@ -45,6 +45,11 @@ class Wound:
     since_ms: int
     partitions: frozenset[int]
     sightings: int
+
+
+def everything(plan: Plan) -> frozenset[int]:
+    """Return all partitions of a plan's input."""
+    return frozenset(range(plan.partitions))
 
 
 class Drill:
@@ -91,7 +96,7 @@ class Drill:
         self._stack.callback(self.feeder.close)
         for _ in range(self.plan.workers):
             self.team.hire()
-        self.wait(lambda: all(worker.partitions() for worker in self.team.workers), timeout_s=START_S)
+        self.wait(lambda: all(worker.partitions() for worker in self.team.serving), timeout_s=START_S)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,6 +128,10 @@ class Drill:
             partitions=partitions,
             sightings=len(self.tail.sightings),
         )
+
+    def over(self, wound: Wound) -> Wound:
+        """Note that a fault is over: recovery counts from now."""
+        return replace(wound, since_s=time.monotonic())
 
     def kill(self, worker: Worker) -> Wound:
         """Kill a worker and start the next process in its place."""
@@ -156,6 +165,8 @@ class Drill:
         ends = self.broker.end_offsets(self.topics.input)
         assert sum(ends.values()) == self.plan.alerts, "the stream itself has not arrived as it was sent"
         self.wait(lambda: self.topics.committed() == self.plan.alerts, timeout_s=DRAIN_S)
+        leaving = [worker for worker in self.team.workers if worker.dismissed]
+        self.wait(lambda: not any(worker.alive for worker in leaving), timeout_s=START_S)
         self.team.stop()
 
     def record(self) -> Record:

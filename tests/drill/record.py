@@ -7,10 +7,11 @@ import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from broker_plugin.codec.verdict import verdict_id
 from tests.drill.stream import AlertStream
@@ -83,11 +84,6 @@ class Record:
     seen: str = ""
     processor: str = ""
 
-    @property
-    def recovery_median_s(self) -> float | None:
-        """The median recovery, where one was measured."""
-        return median(self.recovery_s) if self.recovery_s else None
-
     def summary(self) -> str:
         """Return it in one line."""
         outcome, times = self.outcome, self.recovery_s
@@ -107,9 +103,8 @@ class Record:
         return path
 
     @classmethod
-    def read(cls, path: Path) -> Record:
-        """Return what was written."""
-        table = json.loads(path.read_text())
+    def of(cls, table: Mapping[str, Any]) -> Record:
+        """Return the record of a file."""
         return cls(**{**table, "outcome": Outcome(**table["outcome"])})
 
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -39,6 +41,7 @@ class Worker:
         self.name = name
         self.process: ServerProcess | None = None
         self.peak_rss_mb = 0.0
+        self.dismissed = False
         self._log_begun = 0
         self._held: set[int] = set()
 
@@ -47,9 +50,21 @@ class Worker:
         """Whether its process runs."""
         return self.process is not None and self.process.alive
 
+    @property
+    def exit_status(self) -> int | None:
+        """The status with which its process has ended by itself."""
+        running = None if self.process is None else self.process._process
+        return None if running is None else running.poll()
+
+    def release(self) -> None:
+        """Clear away what its process has left."""
+        assert self.process is not None
+        self.process.kill()
+
     def start(self) -> None:
         """Start a process."""
         self._held = self.partitions()
+        self.dismissed = False
         log = self._folder / f"{self.name}.log"
         self._log_begun = log.stat().st_size if log.exists() else 0
         self.process = start_run(self._folder, self._flags, survey=self._survey, name=self.name)
@@ -65,6 +80,13 @@ class Worker:
         assert self.process is not None
         self.note_memory()
         return stop_in_order(self.process)
+
+    def dismiss(self) -> None:
+        """Ask its process to end, and do not wait for that."""
+        assert self.process is not None
+        self.note_memory()
+        self.dismissed = True
+        os.kill(self.process.pid, signal.SIGTERM)
 
     def note_memory(self) -> None:
         """Take down the most memory that its process has had."""
@@ -114,31 +136,41 @@ class Team:
         self._folder = folder
         self._flags = list(flags)
         self._survey = survey
-        self._due: dict[str, float] = {}
+        self._due: dict[Worker, float] = {}
         self.workers: list[Worker] = []
         self.exits: Counter[int] = Counter()
 
+    @property
+    def serving(self) -> list[Worker]:
+        """Those who are not dismissed."""
+        return [worker for worker in self.workers if not worker.dismissed]
+
     def hire(self) -> Worker:
-        """Start one more worker."""
-        name = f"worker-{len(self.workers)}"
-        worker = Worker(self._folder, self._flags, survey=self._survey, name=name)
-        self.workers.append(worker)
+        """Start one more worker, in a place that is vacant or a new one."""
+        vacant = (worker for worker in self.workers if worker.dismissed and not worker.alive)
+        worker = next(vacant, None)
+        if worker is None:
+            name = f"worker-{len(self.workers)}"
+            worker = Worker(self._folder, self._flags, survey=self._survey, name=name)
+            self.workers.append(worker)
+        elif worker.process is not None:
+            worker.release()
         worker.start()
         return worker
 
     def supervise(self) -> None:
         """Start what ended by itself again, after a pause, and take down its exit status."""
-        now = time.monotonic()
         for worker in self.workers:
-            if worker.process is None or worker.alive:
+            if worker.alive:
                 worker.note_memory()
-            elif worker.name not in self._due:
-                running = worker.process._process
-                if running is not None:  # else it was we who ended it
-                    self.exits[running.returncode] += 1
-                    self._due[worker.name] = now + PAUSE_S
-            elif now >= self._due[worker.name]:
-                del self._due[worker.name]
+            elif (status := worker.exit_status) is not None:
+                worker.release()
+                if not worker.dismissed or status:
+                    self.exits[status] += 1
+                if not worker.dismissed:
+                    self._due[worker] = time.monotonic() + PAUSE_S
+            elif time.monotonic() >= self._due.get(worker, float("inf")):
+                del self._due[worker]
                 worker.start()
 
     def stop(self) -> None:

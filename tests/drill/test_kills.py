@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 
 from tests.drill.conftest import StartDrill
-from tests.drill.drill import Drill
+from tests.drill.drill import Drill, everything
 from tests.drill.plan import FULL, TENTH, Plan
 
 pytestmark = pytest.mark.service
@@ -34,11 +34,11 @@ def inject(drill: Drill, *, kills: int, broker_kills: int) -> None:
         drill.feeder.release(round(instalment * (number + 1)))
         drill.pause(drill.random.uniform(0.0, instalment / drill.plan.rate_per_s))
         if number in broker_at:
-            everything = frozenset(range(drill.plan.partitions))
-            wound = drill.wound("broker killed", everything)
             drill.broker.kill()
-            drill.broker.restart()
-            drill.healed(wound, timeout_s=OVERCOME_S)
+            wound = drill.wound("broker killed", everything(drill.plan))
+            drill.broker.start()
+            seconds = drill.healed(wound, timeout_s=OVERCOME_S)
+            drill.seen.append(f"after the broker's end new verdicts in {seconds:.0f} s")
             continue
         hurried = drill.random.random() < HURRIED
         worker = drill.random.choice(drill.team.workers)

@@ -26,6 +26,10 @@ LOG_FLAG = "-Dorg.apache.logging.log4j.level=INFO"
 FORMAT_S = 60.0
 """Formatting the data folder takes one second of processor time."""
 
+FORMATTED = "meta.properties"
+"""File in the data folder by which Kafka knows it as its own. The folder itself may be there before: a small
+file system, for instance, that a test wants to fill."""
+
 PORT_ATTEMPTS = 3
 """Another run may take a port between our looking and Kafka's binding; three times in a row it does not."""
 
@@ -96,13 +100,18 @@ class KafkaBroker(KafkaCluster, Server):
         Server.__init__(self, ServerProcess("Kafka", command, log_path=folder / "kafka.log"))
         self._take_ports()
 
+    @property
+    def data(self) -> Path:
+        """Where its data go."""
+        return self._data
+
     def serves(self) -> bool:
         """Return whether it answers with metadata in which every partition has a leader."""
         return port_open(self._port) and super().serves()
 
     def start(self) -> Self:
         """Start, formatting the data folder the first time, and wait until it serves."""
-        if self._data.exists():
+        if (self._data / FORMATTED).exists():
             return super().start()
         for attempt in range(1, PORT_ATTEMPTS + 1):
             self._format()
@@ -112,7 +121,7 @@ class KafkaBroker(KafkaCluster, Server):
                 self.kill()
                 if attempt == PORT_ATTEMPTS or "Address already in use" not in self.process.tail():
                     raise
-                shutil.rmtree(self._data)
+                shutil.rmtree(self._data, ignore_errors=True)
                 self._take_ports()
         raise AssertionError("not reached")
 

@@ -138,6 +138,14 @@ class ServerProcess:
             self._process.send_signal(signal.SIGKILL)
         self._release()
 
+    def pause(self) -> None:
+        """Stop the process where it is (SIGSTOP): its connections stay open, and nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def tail(self, lines: int = TAIL_LINES) -> str:
         """Return the end of the log, introduced by where the whole of it is."""
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
@@ -184,6 +192,15 @@ class Server(ABC):
     def kill(self) -> None:
         """Stop at once (SIGKILL)."""
         self.process.kill()
+
+    def pause(self) -> None:
+        """Hold it as it is (SIGSTOP)."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Let it go on, and wait until it serves."""
+        self.process.resume()
+        self.process.wait_ready(self.serves, timeout_s=self.READY_S)
 
     def restart(self) -> Self:
         """Start again at the same address; a server that still runs is stopped in order first."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.support.redis import RedisServer
 
@@ -48,3 +49,15 @@ def test_a_server_listens_on_loopback_only(private_redis: Callable[..., RedisSer
     server = private_redis()
     with Redis.from_url(server.url) as client:
         assert client.config_get("bind") == {"bind": "127.0.0.1"}
+
+
+def test_a_paused_server_answers_nobody_until_it_goes_on(private_redis: Callable[..., RedisServer]) -> None:
+    server = private_redis()
+    with Redis.from_url(server.url) as client:
+        client.set("a", 1)
+    server.pause()
+    with Redis.from_url(server.url, socket_timeout=0.2) as client, pytest.raises(RedisTimeoutError):
+        client.get("a")
+    server.resume()
+    with Redis.from_url(server.url) as client:
+        assert client.get("a") == b"1"
