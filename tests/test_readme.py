@@ -16,6 +16,9 @@ from tests.support.artefacts import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text("utf-8")
 
+GROUPS = frozenset({"dlq"})
+"""Commands that have commands of their own."""
+
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
@@ -43,17 +46,18 @@ def test_every_command_and_flag_exists() -> None:
     shown = "\n".join(blocks("sh")).replace("\\\n", " ")
     calls = re.findall(r"^broker-plugin (\w+)(.*)$", shown, re.MULTILINE)
     assert {name for name, _ in calls} >= {"run", "replay", "subscribe", "inspect", "doctor"}
-    for name in {name for name, _ in calls}:
-        assert name in COMMANDS
+    parted = [((name, *rest.split()[:1]) if name in GROUPS else (name,), rest) for name, rest in calls]
+    for command in {command for command, _ in parted}:
+        assert command[0] in COMMANDS
         result = subprocess.run(
-            [sys.executable, "-m", "broker_plugin", name, "--help"],
+            [sys.executable, "-m", "broker_plugin", *command, "--help"],
             capture_output=True,
             text=True,
             cwd=REPOSITORY,
             check=True,
         )
-        for flag in re.findall(r"--[a-z-]+", " ".join(rest for called, rest in calls if called == name)):
-            assert re.search(rf"{flag}\b", result.stdout), f"{name} {flag}"
+        for flag in re.findall(r"--[a-z-]+", " ".join(rest for called, rest in parted if called == command)):
+            assert re.search(rf"{flag}\b", result.stdout), f"{command} {flag}"
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)", README))))

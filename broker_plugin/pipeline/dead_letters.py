@@ -19,7 +19,7 @@ from broker_plugin.records import Access
 from broker_plugin.streams.base import Headers, Message, OutgoingMessage, encoded
 from broker_plugin.streams.limits import wire_size
 
-__all__ = ["PREFIX", "DeadLetters", "can_shrink", "shrink"]
+__all__ = ["PREFIX", "REASON", "DeadLetters", "can_shrink", "parted", "shrink"]
 
 PREFIX = "dead_letter_"
 """What our headers begin with."""
@@ -92,7 +92,7 @@ def shrink(letter: OutgoingMessage) -> OutgoingMessage:
         raise ConfigurationError(
             f"{letter.topic} does not take a message of {wire_size(letter)} bytes; raise max.message.bytes"
         )
-    theirs, ours = _parted(letter.headers)
+    theirs, ours = parted(letter.headers)
     marked = tuple((name, b"true" if name == TRUNCATED else value) for name, value in ours)
     if len(letter.value) > EXCERPT_BYTES:
         return replace(letter, value=letter.value[:EXCERPT_BYTES], headers=theirs + marked)
@@ -101,11 +101,11 @@ def shrink(letter: OutgoingMessage) -> OutgoingMessage:
 
 def can_shrink(message: OutgoingMessage) -> bool:
     """Tell whether a message is a dead letter that holds more than it must."""
-    theirs, ours = _parted(message.headers)
+    theirs, ours = parted(message.headers)
     return bool(ours) and (len(message.value) > EXCERPT_BYTES or message.key is not None or bool(theirs))
 
 
-def _parted(headers: Headers) -> tuple[Headers, Headers]:
+def parted(headers: Headers) -> tuple[Headers, Headers]:
     """Return the headers of the message and ours, which begin with the last reason."""
     # A dead letter that was sent in again and failed again brings headers of our names along.
     begins = max((index for index, (name, _) in enumerate(headers) if name == REASON), default=len(headers))

@@ -22,6 +22,7 @@ from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery
 from broker_plugin.pipeline.exactly_once import ExactlyOnce
+from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.monitor import BatchOutcome, Monitors
 from broker_plugin.pipeline.outbox import Encode, Outbox, framed
 from broker_plugin.pipeline.runner import Runner
@@ -32,7 +33,7 @@ from broker_plugin.settings import Settings
 from broker_plugin.streams.instance import take_instance
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, TransactionalKafkaSink
 
-__all__ = ["serve", "sink_address", "source_address"]
+__all__ = ["judge_and_outbox", "serve", "sink_address", "source_address"]
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +126,13 @@ def source_address(settings: Settings) -> KafkaAddress:
 def sink_address(settings: Settings) -> KafkaAddress:
     """Return where the verdicts are written."""
     return KafkaAddress(bootstrap=settings.sink_bootstrap, properties=_revealed(settings.kafka.sink))
+
+
+def judge_and_outbox(settings: Settings) -> tuple[AlertFilter, Outbox]:
+    """Return what turns messages into verdicts for the output, by the settings of the service."""
+    recipe = _recipe(settings)
+    outbox = Outbox(settings.output, _dead_letters(settings), encode=_encoding(settings, threading.Event()))
+    return recipe.filter(recipe.scorer()), outbox
 
 
 def _recipe(settings: Settings) -> FilterRecipe:

@@ -10,7 +10,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access
 from broker_plugin.settings import Settings, flag
 
-__all__ = ["check_service"]
+__all__ = ["check_service", "hosts"]
 
 REQUIRED = ("survey", "bootstrap", "input", "output", "dead_letters", "group")
 """What the service cannot guess."""
@@ -37,6 +37,17 @@ def check_service(settings: Settings) -> None:
         )
 
 
+def hosts(bootstrap: str) -> frozenset[str]:
+    """Return the brokers of a bootstrap address.
+
+    Examples
+    --------
+    >>> hosts("a:9092, B:9092") == hosts("b:9092,a:9092")
+    True
+    """
+    return frozenset(host.strip().lower() for host in bootstrap.split(",") if host.strip())
+
+
 def _check_topics(settings: Settings) -> None:
     if settings.output == settings.dead_letters:
         raise ConfigurationError("--output and --dead-letters are one topic; give each its own")
@@ -57,11 +68,7 @@ def _check_store(store: str) -> None:
 
 
 def _one_cluster(settings: Settings) -> bool:
-    return _hosts(settings.sink_bootstrap) == _hosts(settings.bootstrap)
-
-
-def _hosts(bootstrap: str) -> frozenset[str]:
-    return frozenset(host.strip().lower() for host in bootstrap.split(",") if host.strip())
+    return hosts(settings.sink_bootstrap) == hosts(settings.bootstrap)
 
 
 def _subscribed(topic: str, patterns: Iterable[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from broker_plugin.streams.kafka_client import KafkaAddress
 from broker_plugin.streams.kafka_sink import KafkaSink
+from broker_plugin.streams.kafka_snapshot import KafkaSnapshot
 from broker_plugin.streams.kafka_source import KafkaSource
 from broker_plugin.streams.kafka_tail import KafkaTail
 from broker_plugin.streams.kafka_transaction import TransactionalKafkaSink, UncertainCommit
@@ -12,6 +13,7 @@ from broker_plugin.streams.kafka_transaction import TransactionalKafkaSink, Unce
 __all__ = [
     "KafkaAddress",
     "KafkaSink",
+    "KafkaSnapshot",
     "KafkaSource",
     "KafkaTail",
     "TransactionalKafkaSink",

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Moments as an operator types them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from broker_plugin.errors import ConfigurationError
+
+__all__ = ["iso_utc", "milliseconds", "parse_moment"]
+
+AGO = re.compile(r"(?P<number>\d+)(?P<unit>[smhd])")
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
+    """Return a moment: ISO 8601 (UTC where no zone is given), or how long ago, such as 90m, 12h or 3d.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is neither.
+
+    Examples
+    --------
+    >>> parse_moment("2026-11-24T03:00:00Z").isoformat(), parse_moment("2026-11-24").isoformat()
+    ('2026-11-24T03:00:00+00:00', '2026-11-24T00:00:00+00:00')
+    >>> parse_moment("12h", now=datetime(2026, 11, 24, tzinfo=UTC)).isoformat()
+    '2026-11-23T12:00:00+00:00'
+    """
+    ago = AGO.fullmatch(text)
+    try:
+        if ago:
+            return (now or datetime.now(UTC)) - timedelta(**{UNITS[ago["unit"]]: int(ago["number"])})
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as error:
+        raise ConfigurationError(
+            f"{text!r} is no moment; write 2026-11-24T03:00:00Z, 2026-11-24, or how long ago: 90m, 12h, 3d"
+        ) from error
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return milliseconds since 1970, as Kafka counts them.
+
+    Examples
+    --------
+    >>> milliseconds(datetime(1970, 1, 1, 0, 0, 1, 500_000, tzinfo=UTC))
+    1500
+    """
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def iso_utc(timestamp_ms: int | None) -> str | None:
+    """Return Kafka's milliseconds as ISO 8601 in UTC.
+
+    Examples
+    --------
+    >>> iso_utc(1500), iso_utc(None)
+    ('1970-01-01T00:00:01.500Z', None)
+    """
+    if timestamp_ms is None:
+        return None
+    moment = EPOCH + timedelta(milliseconds=timestamp_ms)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
