@@ -6,6 +6,7 @@
     BrokerPluginError
     ├── TransientError        retry with backoff, commit nothing
     ├── RejectedAlert         dead-letter with `reason`, commit, go on
+    ├── StreamPausedError     hold the stream uncommitted and not ready, until an operator decides
     └── ConfigurationError    stop; the message says what to change
         ├── BundleError       the bundle is unreadable, altered or of another format
         │   └── NotFiniteError    it gave no number for a batch: bisect, the fault may be one alert's
@@ -26,9 +27,11 @@ __all__ = [
     "BundleError",
     "ConfigurationError",
     "NotFiniteError",
+    "PauseReason",
     "ProviderError",
     "RejectReason",
     "RejectedAlert",
+    "StreamPausedError",
     "TransientError",
 ]
 
@@ -75,6 +78,29 @@ class RejectedAlert(BrokerPluginError):
     def __reduce__(self) -> tuple[partial[RejectedAlert], tuple[()]]:
         """Let a worker process hand the rejection to its parent."""
         return partial(RejectedAlert, self.reason, self.detail, access=self.access), ()
+
+
+class PauseReason(StrEnum):
+    """Why a stream is held: a closed set, usable as a metric label."""
+
+    SCHEMA = "schema"
+    REJECTS = "rejects"
+
+
+class StreamPausedError(BrokerPluginError):
+    """Going on would do harm that waiting does not: hold the stream, commit nothing, ask an operator.
+
+    Parameters
+    ----------
+    reason
+        The class of the trouble.
+    detail
+        What was found and what can be done about it.
+    """
+
+    def __init__(self, reason: PauseReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class ConfigurationError(BrokerPluginError):

@@ -94,6 +94,8 @@ class QualityFlag(StrEnum):
     """Epochs with an impossible time, an unknown band or a non-finite flux were left out."""
     EPOCHS_WITHDRAWN = "epochs_withdrawn"
     """Epochs that the survey retracted were left out."""
+    DEGRADED_SCHEMA = "degraded_schema"
+    """The survey's schema has lost fields that are used here where they are to be had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -203,6 +203,27 @@ class Settings(BaseSettings):
         description="A dead letter that would be larger on the wire keeps 4 KiB of the original, and not its "
         "key and headers if those are too much.",
     )
+    reject_share_max: float = Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        title="Largest share of one rejection",
+        description="When one reason of rejection has a larger share of the last reject_window messages, the "
+        "stream pauses instead of dead-lettering a night: nothing is committed and /readyz says why.",
+    )
+    reject_window: int = Field(
+        default=10_000,
+        ge=1,
+        title="Window of rejections",
+        description="Messages over which rejections are counted; those before the start count as good.",
+    )
+    accept_rejects: str = Field(
+        default="",
+        title="Accepted rejections",
+        description="Reasons that never pause the stream, with commas between: empty, undecodable, "
+        "unknown_schema, too_large, missing_field, invalid_value, access. With missing_field it does not "
+        "pause for a schema without a required field either.",
+    )
     batch_max: int = Field(
         default=256, ge=1, title="Batch size", description="Most messages that are scored together."
     )

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from broker_plugin.codec.packets import MESSAGE_MAX_BYTES, decode_message
+from broker_plugin.codec.schema_watch import SchemaWatch
 from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.errors import RejectedAlert, RejectReason
-from broker_plugin.records import Access, Alert, Provenance
+from broker_plugin.records import Access, Alert, Provenance, QualityFlag
 from broker_plugin.surveys.base import PUBLIC_ONLY, Packet, SurveyAdapter
 
 __all__ = ["Decoder"]
@@ -28,6 +30,8 @@ class Decoder:
         What the sink is declared for. Nothing else becomes part of an alert.
     max_bytes
         Larger messages are rejected.
+    pause_on_drift
+        Whether a schema that lost a required field pauses the stream; else its alerts are rejected.
     """
 
     def __init__(
@@ -37,11 +41,13 @@ class Decoder:
         adapters: Sequence[SurveyAdapter],
         access: frozenset[Access] = PUBLIC_ONLY,
         max_bytes: int = MESSAGE_MAX_BYTES,
+        pause_on_drift: bool = False,
     ) -> None:
         self._schemas = schemas
         self._adapters = tuple(adapters)
         self._access = access
         self._max_bytes = max_bytes
+        self._watch = SchemaWatch(self._adapters, pause=pause_on_drift)
 
     def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
         """Return the alerts of one message: one, or as many as its container file holds.
@@ -52,29 +58,44 @@ class Decoder:
             If the message, or any alert in it, can never become a verdict.
         TransientError
             If its schema is known only to a registry that does not answer.
+        StreamPausedError
+            If its schema has lost a required field, and the stream is to pause for it.
         """
         decoded = decode_message(value, schema_of=self._schemas.writer_schema, max_bytes=self._max_bytes)
         named = replace(provenance, schema=decoded.schema)
+        degraded = self._watch.is_degraded(decoded.writer, registered=decoded.registered)
         try:
-            return [self.adapt(packet, named) for packet in decoded.packets]
+            return [self._adapt(packet, named, degraded=degraded) for packet in decoded.packets]
         except RejectedAlert as rejection:
             # The bytes hold every packet, so who may see them depends on all, not on the rejected one alone.
             access = self._access_of(decoded.packets)
             raise RejectedAlert(rejection.reason, rejection.detail, access=access) from rejection
 
-    def adapt(self, packet: Packet, provenance: Provenance) -> Alert:
+    def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
         """Return the alert of a packet that is decoded already.
+
+        Parameters
+        ----------
+        packet, provenance
+            The packet and where it came from.
+        writer
+            The schema it was written with, where that is known.
 
         Raises
         ------
         RejectedAlert
             If no survey knows the packet, or it cannot become an alert.
         """
+        degraded = writer is not None and self._watch.is_degraded(writer, registered=False)
+        return self._adapt(packet, provenance, degraded=degraded)
+
+    def _adapt(self, packet: Packet, provenance: Provenance, *, degraded: bool) -> Alert:
         adapter = self._adapter_of(packet)
         if adapter is None:
             surveys = ", ".join(known.name for known in self._adapters)
             raise RejectedAlert(RejectReason.MISSING_FIELD, f"the packet is not an alert of: {surveys}")
-        return adapter.adapt(packet, access=self._access, provenance=provenance).seen_by(self._access)
+        alert = adapter.adapt(packet, access=self._access, provenance=provenance).seen_by(self._access)
+        return replace(alert, flags=(*alert.flags, QualityFlag.DEGRADED_SCHEMA)) if degraded else alert
 
     def _adapter_of(self, packet: Packet) -> SurveyAdapter | None:
         return next((adapter for adapter in self._adapters if adapter.recognises(packet)), None)

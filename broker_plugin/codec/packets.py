@@ -65,10 +65,22 @@ SYNC_BYTES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
-    """The packets of one message, and the survey's schema version where the schema's name says it."""
+    """The packets of one message, and the schema they were written with.
+
+    Parameters
+    ----------
+    registered
+        Whether the message names its schema by an id, or brings it along.
+    """
 
     packets: tuple[Mapping[str, Any], ...]
-    schema: str
+    writer: WriterSchema
+    registered: bool
+
+    @property
+    def schema(self) -> str:
+        """The survey's schema version, where the schema's name says it."""
+        return self.writer.version
 
 
 class _DefectError(Exception):
@@ -107,11 +119,12 @@ def decode_message(
         packets = tuple(reader)
         if not packets:
             raise RejectedAlert(RejectReason.EMPTY, "the container file holds no record")
-        return Decoded(packets=packets, schema=reader.schema)
+        return Decoded(packets=packets, writer=reader.writer_schema, registered=False)
     if value[0] == FRAME_MAGIC and len(value) > FRAME.size:
         _, schema_id = FRAME.unpack_from(value)
         schema = schema_of(schema_id)
-        return Decoded(packets=(decode_datum(value[FRAME.size :], schema),), schema=schema.version)
+        packets = (decode_datum(value[FRAME.size :], schema),)
+        return Decoded(packets=packets, writer=schema, registered=True)
     raise RejectedAlert(
         RejectReason.UNDECODABLE, "the message is neither an Avro container file nor framed with a schema id"
     )

@@ -49,10 +49,13 @@ class WriterSchema:
         Full name of the top type, such as `lsst.v9_0.alert`.
     parsed
         What fastavro takes.
+    declared
+        What the schema itself says of its version, as ZTF's do; "" if nothing.
     """
 
     name: str
     parsed: Any
+    declared: str = ""
 
     @property
     def version(self) -> str:
@@ -103,7 +106,8 @@ def vet(schema: Any, library: Mapping[str, Any] | None = None) -> WriterSchema:
     except Exception as error:  # fastavro has no common base class, and any failure means the same
         raise SchemaError(f"the schema is not valid Avro ({type(error).__name__})") from error
     name = vetted.get("name", vetted["type"]) if isinstance(vetted, dict) else "union"
-    return WriterSchema(name=str(name), parsed=parsed)
+    version = schema.get("version") if isinstance(schema, Mapping) else None
+    return WriterSchema(name=str(name), parsed=parsed, declared=version if isinstance(version, str) else "")
 
 
 def full_name(name: str, namespace: str) -> str:

@@ -12,13 +12,13 @@ from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.engine.scorer import Scorer
-from broker_plugin.errors import ConfigurationError
+from broker_plugin.errors import ConfigurationError, RejectReason
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.prior import BUNDLE
 from broker_plugin.records import Access
 from broker_plugin.surveys.registry import SURVEYS, adapters
 
-__all__ = ["FilterRecipe", "parse_access", "parse_dead_letter_access"]
+__all__ = ["FilterRecipe", "parse_access", "parse_dead_letter_access", "parse_reasons"]
 
 UNDECODABLE = "undecodable"
 """The right to hold bytes that nobody could decode, named among the access classes of the dead letters."""
@@ -36,6 +36,8 @@ class FilterRecipe:
         What the readers of the verdicts may see.
     input_registry, schemas
         Where the schemas of framed alerts come from.
+    pause_on_drift
+        As for `Decoder`.
     """
 
     bundle: str = "default"
@@ -47,6 +49,7 @@ class FilterRecipe:
     access: frozenset[Access] = frozenset({Access.PUBLIC})
     input_registry: str = ""
     schemas: tuple[Path, ...] = ()
+    pause_on_drift: bool = False
 
     def scorer(self) -> Scorer:
         """Return the opened scorer."""
@@ -61,7 +64,10 @@ class FilterRecipe:
         """Return the filter around a scorer."""
         registry = SchemaRegistry(self.input_registry) if self.input_registry else None
         decoder = Decoder(
-            schemas=SchemaStore(registry, self.schemas), adapters=adapters(self.surveys), access=self.access
+            schemas=SchemaStore(registry, self.schemas),
+            adapters=adapters(self.surveys),
+            access=self.access,
+            pause_on_drift=self.pause_on_drift,
         )
         return AlertFilter(decoder, scorer, tense=self.tense)
 
@@ -92,6 +98,27 @@ def parse_dead_letter_access(names: str) -> tuple[frozenset[Access], bool]:
     """
     words = _words(names)
     return _access_classes([word for word in words if word != UNDECODABLE]), UNDECODABLE in words
+
+
+def parse_reasons(names: str) -> frozenset[RejectReason]:
+    """Return the reasons of rejection of their names, with commas between.
+
+    Raises
+    ------
+    ConfigurationError
+        If a name is not one of them.
+
+    Examples
+    --------
+    >>> parse_reasons("empty"), parse_reasons("")
+    (frozenset({<RejectReason.EMPTY: 'empty'>}), frozenset())
+    """
+    words = [word for word in _words(names) if word]
+    unknown = [word for word in words if word not in set(RejectReason)]
+    if unknown:
+        known = ", ".join(RejectReason)
+        raise ConfigurationError(f"no reason of rejection {unknown[0]!r}; choose from {known}")
+    return frozenset(RejectReason(word) for word in words)
 
 
 def _words(names: str) -> list[str]:

@@ -18,6 +18,7 @@ from typing import Protocol
 import structlog
 
 from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.engine.rehearsal import PLAIN_ALERT
 from broker_plugin.errors import NotFiniteError, RejectedAlert, RejectReason
 from broker_plugin.pipeline.stages import StageTimes
@@ -51,7 +52,7 @@ class AlertDecoder(Protocol):
         """Return the alerts of one message."""
         ...
 
-    def adapt(self, packet: Packet, provenance: Provenance) -> Alert:
+    def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
         """Return the alert of a packet that is decoded already."""
         ...
 
@@ -114,6 +115,8 @@ class AlertFilter:
         ------
         TransientError
             If something outside is needed and away; nothing has been judged.
+        StreamPausedError
+            If going on would reject a night's alerts; nothing has been judged.
         """
         received_at = received_at or datetime.now(UTC)
         times = StageTimes() if times is None else times
@@ -139,7 +142,7 @@ class AlertFilter:
         )
         try:
             if message.packet is not None:
-                return [self._decoder.adapt(message.packet, provenance)]
+                return [self._decoder.adapt(message.packet, provenance, writer=message.writer)]
             alerts = self._decoder.decode(message.value, provenance)
         except RejectedAlert as rejection:
             return rejection

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from broker_plugin.codec.verdict import Verdict
+from broker_plugin.errors import StreamPausedError
 from broker_plugin.pipeline.filter import Judgement
 from broker_plugin.pipeline.stages import StageTimes
 
@@ -61,8 +62,8 @@ class Monitor(Protocol):
         """Hear how many messages lie ahead on each topic."""
         ...
 
-    def paused(self, why: str) -> None:
-        """Hear that nothing more is read until somebody acts, and why; empty when it goes on."""
+    def paused(self, pause: StreamPausedError | None) -> None:
+        """Hear that nothing more is read until somebody acts, and why; None when it goes on."""
         ...
 
     def retried(self, stage: str) -> None:
@@ -90,7 +91,7 @@ class QuietMonitor:
     def lagging(self, by_topic: Mapping[str, int]) -> None:
         """Do nothing."""
 
-    def paused(self, why: str) -> None:
+    def paused(self, pause: StreamPausedError | None) -> None:
         """Do nothing."""
 
     def retried(self, stage: str) -> None:
@@ -130,10 +131,10 @@ class Monitors:
         for monitor in self._monitors:
             monitor.lagging(by_topic)
 
-    def paused(self, why: str) -> None:
+    def paused(self, pause: StreamPausedError | None) -> None:
         """Pass it on."""
         for monitor in self._monitors:
-            monitor.paused(why)
+            monitor.paused(pause)
 
     def retried(self, stage: str) -> None:
         """Pass it on."""

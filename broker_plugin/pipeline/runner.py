@@ -3,7 +3,7 @@
 
 What fails for a passing reason is tried again with the same batch, for as long as it takes; meanwhile nothing
 is committed and the source is kept alive. What fails for any other reason leaves the loop with the offsets of
-its batch uncommitted.
+its batch uncommitted. A stream that is paused keeps its place in the group, and waits for its end.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from datetime import UTC, datetime
 
 import structlog
 
-from broker_plugin.errors import TransientError
+from broker_plugin.errors import StreamPausedError, TransientError
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery, GroupSource, Result, owned_messages
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
 from broker_plugin.pipeline.monitor import BatchOutcome, Monitor, QuietMonitor
 from broker_plugin.pipeline.outbox import Outbox
+from broker_plugin.pipeline.reject_rate import RejectRate
 from broker_plugin.pipeline.stages import StageTimes
 from broker_plugin.streams.base import Message, Sink, Source
 
@@ -55,6 +56,8 @@ class Runner:
         Time for that. A batch that cannot be delivered within it stays uncommitted.
     backoff
         Pauses between attempts.
+    reject_rate
+        Pauses the stream when alerts are rejected too often.
     monitor
         Is told what happens.
     on_batch
@@ -73,6 +76,7 @@ class Runner:
         stop: threading.Event | None = None,
         stop_deadline_s: float = 15.0,
         backoff: Backoff | None = None,
+        reject_rate: RejectRate | None = None,
         monitor: Monitor | None = None,
         on_batch: Callable[[BatchOutcome], None] | None = None,
     ) -> None:
@@ -87,6 +91,7 @@ class Runner:
         self._stop_deadline_s = stop_deadline_s
         self._stop_by: float | None = None
         self._backoff = Backoff() if backoff is None else backoff
+        self._reject_rate = reject_rate
         self._monitor = QuietMonitor() if monitor is None else monitor
         self._on_batch = on_batch
         self._poll_pauses = self._backoff.pauses()
@@ -107,10 +112,12 @@ class Runner:
                 if self._batcher.is_due(time.monotonic()) or self._source.exhausted:
                     self._handle(self._batcher.take())
             self._handle(self._batcher.take())
-            log.info("stopped")
+        except StreamPausedError as pause:
+            self._hold(pause)
         finally:
             self._source.close()
             self._sink.close()
+        log.info("stopped")
 
     def _gather(self) -> None:
         self._look_around()
@@ -135,6 +142,8 @@ class Runner:
         judgements = self._attempt(
             "judge", lambda: self._filter.judge(messages, received_at=received_at, times=times)
         )
+        if self._reject_rate is not None:
+            self._reject_rate.note(j.rejection.reason if j.rejection else None for j in judgements)
         with times.of("encode"):
             parcels = self._outbox.pack(judgements)
 
@@ -164,6 +173,12 @@ class Runner:
                 return result
             self._pause(pause_s)
         raise AssertionError("the pauses never end")
+
+    def _hold(self, pause: StreamPausedError) -> None:
+        log.error("stream_paused", reason=str(pause.reason), why=str(pause))
+        self._monitor.paused(pause)
+        while not self._stop.is_set():
+            self._pause(POLL_S)
 
     def _pause(self, pause_s: float) -> None:
         end = time.monotonic() + pause_s

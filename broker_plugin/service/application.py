@@ -15,8 +15,13 @@ from pydantic import SecretStr
 from broker_plugin import __version__
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.verdict import encode_container
-from broker_plugin.errors import TransientError
-from broker_plugin.pipeline.assembly import FilterRecipe, parse_access, parse_dead_letter_access
+from broker_plugin.errors import RejectReason, TransientError
+from broker_plugin.pipeline.assembly import (
+    FilterRecipe,
+    parse_access,
+    parse_dead_letter_access,
+    parse_reasons,
+)
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.dead_letters import DeadLetters
@@ -25,6 +30,7 @@ from broker_plugin.pipeline.exactly_once import ExactlyOnce
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.monitor import BatchOutcome, Monitors
 from broker_plugin.pipeline.outbox import Encode, Outbox, framed
+from broker_plugin.pipeline.reject_rate import RejectRate
 from broker_plugin.pipeline.runner import Runner
 from broker_plugin.service.consistency import check_service
 from broker_plugin.service.health import Health, HealthServer
@@ -97,6 +103,11 @@ def serve(
             ),
             stop=stop,
             stop_deadline_s=settings.stop_deadline_s,
+            reject_rate=RejectRate(
+                share=settings.reject_share_max,
+                window=settings.reject_window,
+                accepted=parse_reasons(settings.accept_rejects),
+            ),
             monitor=Monitors((metrics, health)),
             on_batch=on_batch,
         )
@@ -146,6 +157,7 @@ def _recipe(settings: Settings) -> FilterRecipe:
         access=parse_access(settings.access),
         input_registry=settings.input_registry,
         schemas=(settings.schemas,) if settings.schemas else (),
+        pause_on_drift=RejectReason.MISSING_FIELD not in parse_reasons(settings.accept_rejects),
     )
 
 

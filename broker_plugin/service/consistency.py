@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access
+from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access, parse_reasons
 from broker_plugin.settings import Settings, flag
 
 __all__ = ["check_service", "hosts"]
@@ -29,6 +29,7 @@ def check_service(settings: Settings) -> None:
     _check_store(settings.store)
     parse_access(settings.access)
     parse_dead_letter_access(settings.dead_letters_access)
+    parse_reasons(settings.accept_rejects)
     if settings.delivery == "exactly-once" and not _one_cluster(settings):
         raise ConfigurationError(
             "exactly-once needs input and output on one cluster, since a Kafka transaction cannot span two; "

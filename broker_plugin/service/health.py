@@ -19,7 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import structlog
 
-from broker_plugin.errors import ConfigurationError
+from broker_plugin.errors import ConfigurationError, StreamPausedError
 from broker_plugin.pipeline.monitor import QuietMonitor
 from broker_plugin.service.metrics import CONTENT_TYPE, Metrics
 
@@ -83,9 +83,9 @@ class Health(QuietMonitor):
         """Note whether the group has given us our partitions."""
         self._joined = joined
 
-    def paused(self, why: str) -> None:
+    def paused(self, pause: StreamPausedError | None) -> None:
         """Note why nothing more is read, or that it goes on."""
-        self._paused = why
+        self._paused = "" if pause is None else str(pause)
 
     def retried(self, stage: str) -> None:
         """Note since when a stage fails."""

@@ -23,7 +23,7 @@ from prometheus_client import (
 
 from broker_plugin import __version__
 from broker_plugin.codec.verdict import Verdict
-from broker_plugin.errors import RejectReason
+from broker_plugin.errors import PauseReason, RejectReason, StreamPausedError
 from broker_plugin.pipeline.monitor import BatchOutcome, QuietMonitor
 from broker_plugin.pipeline.stages import RETRIED, STAGES
 from broker_plugin.records import SourceContext
@@ -147,12 +147,15 @@ class Metrics(QuietMonitor):
             ("survey", "topics"),
             registry=registry,
         )
-        self._paused = Gauge(
-            f"{prefix}_paused_state", "1 while the stream is paused until somebody acts.", registry=registry
-        )
         self._last_delivery = Gauge(
             f"{prefix}_last_delivery_timestamp_seconds",
             "When the last batch was done, in Unix time; 0 before the first.",
+            registry=registry,
+        )
+        self._paused = Gauge(
+            f"{prefix}_paused",
+            "1 while the stream is paused, uncommitted, until somebody acts; by reason.",
+            ("reason",),
             registry=registry,
         )
         Gauge(f"{prefix}_info", "What runs here.", ("version",), registry=registry).labels(__version__).set(1)
@@ -168,13 +171,14 @@ class Metrics(QuietMonitor):
         for entry, messages in lags.items():
             self._lag.labels(self._survey, entry).set(messages)
 
-    def paused(self, why: str) -> None:
-        """Note whether the stream is paused."""
-        self._paused.set(bool(why))
-
     def retried(self, stage: str) -> None:
         """Count a failed attempt."""
         self._retries.labels(stage).inc()
+
+    def paused(self, pause: StreamPausedError | None) -> None:
+        """Note whether the stream is paused, and for what."""
+        for reason in PauseReason:
+            self._paused.labels(str(reason)).set(pause is not None and pause.reason is reason)
 
     def delivered(self, outcome: BatchOutcome) -> None:
         """Count a batch."""
@@ -230,6 +234,7 @@ class Metrics(QuietMonitor):
         self.lagging({})
         for reason in RejectReason:
             self._dead_letters.labels(str(reason))
+        self.paused(None)
         for stage in STAGES:
             self._stage_seconds.labels(stage)
             self._stage_messages.labels(stage)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
 from broker_plugin.codec.packets import MESSAGE_MAX_BYTES, ContainerReader, is_container
+from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.tar import TAR_SUFFIXES, read_members
@@ -171,7 +172,7 @@ def _read_packets(name: str, handle: BinaryIO) -> Iterator[Message]:
     try:
         reader = ContainerReader(handle)
         for packet in reader:
-            yield _record(name, record, packet, reader.schema)
+            yield _record(name, record, packet, reader.schema, reader.writer_schema)
             record += 1
     except RejectedAlert as defect:
         if record == 0:
@@ -208,8 +209,12 @@ def _read_parquet(path: Path, handle: BinaryIO) -> Iterator[Message]:
         yield _defective(str(path), row, _EndedEarly(RejectReason.UNDECODABLE, detail))
 
 
-def _record(name: str, record: int, packet: Packet, schema: str) -> Message:
-    return Message(topic=name, partition=0, offset=record, value=b"", packet=packet, schema=schema)
+def _record(
+    name: str, record: int, packet: Packet, schema: str, writer: WriterSchema | None = None
+) -> Message:
+    return Message(
+        topic=name, partition=0, offset=record, value=b"", packet=packet, schema=schema, writer=writer
+    )
 
 
 def _whole_or_too_large(name: str, handle: BinaryIO) -> Message:

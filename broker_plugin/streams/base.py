@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.errors import RejectedAlert
 from broker_plugin.surveys.base import Packet
 
@@ -25,8 +26,8 @@ class Message:
     value
         The message's bytes.
     packet
-        The record, where an archive holds many in one file and has decoded it; `value` is then empty and
-        `schema` names its writer's schema.
+        The record, where an archive holds many in one file and has decoded it; `value` is then empty,
+        `writer` is its writer's schema where there is one, and `schema` names it.
     defect
         What the source itself found wrong, where it could not even tell the messages apart.
     """
@@ -40,6 +41,7 @@ class Message:
     timestamp_ms: int | None = None
     packet: Packet | None = None
     schema: str = ""
+    writer: WriterSchema | None = None
     defect: RejectedAlert | None = None
 
 

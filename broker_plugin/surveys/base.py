@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from broker_plugin.epochs import EpochRows
 from broker_plugin.records import Access, Alert, LightCurve, Provenance, QualityFlag, SourceContext
+from broker_plugin.surveys.drift import SchemaNeeds
 
 __all__ = ["PUBLIC_ONLY", "Packet", "SurveyAdapter"]
 
@@ -23,6 +24,9 @@ class SurveyAdapter(Protocol):
 
     name: str
     """The survey's name, `ztf` or `lsst`."""
+
+    needs: SchemaNeeds
+    """What a writer schema must have for it."""
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is of this survey."""

@@ -81,6 +81,10 @@ class Field:
         Values outside are impossible; they count as missing where the field is optional.
     required
         Whether an alert cannot be made without it.
+    expected
+        Whether a schema without it is worse than the survey's usual ones.
+    since
+        The survey's schema version that brought it; earlier ones are no worse for lacking it.
     """
 
     name: str
@@ -92,14 +96,17 @@ class Field:
     low: float = -math.inf
     high: float = math.inf
     required: bool = False
+    expected: bool = True
+    since: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordTable:
-    """The fields of one record, or of the records of one array, of a packet."""
+    """The fields of one record, or of the records of one array, of a packet; `since` as for a field."""
 
     path: str
     fields: tuple[Field, ...]
+    since: tuple[int, int] = (0, 0)
     by_name: Mapping[str, Field] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:

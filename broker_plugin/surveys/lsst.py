@@ -21,6 +21,7 @@ Access
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,6 +34,7 @@ from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.records import Access, Alert, LightCurve, Origin, Provenance, QualityFlag, SourceContext
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.context import TEMPLATE_SNR_MIN, lsst_context
+from broker_plugin.surveys.drift import SchemaNeeds
 from broker_plugin.surveys.epochs import UNKNOWN_BAND, light_curve_of
 from broker_plugin.surveys.fields import (
     MISSING_INTEGER,
@@ -57,8 +59,18 @@ __all__ = ["FORCED", "SOURCE", "SOURCES", "LsstAdapter"]
 BANDS = {band: passband_code(f"lsst_{band}") for band in "ugrizy"}
 
 
-def _flux(name: str, path: str, *, sentinels: tuple[float, ...] = ()) -> Field:
-    return Field(name=name, path=path, unit="nJy", low=-FLUX_MAX_NJY, high=FLUX_MAX_NJY, sentinels=sentinels)
+def _flux(
+    name: str, path: str, *, sentinels: tuple[float, ...] = (), since: tuple[int, int] = (0, 0)
+) -> Field:
+    return Field(
+        name=name,
+        path=path,
+        unit="nJy",
+        low=-FLUX_MAX_NJY,
+        high=FLUX_MAX_NJY,
+        sentinels=sentinels,
+        since=since,
+    )
 
 
 MJD = Field(name="mjd_tai", path="midpointMjdTai", unit="d", low=MJD_MIN, high=MJD_MAX, required=True)
@@ -67,7 +79,7 @@ DEC = Field(name="dec_deg", path="dec", unit="deg", low=-90.0, high=90.0, requir
 SOURCE_ID = Field(name="source_id", path="diaSourceId", kind=Kind.INTEGER, low=1, required=True)
 OBJECT_ID = Field(name="object_id", path="diaObjectId", kind=Kind.INTEGER, low=1)
 SOLAR_SYSTEM_ID = Field(name="solar_system_id", path="ssObjectId", kind=Kind.INTEGER, low=1)
-WITHDRAWN = Field(name="withdrawn_mjd_tai", path="timeWithdrawnMjdTai", unit="d", low=1e-9)
+WITHDRAWN = Field(name="withdrawn_mjd_tai", path="timeWithdrawnMjdTai", unit="d", low=1e-9, since=(9, 0))
 MEASUREMENT = (
     MJD,
     RA,
@@ -77,8 +89,8 @@ MEASUREMENT = (
     Field(name="visit", path="visit", kind=Kind.INTEGER, low=1),
     Field(name="detector", path="detector", kind=Kind.INTEGER, high=10_000),
     _flux("difference_err_njy", "psfFluxErr"),
-    _flux("total_njy", "scienceFlux"),
-    _flux("total_err_njy", "scienceFluxErr"),
+    _flux("total_njy", "scienceFlux", since=(8, 0)),
+    _flux("total_err_njy", "scienceFluxErr", since=(8, 0)),
 )
 
 SOURCES = RecordTable(
@@ -87,8 +99,8 @@ SOURCES = RecordTable(
         *MEASUREMENT,
         SOURCE_ID,
         _flux("difference_njy", "psfFlux"),
-        _flux("reference_njy", "templateFlux"),
-        _flux("reference_err_njy", "templateFluxErr"),
+        _flux("reference_njy", "templateFlux", since=(8, 0)),
+        _flux("reference_err_njy", "templateFluxErr", since=(8, 0)),
     ),
 )
 """Earlier detections of the object."""
@@ -123,6 +135,9 @@ class LsstAdapter:
     """Turns LSST packets into alerts."""
 
     name = "lsst"
+    needs = SchemaNeeds(
+        names=re.compile(r"lsst\.v\d+_\d+\.alert"), trigger=(SOURCE,), history=(SOURCES, FORCED)
+    )
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is an LSST alert."""

@@ -19,6 +19,7 @@ Access
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,6 +32,7 @@ from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.records import Access, Alert, LightCurve, Origin, Provenance, QualityFlag, SourceContext
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.context import REFERENCE_IS_SOURCE_ARCSEC, SAME_SOURCE_ARCSEC, ztf_context
+from broker_plugin.surveys.drift import SchemaNeeds
 from broker_plugin.surveys.epochs import UNKNOWN_BAND, light_curve_of, median
 from broker_plugin.surveys.fields import (
     Kind,
@@ -78,6 +80,9 @@ class ZtfAdapter:
     """Turns ZTF packets into alerts."""
 
     name = "ztf"
+    needs = SchemaNeeds(
+        names=re.compile(r"ztf\.alert"), trigger=(IDENTITY, CANDIDATE), history=(DETECTIONS, FORCED)
+    )
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is a ZTF alert."""

@@ -26,7 +26,15 @@ DEC = Field(name="dec_deg", path="dec", unit="deg", low=-90.0, high=90.0, sentin
 FILTER = Field(name="filter", path="fid", kind=Kind.INTEGER, required=True)
 PROGRAMME = Field(name="programme", path="programid", kind=Kind.INTEGER)
 CHANNEL = Field(name="channel", path="rcid", kind=Kind.INTEGER, high=63)
-EXPOSURE = Field(name="exposure_s", path="exptime", unit="s", low=1e-3, high=3600.0, sentinels=NO_VALUE)
+EXPOSURE = Field(
+    name="exposure_s",
+    path="exptime",
+    unit="s",
+    low=1e-3,
+    high=3600.0,
+    sentinels=NO_VALUE,
+    expected=False,  # the history never has it
+)
 CANDID = Field(name="candid", path="candid", kind=Kind.INTEGER, low=1, required=True)
 SIGN = Field(name="sign", path="isdiffpos", kind=Kind.ANY, required=True)
 REFERENCE = (
@@ -54,6 +62,7 @@ DETECTIONS = RecordTable(path="prv_candidates", fields=DETECTION)
 
 FORCED = RecordTable(
     path="fp_hists",
+    since=(4, 0),
     fields=(
         JD,
         FILTER,
@@ -86,7 +95,7 @@ CANDIDATE = RecordTable(
     path="candidate",
     fields=(
         *DETECTION,
-        Field(name="drb", path="drb", low=0.0, high=1.0),
+        Field(name="drb", path="drb", low=0.0, high=1.0, since=(3, 3)),
         Field(name="rb", path="rb", low=0.0, high=1.0),
         Field(name="star_galaxy_score", path="sgscore1", low=0.0, high=1.0),
         Field(name="ps1_arcsec", path="distpsnr1", unit="arcsec", low=0.0, high=FAR_ARCSEC),
@@ -105,7 +114,7 @@ IDENTITY = RecordTable(
     fields=(
         CANDID,
         Field(name="object_name", path="objectId", kind=Kind.TEXT, required=True),
-        Field(name="schema_version", path="schemavsn", kind=Kind.TEXT),
+        Field(name="schema_version", path="schemavsn", kind=Kind.TEXT, since=(3, 0)),
     ),
 )
 """What the packet says of itself, at its top."""

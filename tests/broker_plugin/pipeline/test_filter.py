@@ -19,6 +19,7 @@ from broker_plugin.codec.packets import read_container_file
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BundleError, RejectedAlert, RejectReason, TransientError
@@ -52,7 +53,7 @@ class PoisonedDecoder:
     def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
         return [self._poisoned(alert) for alert in self._decoder.decode(value, provenance)]
 
-    def adapt(self, packet: Packet, provenance: Provenance) -> Alert:
+    def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
         return self._poisoned(self._decoder.adapt(packet, provenance))
 
     def _poisoned(self, alert: Alert) -> Alert:
@@ -200,7 +201,9 @@ def test_a_gap_in_a_decoder_costs_one_message(
                 raise ValueError("secret 42")
             return decoder.decode(value, provenance)
 
-        def adapt(self, packet: Packet, provenance: Provenance) -> Alert:
+        def adapt(
+            self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
+        ) -> Alert:
             return decoder.adapt(packet, provenance)
 
     judgements = AlertFilter(LeakyDecoder(), scorer).judge(on_one_partition(messages[:3]))

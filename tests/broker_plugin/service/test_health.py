@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from broker_plugin.errors import ConfigurationError
+from broker_plugin.errors import ConfigurationError, PauseReason, StreamPausedError
 from broker_plugin.service.health import Health, HealthServer
 from broker_plugin.service.metrics import Metrics
 
@@ -82,7 +82,7 @@ def test_a_stage_may_fail_for_a_while_before_the_service_is_not_ready() -> None:
 
 def test_a_paused_stream_is_alive_and_not_ready_and_says_why() -> None:
     health = ready_health()
-    health.paused("too many dead letters: missing_field")
+    health.paused(StreamPausedError(PauseReason.REJECTS, "too many dead letters: missing_field"))
     assert health.is_alive()
     with HealthServer(health, Metrics("ztf"), host="127.0.0.1", port=0) as server:
         code, body = get(server.port, "/readyz")
@@ -91,7 +91,7 @@ def test_a_paused_stream_is_alive_and_not_ready_and_says_why() -> None:
             {"ready": False, "why": ["paused: too many dead letters: missing_field"]},
         )
         assert json.loads(get(server.port, "/healthz")[1]) == {"alive": True, "why": []}
-        health.paused("")
+        health.paused(None)
         assert json.loads(get(server.port, "/readyz")[1]) == {"ready": True, "why": []}
 
 

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from broker_plugin.codec.verdict import Verdict
-from broker_plugin.errors import RejectedAlert, RejectReason
+from broker_plugin.errors import PauseReason, RejectedAlert, RejectReason, StreamPausedError
 from broker_plugin.pipeline.filter import Judgement
 from broker_plugin.pipeline.monitor import BatchOutcome
 from broker_plugin.pipeline.stages import StageTimes
@@ -129,10 +129,11 @@ def test_lag_is_told_by_what_was_subscribed_to_not_by_night() -> None:
 
 def test_a_pause_is_seen() -> None:
     metrics = Metrics("ztf")
-    metrics.paused("too many dead letters")
-    assert samples(metrics)["broker_plugin_paused_state", ""] == 1
-    metrics.paused("")
-    assert samples(metrics)["broker_plugin_paused_state", ""] == 0
+    metrics.paused(StreamPausedError(PauseReason.REJECTS, "too many dead letters"))
+    assert samples(metrics)["broker_plugin_paused", "reason=rejects"] == 1
+    assert samples(metrics)["broker_plugin_paused", "reason=schema"] == 0
+    metrics.paused(None)
+    assert samples(metrics)["broker_plugin_paused", "reason=rejects"] == 0
 
 
 def test_the_process_tells_of_its_memory() -> None:
