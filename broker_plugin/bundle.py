@@ -190,7 +190,9 @@ class Bundle:
         for stratum in self.manifest.strata:
             if stratum.name == wanted:
                 return stratum
-        raise BundleError(f"bundle {self.manifest.name} has no calibration for {wanted}; export it again")
+        raise BundleError(
+            f"bundle {self.manifest.name} has no calibration for {wanted}", remedy="export it again"
+        )
 
 
 def stratum_name(modalities: tuple[str, ...], n_epochs: int, edges: list[int]) -> str:
@@ -228,7 +230,7 @@ def open_bundle(name_or_path: str | Path) -> Bundle:
     try:
         raw = json.loads(text)
     except ValueError as error:
-        raise BundleError(f"{path / MANIFEST} is not JSON ({error}); restore the bundle") from error
+        raise BundleError(f"{path / MANIFEST} is not JSON ({error})", remedy="restore the bundle") from error
     _check_versions(raw, path)
     try:
         manifest = Manifest.model_validate(raw)
@@ -237,7 +239,9 @@ def open_bundle(name_or_path: str | Path) -> Bundle:
     contents = dict(_verified(path, manifest.files))
     for needed in _needed_files(manifest):
         if needed not in contents:
-            raise BundleError(f"{path / MANIFEST} lists no digest for {needed}; export the bundle again")
+            raise BundleError(
+                f"{path / MANIFEST} lists no digest for {needed}", remedy="export the bundle again"
+            )
     return Bundle(path=path, manifest=manifest, digest=hashlib.sha256(text).hexdigest(), contents=contents)
 
 
@@ -248,25 +252,29 @@ def _locate(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if not (path / MANIFEST).is_file():
         raise BundleError(
-            f"no bundle {str(name_or_path)!r}; give a directory with a {MANIFEST}, "
-            f"or one of the installed bundles: {', '.join(installed) or 'none'}"
+            f"no bundle {str(name_or_path)!r}",
+            remedy=(
+                f"give a directory with a {MANIFEST}, or one of the installed bundles: "
+                f"{', '.join(installed) or 'none'}"
+            ),
         )
     return path
 
 
 def _check_versions(raw: Any, path: Path) -> None:
     if not isinstance(raw, dict):
-        raise BundleError(f"{path / MANIFEST} is not a JSON object; restore the bundle")
+        raise BundleError(f"{path / MANIFEST} is not a JSON object", remedy="restore the bundle")
     if raw.get("format_version") not in READABLE_FORMATS:
         raise BundleError(
             f"{path} has bundle format {raw.get('format_version')!r}, this version reads "
-            f"{' and '.join(map(str, READABLE_FORMATS))}; use the astrom3-broker that exported it or export "
-            "it again"
+            f"{' and '.join(map(str, READABLE_FORMATS))}",
+            remedy="use the astrom3-broker that exported it or export it again",
         )
     if raw.get("feature_spec_version") != FEATURE_SPEC_VERSION:
         raise BundleError(
-            f"{path} was trained on feature spec {raw.get('feature_spec_version')!r}, this version computes "
-            f"{FEATURE_SPEC_VERSION!r}; retrain it or install the matching astrom3-broker"
+            f"{path} was trained on feature spec {raw.get('feature_spec_version')!r}, this version "
+            f"computes {FEATURE_SPEC_VERSION!r}",
+            remedy="retrain it or install the matching astrom3-broker",
         )
 
 
@@ -278,8 +286,9 @@ def _verified(path: Path, digests: Mapping[str, str]) -> Iterator[tuple[str, byt
         found = hashlib.sha256(content).hexdigest()
         if found != digest:
             raise BundleError(
-                f"{path / name} has SHA-256 {found[:16]}..., the manifest says {digest[:16]}...: "
-                "the bundle was altered or cut short; restore it"
+                f"{path / name} has SHA-256 {found[:16]}..., the manifest says {digest[:16]}...: the "
+                "bundle was altered or cut short",
+                remedy="restore it",
             )
         yield name, content
 
@@ -287,10 +296,10 @@ def _verified(path: Path, digests: Mapping[str, str]) -> Iterator[tuple[str, byt
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise BundleError(f"{path} is larger than {MAX_FILE_BYTES} bytes; restore the bundle")
+            raise BundleError(f"{path} is larger than {MAX_FILE_BYTES} bytes", remedy="restore the bundle")
         return path.read_bytes()
     except OSError as error:
-        raise BundleError(f"cannot read {path}: {error.strerror}; restore the bundle") from error
+        raise BundleError(f"cannot read {path}: {error.strerror}", remedy="restore the bundle") from error
 
 
 def _needed_files(manifest: Manifest) -> Iterator[str]:

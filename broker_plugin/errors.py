@@ -49,7 +49,28 @@ class RejectReason(StrEnum):
 
 
 class BrokerPluginError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose.
+
+    Parameters
+    ----------
+    found
+        What is wrong.
+    remedy
+        What to do about it, where a person can do something.
+
+    Examples
+    --------
+    >>> error = ConfigurationError("no topic alerts", remedy="make it, or correct its name")
+    >>> print(error)
+    no topic alerts; make it, or correct its name
+    >>> error.remedy
+    'make it, or correct its name'
+    """
+
+    def __init__(self, found: str = "", *, remedy: str = "") -> None:
+        super().__init__(f"{found}; {remedy}" if remedy else found)
+        self.found = found
+        self.remedy = remedy
 
 
 class TransientError(BrokerPluginError):

@@ -78,8 +78,8 @@ def parse_prior(text: str, classes: Sequence[str]) -> ClassPrior | None:
     missing, unknown = set(classes) - set(given), set(given) - set(classes)
     if missing or unknown:
         raise ConfigurationError(
-            f"the class prior must give each class of the bundle once ({', '.join(classes)}); "
-            f"missing: {_names(missing)}; unknown: {_names(unknown)}"
+            f"the class prior must give each class of the bundle once ({', '.join(classes)})",
+            remedy=f"add what is missing: {_names(missing)}; leave out what is unknown: {_names(unknown)}",
         )
     total = math.fsum(given.values())
     prior = ClassPrior(name=name.strip(), frequencies=tuple(given[each] / total for each in classes))
@@ -130,8 +130,8 @@ def _entry(text: str) -> tuple[str, float]:
         frequency = math.nan
     if not (name.strip() and 0 < frequency < math.inf):
         raise ConfigurationError(
-            f"{text.strip()!r} is no class with a positive frequency; write the class prior as {FORM}, or "
-            f"{BUNDLE} or {UNIFORM}"
+            f"{text.strip()!r} is no class with a positive frequency",
+            remedy=f"write the class prior as {FORM}, or {BUNDLE} or {UNIFORM}",
         )
     return name.strip(), frequency
 

@@ -65,7 +65,8 @@ class SchemaRegistry:
     def __init__(self, url: str, *, user_info: str | None = None, request_s: float = REQUEST_S) -> None:
         if urlsplit(url).scheme not in ("http", "https", "mock"):
             raise ConfigurationError(
-                "the address of a schema registry begins with http://, https:// or mock://; correct it"
+                "the address of a schema registry begins with http://, https:// or mock://",
+                remedy="correct it",
             )
         self.url = _without_credentials(url)
         self._is_mock = url.startswith("mock://")
@@ -130,21 +131,26 @@ class SchemaRegistry:
         status = error.http_status_code
         if status in (UNAUTHORIZED, FORBIDDEN):
             return ConfigurationError(
-                f"the schema registry {self.url} refuses us (HTTP {status}); correct the "
-                "user:password@ in its address, which an environment variable keeps out of sight"
+                f"the schema registry {self.url} refuses us (HTTP {status})",
+                remedy=(
+                    "correct the user:password@ in its address, which an environment variable "
+                    "keeps out of sight"
+                ),
             )
         if subject is not None and status in REFUSALS:
             return ConfigurationError(
-                f"the schema registry {self.url} refuses the verdict schema for {subject!r} (HTTP {status}, "
-                f"code {error.error_code}); use a topic that holds the same major version, or a new one"
+                f"the schema registry {self.url} refuses the verdict schema for {subject!r} (HTTP "
+                f"{status}, code {error.error_code})",
+                remedy="use a topic that holds the same major version, or a new one",
             )
         return TransientError(
-            f"the schema registry {self.url} answered HTTP {status}; is it up, and the address right?"
+            f"the schema registry {self.url} answered HTTP {status}",
+            remedy="is it up, and the address right?",
         )
 
     def _silence(self, error: Exception) -> TransientError:
         name = type(error).__name__
-        return TransientError(f"the schema registry {self.url} does not answer ({name}); is it up?")
+        return TransientError(f"the schema registry {self.url} does not answer ({name})", remedy="is it up?")
 
 
 def frame(schema_id: int, datum: bytes) -> bytes:

@@ -78,7 +78,7 @@ class SchemaDirectory:
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir():
-            raise ConfigurationError(f"no directory of schemas at {path}; correct --schemas")
+            raise ConfigurationError(f"no directory of schemas at {path}", remedy="correct --schemas")
         self._path = path
         self._by_id: dict[int, Any] | None = None
         self._library: dict[str, Any] = {}

@@ -42,8 +42,8 @@ class Encoder:
         longest = self.model.shapes[-1][0]
         if tokens.lengths.max(initial=0) > longest:
             raise BundleError(
-                f"the bundle's {self.model.name} encoder takes {longest} tokens and its spec gives more; "
-                "export it again"
+                f"the bundle's {self.model.name} encoder takes {longest} tokens and its spec gives more",
+                remedy="export it again",
             )
         embeddings = np.zeros((len(tokens.lengths), self.dim), np.float32)
         for rows, length, batch in self._buckets(tokens.lengths):

@@ -130,7 +130,8 @@ class Judge:
             if stratum.class_weights is not None and len(stratum.class_weights) != len(manifest.classes):
                 raise BundleError(
                     f"bundle {manifest.name} has {len(stratum.class_weights)} class weights for "
-                    f"{stratum.name} and {len(manifest.classes)} classes; export it again"
+                    f"{stratum.name} and {len(manifest.classes)} classes",
+                    remedy="export it again",
                 )
         forests = {forest.source for forest in manifest.forests if forest.survey is None}
         for stratum in manifest.strata:
@@ -138,12 +139,14 @@ class Judge:
             for source in forests & {FUSED, *modalities}:
                 if f"{stratum.name}/{source}" not in self._calibration:
                     raise BundleError(
-                        f"bundle {manifest.name} has no {source} scores for {stratum.name}; export it again"
+                        f"bundle {manifest.name} has no {source} scores for {stratum.name}",
+                        remedy="export it again",
                     )
         for stream in manifest.stream_strata:
             if f"{stream.name}/{FUSED}" not in self._calibration:
                 raise BundleError(
-                    f"bundle {manifest.name} has no {FUSED} scores for {stream.name}; export it again"
+                    f"bundle {manifest.name} has no {FUSED} scores for {stream.name}",
+                    remedy="export it again",
                 )
 
     def _calibrate(self, batch: AlertBatch, scores: RawScores) -> _Calibrated:
@@ -202,8 +205,9 @@ class Judge:
             used = {at for name, modalities, at in found if name == survey and modalities}
             if any(at < 0 or self._stream[at].forest != survey for at in used):
                 raise BundleError(
-                    f"bundle {self._bundle.manifest.name} scores {survey} by a forest of its own and has no "
-                    "calibration of that forest for one of the alerts; fit it again with trainer fit-anomaly"
+                    f"bundle {self._bundle.manifest.name} scores {survey} by a forest of its own and "
+                    "has no calibration of that forest for one of the alerts",
+                    remedy="fit it again with trainer fit-anomaly",
                 )
 
     def _identity(self, batch: AlertBatch, row: int) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def choose(device: Device | str = Device.AUTO) -> ProviderChoice:
     'CPUExecutionProvider'
     """
     if device not in set(Device):
-        raise ProviderError(f"there is no device {device!r}; set it to {', '.join(Device)}")
+        raise ProviderError(f"there is no device {device!r}", remedy=f"set it to {', '.join(Device)}")
     wanted = Device(device)
     load_runtime()
     if wanted is Device.CPU:
@@ -90,7 +90,7 @@ def choose(device: Device | str = Device.AUTO) -> ProviderChoice:
         return _cuda_choice(wanted)
     if wanted is Device.CUDA:
         raise ProviderError(
-            f"device cuda cannot be had: {fault.what}; {fault.remedy}, or set the device to cpu"
+            f"device cuda cannot be had: {fault.what}", remedy=f"{fault.remedy}, or set the device to cpu"
         )
     return _cpu_instead(fault)
 

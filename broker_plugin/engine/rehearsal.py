@@ -61,7 +61,8 @@ def rehearse(scorer: Scorer) -> None:
     except Exception as error:  # whatever a graph raises: this bundle cannot score
         raise BundleError(
             f"bundle {scorer.bundle.manifest.name} cannot score a plain alert ({type(error).__name__}: "
-            f"{error}); export it again"
+            f"{error})",
+            remedy="export it again",
         ) from error
     for verdict in verdicts:
         _require_sense(verdict)
@@ -96,6 +97,7 @@ def _require_sense(verdict: Verdict) -> None:
     )
     if not sound:
         raise BundleError(
-            f"bundle {verdict.bundle_name} gives impossible numbers for a plain alert of {verdict.survey} "
-            f"with {verdict.n_epochs} epochs; export it again"
+            f"bundle {verdict.bundle_name} gives impossible numbers for a plain alert of "
+            f"{verdict.survey} with {verdict.n_epochs} epochs",
+            remedy="export it again",
         )

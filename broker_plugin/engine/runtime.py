@@ -75,8 +75,11 @@ def load_runtime() -> Any:
     if len(wheels) > 1:
         raise ProviderError(
             f"{named_wheels()} are both installed and overwrite each other's files, so neither can be "
-            f"trusted; run `pip uninstall --yes {' '.join(wheels)}` and then install one of "
-            "`astrom3-broker[cpu]`, `astrom3-broker[gpu]`, `astrom3-broker[openvino]`"
+            "trusted",
+            remedy=(
+                f"run `pip uninstall --yes {' '.join(wheels)}` and then install one of "
+                "`astrom3-broker[cpu]`, `astrom3-broker[gpu]`, `astrom3-broker[openvino]`"
+            ),
         )
     try:
         module = importlib.import_module("onnxruntime")
@@ -84,13 +87,16 @@ def load_runtime() -> Any:
         _ = module.InferenceSession
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
-            raise ProviderError(_broken(wheels, error)) from error
+            raise _broken(wheels, error) from error
         raise ProviderError(
-            "ONNX Runtime is not installed; install one of `astrom3-broker[cpu]` (any processor), "
-            "`astrom3-broker[gpu]` (NVIDIA), `astrom3-broker[openvino]` (Intel)"
+            "ONNX Runtime is not installed",
+            remedy=(
+                "install one of `astrom3-broker[cpu]` (any processor), `astrom3-broker[gpu]` "
+                "(NVIDIA), `astrom3-broker[openvino]` (Intel)"
+            ),
         ) from error
     except (ImportError, AttributeError) as error:
-        raise ProviderError(_broken(wheels, error)) from error
+        raise _broken(wheels, error) from error
     return module
 
 
@@ -153,8 +159,9 @@ def node_types_by_provider(session: Any) -> dict[str, frozenset[str]]:
     return {provider: frozenset(found) for provider, found in kinds.items()}
 
 
-def _broken(wheels: Mapping[str, str], error: Exception) -> str:
+def _broken(wheels: Mapping[str, str], error: Exception) -> ProviderError:
     named = " ".join(wheels) or "onnxruntime"
-    return (
-        f"ONNX Runtime is there but cannot be imported ({error}); run `pip install --force-reinstall {named}`"
+    return ProviderError(
+        f"ONNX Runtime is there but cannot be imported ({error})",
+        remedy=f"run `pip install --force-reinstall {named}`",
     )

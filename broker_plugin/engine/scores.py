@@ -54,7 +54,9 @@ class Graphs:
             of_survey = self._forests.setdefault(model.survey, {})
             of_survey[model.source] = Forest(bundle, model, threads=threads)
         if FUSED not in self._forests.get(None, {}):
-            raise BundleError(f"bundle {self._name} has no forest over the fused embedding; export it again")
+            raise BundleError(
+                f"bundle {self._name} has no forest over the fused embedding", remedy="export it again"
+            )
 
     def warm_up(self) -> None:
         """Run every graph at every shape once."""
@@ -113,5 +115,5 @@ class Graphs:
     def _require_finite(self, *arrays: NDArray[np.floating]) -> None:
         if not all(np.isfinite(array).all() for array in arrays):
             raise NotFiniteError(
-                f"bundle {self._name} gave a number that is not finite; roll back to another"
+                f"bundle {self._name} gave a number that is not finite", remedy="roll back to another"
             )

@@ -100,8 +100,8 @@ def open_session(graph: bytes, choice: ProviderChoice, *, threads: int = 1) -> F
     """
     if choice.provider not in offered_providers():
         raise ProviderError(
-            f"this wheel of ONNX Runtime has no {choice.provider}, only {', '.join(offered_providers())}; "
-            "choose the device again"
+            f"this wheel of ONNX Runtime has no {choice.provider}, only {', '.join(offered_providers())}",
+            remedy="choose the device again",
         )
     try:
         # Where the CPU's share cannot be seen, it may have none.
@@ -117,9 +117,9 @@ def open_session(graph: bytes, choice: ProviderChoice, *, threads: int = 1) -> F
 def _cannot_open(error: Exception, choice: ProviderChoice) -> ProviderError | BundleError:
     found = f"ONNX Runtime cannot open a graph on {choice.provider} ({error})"
     if choice.provider == CPU_PROVIDER:
-        return BundleError(f"{found}; restore the bundle, or install a newer ONNX Runtime")
+        return BundleError(found, remedy="restore the bundle, or install a newer ONNX Runtime")
     return ProviderError(
-        f"{found}; see whether the GPU has memory left (`nvidia-smi`), or set the device to cpu"
+        found, remedy="see whether the GPU has memory left (`nvidia-smi`), or set the device to cpu"
     )
 
 
@@ -127,14 +127,14 @@ def _require_provider(session: Any, choice: ProviderChoice) -> None:
     got = session.get_providers()
     if got[0] != choice.provider:
         raise ProviderError(
-            f"a session was opened on {choice.provider} and came up on {', '.join(got)}; run "
-            "`broker-plugin doctor`, or set the device to cpu"
+            f"a session was opened on {choice.provider} and came up on {', '.join(got)}",
+            remedy="run `broker-plugin doctor`, or set the device to cpu",
         )
     if choice.provider == CPU_PROVIDER:
         return
     strayed = node_types_by_provider(session).get(CPU_PROVIDER, frozenset()) & COSTLY_NODES
     if strayed:
         raise ProviderError(
-            f"{choice.provider} took the session but left {', '.join(sorted(strayed))} to the CPU; set the "
-            "device to cpu, or export the bundle for this provider"
+            f"{choice.provider} took the session but left {', '.join(sorted(strayed))} to the CPU",
+            remedy="set the device to cpu, or export the bundle for this provider",
         )

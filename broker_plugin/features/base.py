@@ -77,8 +77,8 @@ def build_modality(name: str, spec: Mapping[str, Any]) -> Modality:
     """
     if name not in known_modalities():
         raise BundleError(
-            f"the bundle needs the modality {name!r}, this version knows {', '.join(known_modalities())}; "
-            "upgrade astrom3-broker or choose another bundle"
+            f"the bundle needs the modality {name!r}, this version knows {', '.join(known_modalities())}",
+            remedy="upgrade astrom3-broker or choose another bundle",
         )
     module = importlib.import_module(f"{modalities.__name__}.{name}")
     modality: Modality = module.build(spec)

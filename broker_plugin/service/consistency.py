@@ -32,9 +32,11 @@ def check_service(settings: Settings) -> None:
     parse_reasons(settings.accept_rejects)
     if settings.delivery == "exactly-once" and not _one_cluster(settings):
         raise ConfigurationError(
-            "exactly-once needs input and output on one cluster, since a Kafka transaction cannot span two; "
-            "leave out --output-bootstrap, or use --delivery at-least-once: its duplicates have the same "
-            "verdict_id"
+            "exactly-once needs input and output on one cluster, since a Kafka transaction cannot span two",
+            remedy=(
+                "leave out --output-bootstrap, or use --delivery at-least-once: its duplicates "
+                "have the same verdict_id"
+            ),
         )
 
 
@@ -51,20 +53,21 @@ def hosts(bootstrap: str) -> frozenset[str]:
 
 def _check_topics(settings: Settings) -> None:
     if settings.output == settings.dead_letters:
-        raise ConfigurationError("--output and --dead-letters are one topic; give each its own")
+        raise ConfigurationError("--output and --dead-letters are one topic", remedy="give each its own")
     for name in ("output", "dead_letters"):
         topic = getattr(settings, name)
         if _one_cluster(settings) and _subscribed(topic, settings.topics):
             raise ConfigurationError(
-                f"{flag(name)} {topic} is among the input topics, so the service would read what it writes; "
-                "name another topic or narrow --input"
+                f"{flag(name)} {topic} is among the input topics, so the service would read what it writes",
+                remedy="name another topic or narrow --input",
             )
 
 
 def _check_store(store: str) -> None:
     if store != "none":
         raise ConfigurationError(
-            "object stores come with a later version; use --store none, which scores each packet by itself"
+            "object stores come with a later version",
+            remedy="use --store none, which scores each packet by itself",
         )
 
 

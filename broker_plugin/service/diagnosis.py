@@ -81,9 +81,7 @@ def _look(look: Callable[[Settings], _Finding], settings: Settings) -> _Finding:
     try:
         return look(settings)
     except BrokerPluginError as error:
-        # Our messages end with what to do.
-        found, _, remedy = str(error).rpartition("; ")
-        return _Finding(found=found or remedy, remedy=remedy if found else "", outcome=Outcome.FAILED)
+        return _Finding(found=error.found, remedy=error.remedy, outcome=Outcome.FAILED)
     except Exception as error:  # whatever breaks in here is a finding too, and the other checks go on
         return _Finding(
             found=f"{type(error).__name__}: {error}",
@@ -127,7 +125,7 @@ def _cuda(settings: Settings) -> _Finding:
     except ProviderError as error:
         if settings.device == "cuda":
             raise
-        return _Finding(found=str(error).rpartition("; ")[0], outcome=Outcome.SKIPPED)
+        return _Finding(found=error.found, outcome=Outcome.SKIPPED)
     return _Finding(found=f"{choice.provider}, {choice.precision}: {choice.reason}")
 
 

@@ -83,7 +83,9 @@ REFUSED = frozenset(
 )
 """Errors that no retry cures: rights, names, versions, or another process under our name."""
 
-SAME_INSTANCE = "another process has the same --instance in this group; give each its own"
+SAME_INSTANCE = "give each its own --instance, for another process of this group has this one"
+
+CLASSIC = "use --group-protocol classic, for the broker is too old for consumer"
 
 ADVICE = {
     KafkaError._AUTHENTICATION: "check sasl.* and security.protocol in [kafka.source] and [kafka.sink]",
@@ -95,8 +97,8 @@ ADVICE = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant this user the topic, or name another",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant this user transactional ids that begin with the "
     "group, or use --delivery at-least-once",
-    KafkaError.UNSUPPORTED_VERSION: "the broker is too old for --group-protocol consumer; use classic",
-    KafkaError._UNSUPPORTED_FEATURE: "the broker is too old for --group-protocol consumer; use classic",
+    KafkaError.UNSUPPORTED_VERSION: CLASSIC,
+    KafkaError._UNSUPPORTED_FEATURE: CLASSIC,
 }
 """What to do about an error, where it can be said."""
 
@@ -133,7 +135,8 @@ def make_client(kind: type[Client], address: KafkaAddress, properties: Mapping[s
     for name in address.properties:
         if name in OWNED:
             raise ConfigurationError(
-                f"the Kafka property {name!r} follows from other settings; remove it from the [kafka] tables"
+                f"the Kafka property {name!r} follows from other settings",
+                remedy="remove it from the [kafka] tables",
             )
     settings = {
         "bootstrap.servers": address.bootstrap,
@@ -148,7 +151,7 @@ def make_client(kind: type[Client], address: KafkaAddress, properties: Mapping[s
         return kind(settings, logger=logging.getLogger("librdkafka"))
     except KafkaException as error:
         text = _without(str(error.args[0].str()), address.properties.values())
-        raise ConfigurationError(f"{text}; check the [kafka] tables and the bootstrap address") from None
+        raise ConfigurationError(text, remedy="check the [kafka] tables and the bootstrap address") from None
 
 
 def sort_error(error: KafkaError, doing: str) -> BrokerPluginError:
@@ -163,8 +166,7 @@ def sort_error(error: KafkaError, doing: str) -> BrokerPluginError:
     """
     text = f"{doing}: {error.name()}: {error.str()}"
     if error.code() in REFUSED:
-        advice = ADVICE.get(error.code())
-        return ConfigurationError(f"{text}; {advice}" if advice else text)
+        return ConfigurationError(text, remedy=ADVICE.get(error.code(), ""))
     return TransientError(text)
 
 
@@ -203,7 +205,7 @@ def wait_for_topics(
             if missing is None:
                 raise TransientError(f"no Kafka broker answers at {bootstrap}")
             raise ConfigurationError(
-                f"{bootstrap} has no topic {', '.join(missing)}; make it, or correct its name"
+                f"{bootstrap} has no topic {', '.join(missing)}", remedy="make it, or correct its name"
             )
         stop.wait(LOOK_S)
 

@@ -95,7 +95,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
     except ValueError:
         host, port = None, None
     if not host:
-        raise ConfigurationError(f"{address!r} is no address of a Kafka broker; give host:port")
+        raise ConfigurationError(f"{address!r} is no address of a Kafka broker", remedy="give host:port")
     return host, port or KAFKA_PORT
 
 

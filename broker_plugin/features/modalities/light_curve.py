@@ -71,8 +71,8 @@ def build(spec: Mapping[str, Any]) -> Modality:
     scalers = [np.array(spec.get(name, ()), np.float64) for name in ("mean", "std")]
     if any(scaler.shape != (width,) for scaler in scalers):
         raise BundleError(
-            f"the bundle's light_curve modality needs {width} means and spreads; export it again, or choose "
-            "another bundle"
+            f"the bundle's light_curve modality needs {width} means and spreads",
+            remedy="export it again, or choose another bundle",
         )
     return LightCurveTokens(*scalers)
 

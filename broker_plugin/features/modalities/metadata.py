@@ -74,8 +74,8 @@ def build(spec: Mapping[str, Any]) -> Modality:
         known = {column.name, column.minus or column.name} <= set(METADATA_COLUMNS)
         if not known or column.transform not in TRANSFORMS:
             raise BundleError(
-                f"the bundle reads {column.transform}({column.name}), which this version does not have; "
-                "upgrade astrom3-broker or choose another bundle"
+                f"the bundle reads {column.transform}({column.name}), which this version does not have",
+                remedy="upgrade astrom3-broker or choose another bundle",
             )
     return Metadata(columns)
 
