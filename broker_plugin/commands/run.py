@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from broker_plugin.service.application import serve
 from broker_plugin.service.consistency import check_service
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.settings_sources import load_settings
-from broker_plugin.service.signals import stop_on_signal
+from broker_plugin.service.signals import hurry_on_hangup, stop_on_signal
 from broker_plugin.settings import Settings
 
 __all__ = ["run"]
@@ -52,6 +53,9 @@ def run(*, config: Path | None = None, flags: Annotated[RunFlags | None, Paramet
     tables [kafka.source] and [kafka.sink] of the file, or into ASTROM3_KAFKA__SOURCE__SASL_PASSWORD and the
     like.
 
+    With --bundles, what is promoted under the name of --bundle is taken up without a restart, at the survey's
+    local noon unless it was promoted --now. SIGHUP has the repository looked at at once.
+
     Parameters
     ----------
     config
@@ -61,6 +65,6 @@ def run(*, config: Path | None = None, flags: Annotated[RunFlags | None, Paramet
     settings = load_settings(given, config=config)
     check_service(settings)
     configure_logging(settings.log_format, settings.log_level)
-    stop = threading.Event()
-    with stop_on_signal(stop):
-        serve(settings, stop)
+    stop, hurry = threading.Event(), threading.Event()
+    with stop_on_signal(stop), hurry_on_hangup(hurry) if settings.bundles else nullcontext():
+        serve(settings, stop, hurry=hurry)

@@ -13,7 +13,7 @@ from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError, RejectReason
-from broker_plugin.pipeline.filter import AlertFilter
+from broker_plugin.pipeline.filter import AlertFilter, AlertScorer
 from broker_plugin.prior import BUNDLE
 from broker_plugin.records import Access
 from broker_plugin.surveys.registry import SURVEYS, adapters
@@ -60,7 +60,7 @@ class FilterRecipe:
             decision_rule=self.decision_rule,
         )
 
-    def filter(self, scorer: Scorer) -> AlertFilter:
+    def filter(self, scorer: AlertScorer) -> AlertFilter:
         """Return the filter around a scorer."""
         registry = SchemaRegistry(self.input_registry) if self.input_registry else None
         decoder = Decoder(

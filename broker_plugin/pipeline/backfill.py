@@ -20,7 +20,7 @@ from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
 from broker_plugin.streams.base import Message, Source
 
-__all__ = ["Backfill", "open_backfill"]
+__all__ = ["Backfill", "end_with_parent", "open_backfill"]
 
 BATCH = 256
 """Messages that are judged at a time: they fill the encoders' batches and still show progress."""
@@ -145,7 +145,7 @@ def _open_worker(recipe: FilterRecipe) -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the parent ends us in order
-    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+    threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
     try:
         scorer = recipe.scorer()
         _worker.append((scorer.provider, recipe.filter(scorer)))
@@ -153,7 +153,8 @@ def _open_worker(recipe: FilterRecipe) -> None:
         _worker.append(error)  # raised by the first call, whose caller gets it; here it would only be logged
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Wait for the parent's end, however it comes, and end this process. For a thread of a worker."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

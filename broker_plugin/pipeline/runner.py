@@ -62,6 +62,8 @@ class Runner:
         Is told what happens.
     on_batch
         Is called with each batch that was delivered.
+    between_batches
+        Is called before each batch begins, when nothing of another is under way.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Runner:
         reject_rate: RejectRate | None = None,
         monitor: Monitor | None = None,
         on_batch: Callable[[BatchOutcome], None] | None = None,
+        between_batches: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._group = source if isinstance(source, GroupSource) else None
@@ -94,6 +97,7 @@ class Runner:
         self._reject_rate = reject_rate
         self._monitor = QuietMonitor() if monitor is None else monitor
         self._on_batch = on_batch
+        self._between_batches = between_batches
         self._poll_pauses = self._backoff.pauses()
         self._received_at = datetime.now(UTC)
         self._lag_due = 0.0
@@ -138,6 +142,7 @@ class Runner:
         messages = owned_messages(self._source, batch)
         if not messages:
             return
+        self._between_batches()
         received_at, times = self._received_at, StageTimes()
         judgements = self._attempt(
             "judge", lambda: self._filter.judge(messages, received_at=received_at, times=times)

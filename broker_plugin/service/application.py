@@ -35,6 +35,7 @@ from broker_plugin.pipeline.runner import Runner
 from broker_plugin.service.consistency import check_service
 from broker_plugin.service.health import Health, HealthServer
 from broker_plugin.service.metrics import Metrics
+from broker_plugin.service.models import located_bundle, open_models
 from broker_plugin.settings import Settings
 from broker_plugin.streams.instance import take_instance
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, TransactionalKafkaSink
@@ -47,7 +48,11 @@ Result = TypeVar("Result")
 
 
 def serve(
-    settings: Settings, stop: threading.Event, *, on_batch: Callable[[BatchOutcome], None] | None = None
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    on_batch: Callable[[BatchOutcome], None] | None = None,
+    hurry: threading.Event | None = None,
 ) -> None:
     """Run the service until the stop event.
 
@@ -59,6 +64,8 @@ def serve(
         Set it to stop in order.
     on_batch
         Is called with each batch that was delivered.
+    hurry
+        Set it to have the bundle repository looked at now.
 
     Raises
     ------
@@ -76,24 +83,14 @@ def serve(
             stack.enter_context(server)
         instance = stack.enter_context(take_instance(settings.group, settings.instance))
         recipe = _recipe(settings)
-        scorer = recipe.scorer()
-        scorer.warm_up()
-        log.info(
-            "bundle_opened",
-            bundle=scorer.bundle.manifest.name,
-            digest=scorer.bundle.digest,
-            provider=scorer.provider.provider,
-            reason=scorer.provider.reason,
-        )
-        for warning in scorer.provider.warnings:
-            log.warning("gpu_left_idle", why=warning)
+        models = stack.enter_context(open_models(settings, recipe, metrics.registry, hurry=hurry))
         outbox = Outbox(settings.output, _dead_letters(settings), encode=_encoding(settings, stop))
         source = _source(settings, instance.member_id)
         sink, delivery = _delivery(settings, source, instance.member_id)
         runner = Runner(
             source,
             sink,
-            recipe.filter(scorer),
+            recipe.filter(models.scorer),
             outbox,
             delivery=delivery,
             batcher=Batcher(
@@ -110,6 +107,7 @@ def serve(
             ),
             monitor=Monitors((metrics, health)),
             on_batch=on_batch,
+            between_batches=models.between_batches,
         )
         deadline_s = settings.start_deadline_s
         source.connect(deadline_s=deadline_s, stop=stop)
@@ -148,7 +146,7 @@ def judge_and_outbox(settings: Settings) -> tuple[AlertFilter, Outbox]:
 
 def _recipe(settings: Settings) -> FilterRecipe:
     return FilterRecipe(
-        bundle=settings.bundle,
+        bundle=located_bundle(settings),
         device=settings.device,
         class_prior=settings.class_prior,
         decision_rule=settings.decision_rule,

@@ -10,7 +10,6 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
-from pathlib import Path
 
 from broker_plugin import __version__
 from broker_plugin.bundle import open_bundle
@@ -21,9 +20,9 @@ from broker_plugin.engine.providers import Device, choose
 from broker_plugin.engine.runtime import load_runtime, named_wheels, offered_providers
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BrokerPluginError, ProviderError, RejectedAlert, TransientError
-from broker_plugin.repository.layout import locate_bundle
 from broker_plugin.service.application import sink_address, source_address
 from broker_plugin.service.consistency import REQUIRED, check_service
+from broker_plugin.service.models import located_bundle
 from broker_plugin.settings import Settings, flag
 from broker_plugin.streams.kafka import KafkaAddress
 from broker_plugin.streams.probe import client_version, probe_cluster
@@ -138,7 +137,7 @@ def _device(settings: Settings) -> _Finding:
 
 
 def _bundle(settings: Settings) -> _Finding:
-    bundle = open_bundle(_located(settings))
+    bundle = open_bundle(located_bundle(settings))
     manifest = bundle.manifest
     return _Finding(
         found=f"{manifest.name} {manifest.version} at {bundle.path}: {len(bundle.contents)} files, each with "
@@ -146,14 +145,10 @@ def _bundle(settings: Settings) -> _Finding:
     )
 
 
-def _located(settings: Settings) -> Path | str:
-    return locate_bundle(settings.bundle, settings.bundles, survey=settings.survey)
-
-
 def _graphs(settings: Settings) -> _Finding:
     start_s = time.perf_counter()
     scorer = Scorer.open(
-        _located(settings),
+        located_bundle(settings),
         device=settings.device,
         class_prior=settings.class_prior,
         decision_rule=settings.decision_rule,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""SIGTERM and SIGINT end the work in order; a second one ends the process at once."""
+"""SIGTERM and SIGINT end the work in order; a second one ends the process at once. SIGHUP asks for news."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["InterruptedBySignal", "interrupt_on_signal", "stop_on_signal"]
+__all__ = ["InterruptedBySignal", "hurry_on_hangup", "interrupt_on_signal", "stop_on_signal"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -35,6 +35,22 @@ def stop_on_signal(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def hurry_on_hangup(hurry: threading.Event) -> Iterator[None]:
+    """Set an event at each SIGHUP, which would end the process otherwise.
+
+    Parameters
+    ----------
+    hurry
+        The event.
+    """
+    before = signal.signal(signal.SIGHUP, lambda number, frame: hurry.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 class InterruptedBySignal(BaseException):

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The models of a running service: the bundle that scores, and what follows its promotions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from broker_plugin.engine.scorer import Scorer
+from broker_plugin.pipeline.assembly import FilterRecipe
+from broker_plugin.pipeline.filter import AlertScorer
+from broker_plugin.pipeline.reload import BundleChange, BundleWatch, SwitchableScorer
+from broker_plugin.repository.layout import BundleRepository, locate_bundle, split_name
+from broker_plugin.service.bundle_metrics import BundleMetrics
+from broker_plugin.settings import Settings
+
+__all__ = ["ServedModels", "located_bundle", "open_models"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModels:
+    """What scores, and what is to be called before each batch."""
+
+    scorer: AlertScorer
+    between_batches: Callable[[], None]
+
+
+def located_bundle(settings: Settings) -> str:
+    """Return the directory or installed name of what `--bundle` stands for now.
+
+    Raises
+    ------
+    BundleError
+        If there is no such bundle.
+    """
+    return str(locate_bundle(settings.bundle, settings.bundles, survey=settings.survey))
+
+
+@contextmanager
+def open_models(
+    settings: Settings,
+    recipe: FilterRecipe,
+    registry: CollectorRegistry,
+    *,
+    hurry: threading.Event | None = None,
+) -> Iterator[ServedModels]:
+    """Open and warm the bundle, and follow its promotions until the block is left.
+
+    Parameters
+    ----------
+    recipe
+        The filter, with the bundle that the service starts with.
+    registry
+        Where metrics are.
+    hurry
+        Set it to have the bundle repository looked at now.
+
+    Raises
+    ------
+    BundleError, ProviderError
+        If the bundle or the device cannot be had.
+    """
+    metrics = BundleMetrics(registry)
+    scorer = SwitchableScorer(_opened(recipe))
+    watch = _watch(settings, recipe, scorer, on_change=metrics.changed, hurry=hurry)
+    if watch is None:
+        yield ServedModels(scorer=scorer, between_batches=lambda: None)
+        return
+    with watch:
+        yield ServedModels(scorer=scorer, between_batches=watch.switch_if_due)
+
+
+def _opened(recipe: FilterRecipe) -> Scorer:
+    scorer = recipe.scorer()
+    scorer.warm_up()
+    log.info(
+        "bundle_opened",
+        bundle=scorer.bundle.manifest.name,
+        digest=scorer.bundle.digest,
+        provider=scorer.provider.provider,
+        reason=scorer.provider.reason,
+    )
+    for warning in scorer.provider.warnings:
+        log.warning("gpu_left_idle", why=warning)
+    return scorer
+
+
+def _watch(
+    settings: Settings,
+    recipe: FilterRecipe,
+    scorer: SwitchableScorer,
+    *,
+    on_change: Callable[[BundleChange], None],
+    hurry: threading.Event | None,
+) -> BundleWatch | None:
+    """Return what follows the promotions of a name, None for a version or a directory, which stay."""
+    if settings.bundles is None:
+        return None
+    repository = BundleRepository(settings.bundles)
+    if split_name(settings.bundle)[1] is not None or settings.bundle not in repository.known():
+        return None
+
+    def open_scorer(path: Path) -> Scorer:
+        return replace(recipe, bundle=str(path)).scorer()
+
+    return BundleWatch(
+        repository,
+        settings.bundle,
+        survey=str(settings.survey),
+        scorer=scorer,
+        open_scorer=open_scorer,
+        hurry=hurry,
+        on_change=on_change,
+    )
