@@ -5,6 +5,7 @@
 
     BrokerPluginError
     ├── TransientError        retry with backoff, commit nothing
+    │   └── StoreError            the store is away: go on from the packet alone
     ├── RejectedAlert         dead-letter with `reason`, commit, go on
     ├── StreamPausedError     hold the stream uncommitted and not ready, until an operator decides
     └── ConfigurationError    stop; the message says what to change
@@ -31,6 +32,7 @@ __all__ = [
     "ProviderError",
     "RejectReason",
     "RejectedAlert",
+    "StoreError",
     "StreamPausedError",
     "TransientError",
 ]
@@ -75,6 +77,10 @@ class BrokerPluginError(Exception):
 
 class TransientError(BrokerPluginError):
     """Something outside is briefly unavailable: retry with backoff and commit nothing."""
+
+
+class StoreError(TransientError):
+    """The store does not answer, or cannot do what it was asked: the stream goes on without it."""
 
 
 class RejectedAlert(BrokerPluginError):

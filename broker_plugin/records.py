@@ -96,6 +96,10 @@ class QualityFlag(StrEnum):
     """Epochs that the survey retracted were left out."""
     DEGRADED_SCHEMA = "degraded_schema"
     """The survey's schema has lost fields that are used here where they are to be had."""
+    STORE_AWAY = "store_away"
+    """The store did not answer: the verdict rests on the packet alone."""
+    STORE_LEFT_OUT = "store_left_out"
+    """With what the store added the alert could not be scored: the verdict rests on the packet alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +227,8 @@ class Alert:
     rows
         The measurements that the light curve was made of, for joining them to those of other packets; None
         where the object has no history, as in the solar system.
+    n_stored_epochs
+        How many epochs of the light curve a store added; None where none was asked.
     """
 
     survey: str
@@ -239,6 +245,7 @@ class Alert:
     provenance: Provenance = Provenance(topic="")
     attachments: Mapping[str, Attachment] = field(default_factory=dict)
     rows: EpochRows | None = None
+    n_stored_epochs: int | None = None
 
     @property
     def alert_key(self) -> str:
@@ -286,6 +293,7 @@ class AlertBatch:
     flags: tuple[tuple[QualityFlag, ...], ...]
     provenance: tuple[Provenance, ...]
     attachments: tuple[Mapping[str, Attachment], ...]
+    n_stored_epochs: tuple[int | None, ...]
 
     def __len__(self) -> int:
         return len(self.alert_id)
@@ -313,6 +321,7 @@ class AlertBatch:
             flags=self.flags[row],
             provenance=self.provenance[row],
             attachments=self.attachments[row],
+            n_stored_epochs=self.n_stored_epochs[row],
         )
 
     @property
@@ -355,4 +364,5 @@ class AlertBatch:
             flags=tuple(alert.flags for alert in rows),
             provenance=tuple(alert.provenance for alert in rows),
             attachments=tuple(alert.attachments for alert in rows),
+            n_stored_epochs=tuple(alert.n_stored_epochs for alert in rows),
         )

@@ -160,7 +160,35 @@ class Settings(BaseSettings):
     store: str = Field(
         default="none",
         title="Object store",
-        description="Only none in this version: no object history is kept.",
+        description="Where the histories of objects are kept beyond their packets: none, memory, sqlite, "
+        "sqlite:PATH, or the URL of a Redis or Valkey server (with a password better as ASTROM3_STORE).",
+    )
+    store_timeout_s: float = Field(
+        default=0.5,
+        gt=0,
+        title="Store timeout",
+        description="Longest wait for the store, s; then alerts go on from the packet alone, flagged.",
+    )
+    store_max_bytes: int = Field(
+        default=10_000_000_000,
+        ge=1_000_000,
+        title="Store size",
+        description="Most bytes that memory or sqlite may use; what was not written for longest goes first. "
+        "A Redis server has its own maxmemory.",
+    )
+    history_epochs_max: int = Field(
+        default=3_000,
+        ge=1,
+        le=10_000,
+        title="Longest history",
+        description="Most epochs that are kept of an object, the latest ones.",
+    )
+    history_days: float = Field(
+        default=730.0,
+        gt=0,
+        title="Retention",
+        description="Epochs this much older than an object's latest are dropped, and objects that bring "
+        "nothing for this long are forgotten, days.",
     )
     instance: str = Field(
         default="",

@@ -7,7 +7,7 @@ import io
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
@@ -98,6 +98,7 @@ class Verdict:
     n_epochs: int
     n_epochs_by_band: Mapping[str, int]
     history_origin: str
+    n_stored_epochs: int | None = None
     period_day: float | None
     period_false_alarm_probability: float | None
     period_aliases_day: tuple[float, ...]
@@ -158,8 +159,15 @@ def to_record(verdict: Verdict) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Verdict:
-    """Return the verdict of an Avro record, ignoring fields that a later minor version added."""
-    known = {column.name: record[column.name] for column in fields(Verdict)}
+    """Return the verdict of an Avro record of any minor version.
+
+    Fields that a later one added are ignored; those that an earlier one lacked have their defaults.
+    """
+    known = {
+        column.name: record[column.name]
+        for column in fields(Verdict)
+        if column.name in record or column.default is MISSING
+    }
     known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
     known["tense"] = Tense(known["tense"])
     known["revision"] = Revision(known["revision"])

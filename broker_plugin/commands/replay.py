@@ -20,6 +20,7 @@ from broker_plugin.pipeline.backfill import Backfill, open_backfill
 from broker_plugin.pipeline.dead_letter_file import to_json
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import Judgement
+from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.prior import BUNDLE
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.logging import configure_logging
@@ -35,6 +36,9 @@ EXIT_ENDED_EARLY = 3
 
 NAMED = 5
 """Files that a line of warning names; of more it says how many."""
+
+STORE_TIMEOUT_S = 10.0
+"""Nobody waits for a replay as for a stream, but without its store it would say something else."""
 
 DEAD_LETTER_MAX_BYTES = 1_000_000
 """Larger dead letters keep their first 4 KiB: the file they came from still has the rest."""
@@ -99,7 +103,9 @@ def replay(
     input_registry
         URL of the schema registry of framed packets.
     store
-        Where object histories are kept: only none in this version.
+        Where the histories of objects are kept beyond their packets: none, memory (of this run), sqlite,
+        sqlite:PATH or redis://HOST:PORT/DB. With none a verdict depends on its packet alone; with the others
+        also on the alerts before it, so give the files in order of time.
     engine
         What runs the work: only local in this version.
     access
@@ -117,8 +123,14 @@ def replay(
     check_format(out)
     if not paths:
         raise ConfigurationError("nothing to read; give files or directories of alert packets")
-    if store != "none":
-        raise ConfigurationError("this version keeps no object history; use --store none")
+    memory = MemoryRecipe.of(store, timeout_s=STORE_TIMEOUT_S)
+    if memory is not None and workers > 1:
+        raise ConfigurationError(
+            "with a store alerts are judged in order, each knowing those before it",
+            remedy="leave out --workers",
+        )
+    if memory is not None:
+        console.print(f"store: {memory.check()}", soft_wrap=True, markup=False)
     if engine != "local":
         raise ConfigurationError("this version has the local engine only; use --engine local --workers N")
     recipe = FilterRecipe(
@@ -130,6 +142,7 @@ def replay(
         access=parse_access(access),
         input_registry=input_registry,
         schemas=tuple(schemas or ()),
+        memory=memory,
     )
     declared, undecodable = parse_dead_letter_access(dead_letters_access)
     letters = DeadLetters(

@@ -93,7 +93,6 @@ class Judge:
             "taxonomy": self._bundle.manifest.taxonomy,
             "class_prior": self._prior.name if self._prior else self._bundle.manifest.class_prior,
             "decision_rule": self._rule,
-            "history_origin": "packet",
             "bundle_name": self._bundle.manifest.name,
             "bundle_digest": self._bundle.digest,
             "feature_spec_version": self._bundle.manifest.feature_spec_version,
@@ -225,6 +224,8 @@ class Judge:
             "dec_deg": float(batch.dec_deg[row]),
             "mjd_tai": float(batch.mjd_tai[row]),
             "source_context": str(batch.source_context[row]),
+            "history_origin": "packet+store" if batch.n_stored_epochs[row] else "packet",
+            "n_stored_epochs": batch.n_stored_epochs[row],
             "quality_flags": tuple(str(flag) for flag in batch.flags[row]),
         }
 
@@ -326,6 +327,8 @@ def _inputs_digest(batch: AlertBatch, row: int) -> str:
         digest.update(getattr(batch, name)[row].tobytes())
     for column in fields(batch.epochs):
         digest.update(getattr(batch.epochs, column.name)[_epochs(batch, row)].tobytes())
+    if batch.n_stored_epochs[row] is not None:
+        digest.update(f"\x1fstored={batch.n_stored_epochs[row]}".encode())
     spectrum = batch.spectra[row]
     if spectrum is not None:
         for values in (spectrum.wave_aa, spectrum.flux, spectrum.inverse_variance):

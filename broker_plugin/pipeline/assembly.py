@@ -13,7 +13,9 @@ from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError, RejectReason
-from broker_plugin.pipeline.filter import AlertFilter, AlertScorer
+from broker_plugin.pipeline.filter import AlertFilter, AlertMemory, AlertScorer
+from broker_plugin.pipeline.memory import MemoryRecipe
+from broker_plugin.pipeline.recollection import Recollection
 from broker_plugin.prior import BUNDLE
 from broker_plugin.records import Access
 from broker_plugin.surveys.registry import SURVEYS, adapters
@@ -38,6 +40,8 @@ class FilterRecipe:
         Where the schemas of framed alerts come from.
     pause_on_drift
         As for `Decoder`.
+    memory
+        What is remembered of objects, None for nothing beyond the packets.
     """
 
     bundle: str = "default"
@@ -50,6 +54,7 @@ class FilterRecipe:
     input_registry: str = ""
     schemas: tuple[Path, ...] = ()
     pause_on_drift: bool = False
+    memory: MemoryRecipe | None = None
 
     def scorer(self) -> Scorer:
         """Return the opened scorer."""
@@ -60,7 +65,11 @@ class FilterRecipe:
             decision_rule=self.decision_rule,
         )
 
-    def filter(self, scorer: AlertScorer) -> AlertFilter:
+    def recollection(self) -> Recollection | None:
+        """Return the memory that the filter is to have, None for none."""
+        return None if self.memory is None else self.memory.open(self.surveys, self.access)
+
+    def filter(self, scorer: AlertScorer, *, memory: AlertMemory | None = None) -> AlertFilter:
         """Return the filter around a scorer."""
         registry = SchemaRegistry(self.input_registry) if self.input_registry else None
         decoder = Decoder(
@@ -69,7 +78,7 @@ class FilterRecipe:
             access=self.access,
             pause_on_drift=self.pause_on_drift,
         )
-        return AlertFilter(decoder, scorer, tense=self.tense)
+        return AlertFilter(decoder, scorer, tense=self.tense, memory=memory)
 
 
 def parse_access(names: str) -> frozenset[Access]:

@@ -50,7 +50,8 @@ def open_backfill(recipe: FilterRecipe, *, workers: int = 1) -> Iterator[Backfil
     recipe
         What the filter is made of.
     workers
-        Processes that decode and score; with 1 this process does.
+        Processes that decode and score; with 1 this process does. With a memory it must be 1, since alerts
+        are then to be judged in order.
 
     Raises
     ------
@@ -83,7 +84,7 @@ class _Here:
     def __init__(self, recipe: FilterRecipe) -> None:
         scorer = recipe.scorer()
         self.provider = scorer.provider
-        self._filter = recipe.filter(scorer)
+        self._filter = recipe.filter(scorer, memory=recipe.recollection())
 
     def judge(self, source: Source) -> Iterator[list[Judgement]]:
         """Yield the judgements."""

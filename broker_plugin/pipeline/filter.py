@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from traceback import extract_tb
@@ -22,11 +22,11 @@ from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.engine.rehearsal import PLAIN_ALERT
 from broker_plugin.errors import NotFiniteError, RejectedAlert, RejectReason
 from broker_plugin.pipeline.stages import StageTimes
-from broker_plugin.records import Access, Alert, AlertBatch, Provenance
+from broker_plugin.records import Access, Alert, AlertBatch, Provenance, QualityFlag
 from broker_plugin.streams.base import Message
 from broker_plugin.surveys.base import Packet
 
-__all__ = ["AlertDecoder", "AlertFilter", "AlertScorer", "Judgement"]
+__all__ = ["AlertDecoder", "AlertFilter", "AlertMemory", "AlertScorer", "Judgement"]
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +67,18 @@ class AlertScorer(Protocol):
         ...
 
 
+class AlertMemory(Protocol):
+    """Joins alerts to what is known of their objects: `broker_plugin.pipeline.recollection.Recollection`."""
+
+    def recall(self, alerts: Sequence[Alert]) -> list[Alert]:
+        """Return the alerts with what is known, in order."""
+        ...
+
+    def remember(self, alerts: Sequence[Alert]) -> None:
+        """Keep what alerts brought; those that were recalled last, or some of them."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """One message and what became of it: its verdicts, or a rejection and no verdict."""
@@ -85,12 +97,22 @@ class AlertFilter:
         The two halves of the work.
     tense
         What the verdicts say of their time.
+    memory
+        What is known of the objects beyond their packets; by default nothing.
     """
 
-    def __init__(self, decoder: AlertDecoder, scorer: AlertScorer, *, tense: Tense = Tense.CURRENT) -> None:
+    def __init__(
+        self,
+        decoder: AlertDecoder,
+        scorer: AlertScorer,
+        *,
+        tense: Tense = Tense.CURRENT,
+        memory: AlertMemory | None = None,
+    ) -> None:
         self._decoder = decoder
         self._scorer = scorer
         self._tense = tense
+        self._memory = memory
         self._gaps: Counter[tuple[str, str, str]] = Counter()
 
     def judge(
@@ -109,7 +131,7 @@ class AlertFilter:
         received_at
             When; now by default.
         times
-            Where to note the time that decoding and scoring took.
+            Where to note the time that each stage took.
 
         Raises
         ------
@@ -122,9 +144,8 @@ class AlertFilter:
         times = StageTimes() if times is None else times
         with times.of("decode"):
             decoded = [self._decode(message) for message in messages]
-        with times.of("score"):
-            alerts = [alert for found in decoded if isinstance(found, list) for alert in found]
-            outcomes = iter(self._score(alerts, received_at))
+        alerts = [alert for found in decoded if isinstance(found, list) for alert in found]
+        outcomes = iter(self._outcomes(alerts, received_at, times))
         self._report_gaps()
         judgements = []
         for message, found in zip(messages, decoded, strict=True):
@@ -151,6 +172,30 @@ class AlertFilter:
             self._note_gap("decode", error)
             return RejectedAlert(RejectReason.INVALID_VALUE, f"decoding raised {type(error).__name__}")
         return alerts or RejectedAlert(RejectReason.EMPTY, "the message holds no alert", access=frozenset())
+
+    def _outcomes(
+        self, alerts: list[Alert], received_at: datetime, times: StageTimes
+    ) -> list[Verdict | RejectedAlert]:
+        if self._memory is None:
+            with times.of("score"):
+                return self._score(alerts, received_at)
+        with times.of("history"):
+            recalled = self._memory.recall(alerts)
+        with times.of("score"):
+            outcomes = self._score(recalled, received_at)
+            spoilt = [
+                row
+                for row, outcome in enumerate(outcomes)
+                if isinstance(outcome, RejectedAlert) and recalled[row] is not alerts[row]
+            ]
+            by_packet = self._score([_by_packet(alerts[row]) for row in spoilt], received_at)
+            for row, outcome in zip(spoilt, by_packet, strict=True):
+                outcomes[row] = outcome
+        with times.of("history"):
+            # What cannot be scored must not spoil the alerts to come.
+            judged = zip(alerts, outcomes, strict=True)
+            self._memory.remember([alert for alert, outcome in judged if isinstance(outcome, Verdict)])
+        return outcomes
 
     def _score(self, alerts: list[Alert], received_at: datetime) -> list[Verdict | RejectedAlert]:
         outcomes = self._bisect(alerts, received_at)
@@ -181,6 +226,12 @@ class AlertFilter:
         for (stage, error, where), count in gaps.items():
             # Not the text: it may quote a value.
             log.warning("alerts_failed", stage=stage, error=error, where=where, alerts=count)
+
+
+def _by_packet(alert: Alert) -> Alert:
+    """Return an alert that says that what was known of its object had to be left out."""
+    flags = {*alert.flags, QualityFlag.STORE_LEFT_OUT}
+    return replace(alert, flags=tuple(flag for flag in QualityFlag if flag in flags))
 
 
 def _place(error: Exception) -> str:

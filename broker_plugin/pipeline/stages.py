@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 __all__ = ["RETRIED", "STAGES", "StageTimes"]
 
-STAGES = ("decode", "score", "encode", "produce", "ledger", "commit", "transaction")
+STAGES = ("decode", "history", "score", "encode", "produce", "ledger", "commit", "transaction")
 """The stages of a batch, in order; with exactly-once the last takes the place of the three before it."""
 
 RETRIED = ("poll", "judge", "produce", "ledger", "commit", "transaction")

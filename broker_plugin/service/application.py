@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from broker_plugin import __version__
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.verdict import encode_container
-from broker_plugin.errors import RejectReason, TransientError
+from broker_plugin.errors import RejectReason, StoreError, TransientError
 from broker_plugin.pipeline.assembly import (
     FilterRecipe,
     parse_access,
@@ -28,14 +28,16 @@ from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery
 from broker_plugin.pipeline.exactly_once import ExactlyOnce
 from broker_plugin.pipeline.filter import AlertFilter
+from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.pipeline.monitor import BatchOutcome, Monitors
 from broker_plugin.pipeline.outbox import Encode, Outbox, framed
 from broker_plugin.pipeline.reject_rate import RejectRate
 from broker_plugin.pipeline.runner import Runner
-from broker_plugin.service.consistency import check_service
+from broker_plugin.service.consistency import check_service, store_recipe
 from broker_plugin.service.health import Health, HealthServer
 from broker_plugin.service.metrics import Metrics
 from broker_plugin.service.models import located_bundle, open_models
+from broker_plugin.service.store_metrics import StoreCollector
 from broker_plugin.settings import Settings
 from broker_plugin.streams.instance import take_instance
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, TransactionalKafkaSink
@@ -87,10 +89,15 @@ def serve(
         outbox = Outbox(settings.output, _dead_letters(settings), encode=_encoding(settings, stop))
         source = _source(settings, instance.member_id)
         sink, delivery = _delivery(settings, source, instance.member_id)
+        memory = recipe.recollection()
+        if memory is not None and recipe.memory is not None:
+            _look_at_store(recipe.memory)
+            stack.callback(memory.close)
+            metrics.registry.register(StoreCollector(memory))
         runner = Runner(
             source,
             sink,
-            recipe.filter(models.scorer),
+            recipe.filter(models.scorer, memory=memory),
             outbox,
             delivery=delivery,
             batcher=Batcher(
@@ -123,6 +130,7 @@ def serve(
             group=settings.group,
             instance=instance.name,
             delivery=settings.delivery,
+            store=recipe.memory.address.shown if recipe.memory else settings.store,
         )
         runner.run()
 
@@ -156,7 +164,15 @@ def _recipe(settings: Settings) -> FilterRecipe:
         input_registry=settings.input_registry,
         schemas=(settings.schemas,) if settings.schemas else (),
         pause_on_drift=RejectReason.MISSING_FIELD not in parse_reasons(settings.accept_rejects),
+        memory=store_recipe(settings),
     )
+
+
+def _look_at_store(recipe: MemoryRecipe) -> None:
+    try:
+        log.info("store_opened", store=recipe.check())
+    except StoreError as error:
+        log.warning("store_away", why=str(error), consequence="alerts go on from the packet alone, flagged")
 
 
 def _dead_letters(settings: Settings) -> DeadLetters:

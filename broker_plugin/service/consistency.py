@@ -8,9 +8,11 @@ from collections.abc import Iterable
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access, parse_reasons
+from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.settings import Settings, flag
+from broker_plugin.store.history import HistoryBounds
 
-__all__ = ["check_service", "hosts"]
+__all__ = ["check_service", "hosts", "store_recipe"]
 
 REQUIRED = ("survey", "bootstrap", "input", "output", "dead_letters", "group")
 """What the service cannot guess."""
@@ -26,7 +28,7 @@ def check_service(settings: Settings) -> None:
     """
     settings.require(*REQUIRED)
     _check_topics(settings)
-    _check_store(settings.store)
+    store_recipe(settings)
     parse_access(settings.access)
     parse_dead_letter_access(settings.dead_letters_access)
     parse_reasons(settings.accept_rejects)
@@ -63,12 +65,20 @@ def _check_topics(settings: Settings) -> None:
             )
 
 
-def _check_store(store: str) -> None:
-    if store != "none":
-        raise ConfigurationError(
-            "object stores come with a later version",
-            remedy="use --store none, which scores each packet by itself",
-        )
+def store_recipe(settings: Settings) -> MemoryRecipe | None:
+    """Return what is to be remembered of objects, None for nothing.
+
+    Raises
+    ------
+    ConfigurationError
+        If the setting names no store that we know.
+    """
+    return MemoryRecipe.of(
+        settings.store,
+        timeout_s=settings.store_timeout_s,
+        max_bytes=settings.store_max_bytes,
+        bounds=HistoryBounds(epochs_max=settings.history_epochs_max, days=settings.history_days),
+    )
 
 
 def _one_cluster(settings: Settings) -> bool:

@@ -21,7 +21,7 @@ from broker_plugin.engine.runtime import load_runtime, named_wheels, offered_pro
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BrokerPluginError, ProviderError, RejectedAlert, TransientError
 from broker_plugin.service.application import sink_address, source_address
-from broker_plugin.service.consistency import REQUIRED, check_service
+from broker_plugin.service.consistency import REQUIRED, check_service, store_recipe
 from broker_plugin.service.models import located_bundle
 from broker_plugin.settings import Settings, flag
 from broker_plugin.streams.kafka import KafkaAddress
@@ -257,15 +257,12 @@ def _has_schema(store: SchemaStore, schema_id: int) -> bool:
 
 
 def _store(settings: Settings) -> _Finding:
-    if settings.store == "none":
+    recipe = store_recipe(settings)
+    if recipe is None:
         return _Finding(
             found="no --store was given: verdicts rest on the packet alone", outcome=Outcome.SKIPPED
         )
-    return _Finding(
-        found=f"this version keeps no object history, so it cannot use {settings.store.partition(':')[0]}",
-        remedy="set --store none",
-        outcome=Outcome.FAILED,
-    )
+    return _Finding(found=recipe.check())
 
 
 CHECKS: tuple[tuple[str, Callable[[Settings], _Finding], tuple[str, ...]], ...] = (

@@ -250,9 +250,11 @@ def _epoch_rows(
     difference, difference_err = known_pair(both("difference_njy"), both("difference_err_njy"))
     reference, reference_err = known_pair(both("reference_njy"), both("reference_err_njy"))
     total, total_err = known_pair(both("total_njy"), both("total_err_njy"))
+    identifier = both("source_id")
     visit = both("visit")
     unknown_visit = visit == MISSING_INTEGER
-    visit[unknown_visit] = -2 - np.flatnonzero(unknown_visit)  # each its own
+    # Each its own, and the same in all packets if it has a number.
+    visit[unknown_visit] = np.where(identifier > 0, ~identifier, ~(2**62 + np.arange(n)))[unknown_visit]
     return EpochRows(
         mjd_tai=both("mjd_tai"),
         band=np.array([_band_code(band) for band in (*seen["band"], *looked["band"])], np.int8),
@@ -260,7 +262,7 @@ def _epoch_rows(
         detector=both("detector").astype(np.int32),
         access=np.full(n, Access.PUBLIC, np.int8),
         exposure=visit,
-        identifier=both("source_id"),
+        identifier=identifier,
         separation_arcsec=separation_arcsec(both("ra_deg"), both("dec_deg"), centre=centre),
         difference_njy=difference,
         difference_err_njy=difference_err,

@@ -176,7 +176,8 @@ def test_bytes_that_nobody_could_decode_are_kept_from_public_dead_letters(
         (["--out", "x.jsonl", "nowhere"], "does not exist"),
         (["--out", "x.jsonl", "--bundle", "nowhere", "{data}"], "no bundle"),
         (["--out", "nowhere/x.jsonl", "{data}"], "not a directory"),
-        (["--out", "x.jsonl", "--store", "sqlite", "{data}"], "--store none"),
+        (["--out", "x.jsonl", "--store", "oracle", "{data}"], "choose none, memory, sqlite"),
+        (["--out", "x.jsonl", "--store", "memory", "--workers", "2", "{data}"], "leave out --workers"),
         (["--out", "x.jsonl", "--access", "everyone", "{data}"], "access class"),
     ],
 )

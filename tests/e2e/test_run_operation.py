@@ -75,7 +75,7 @@ def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        (["--store", "redis://localhost"], "object stores come with a later version"),
+        (["--store", "oracle"], "choose none, memory, sqlite"),
         (
             ["--delivery", "exactly-once", "--output-bootstrap", "other:9092"],
             "a Kafka transaction cannot span two",

@@ -88,7 +88,7 @@ def test_the_table_names_every_check_and_ends_with_the_sum() -> None:
     assert done.stderr == ""
     for name, _, _ in CHECKS:
         assert f" {name} " in done.stdout
-    assert "-> set --store none" in done.stdout
+    assert "-> start it, or correct its address" in done.stdout
     assert done.stdout.rstrip().endswith("failed: bundle, store")
 
 

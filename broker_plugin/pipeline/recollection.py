@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The stage of the pipeline that reads and writes the store.
+
+A batch is read in one round trip before it is scored, and written in one after it, by then without the alerts
+that could not be scored. Writing comes before the batch is delivered and committed: if it is delivered again,
+every row is there already, so the histories stay as they are, and the alerts are joined to the same rows as
+before.
+
+While the store is away, alerts go on from the packet alone, flagged, and what they bring waits in a bounded
+backlog until the store is back. What the backlog had to drop, the histories in later packets mostly bring
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import structlog
+
+from broker_plugin.errors import StoreError
+from broker_plugin.pipeline.history import Histories
+from broker_plugin.records import Alert, QualityFlag
+from broker_plugin.store.backlog import Backlog
+from broker_plugin.store.guard import GuardedStore
+from broker_plugin.store.history import Rows, joined
+from broker_plugin.store.merging import merge
+from broker_plugin.times import SECONDS_PER_DAY
+
+__all__ = ["Recollection"]
+
+log = structlog.get_logger(__name__)
+
+BACKLOG_ROWS = 1_000_000
+"""Most rows that wait for the store, some 100 MB: what 10,000 alerts bring."""
+
+BACKLOG_BATCH = 500
+"""Most histories from the backlog that are written with one batch, so that catching up delays no batch by
+more than some tens of milliseconds."""
+
+
+class Recollection:
+    """What a stream remembers of its objects.
+
+    Parameters
+    ----------
+    store
+        Where it is kept.
+    histories
+        The histories of objects.
+    backlog_rows
+        Most rows that wait while the store is away.
+
+    Attributes
+    ----------
+    store, histories, backlog
+        Its parts, for metrics.
+    """
+
+    def __init__(
+        self, store: GuardedStore, histories: Histories, *, backlog_rows: int = BACKLOG_ROWS
+    ) -> None:
+        self.store = store
+        self.histories = histories
+        self.backlog = Backlog(rows_max=backlog_rows)
+        self._held: dict[str, bytes | None] = {}
+
+    def recall(self, alerts: Sequence[Alert]) -> list[Alert]:
+        """Return the alerts with what the store adds, in order; flagged where the store is away."""
+        keys = list(dict.fromkeys([*self.histories.keys(alerts), *self.backlog.oldest(BACKLOG_BATCH)]))
+        self._held = {}
+        try:
+            self._held = dict(zip(keys, self.store.fetch(keys), strict=True)) if keys else {}
+        except StoreError:
+            return [_flagged(alert) if self.histories.applies(alert) else alert for alert in alerts]
+        return self.histories.recalled(alerts, self._rows_of)
+
+    def remember(self, alerts: Sequence[Alert]) -> None:
+        """Keep what the alerts of the batch brought, or put it off while the store is away."""
+        new = self.histories.brought(alerts)
+        for key, rows in self.backlog.take(self._held).items():
+            new[key] = joined([rows, new[key]]) if key in new else rows
+        try:
+            new = merge(
+                self.store,
+                new,
+                held=self._held,
+                merged=self.histories.merged,
+                ttl_s=self.histories.bounds.days * SECONDS_PER_DAY,
+            )
+        except StoreError:
+            log.debug("history_put_off", objects=len(new))
+        self.backlog.put(new)
+        self._held = {}
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if len(self.backlog):
+            log.warning("history_not_written", objects=len(self.backlog))
+        self.store.close()
+
+    def _rows_of(self, key: str) -> Rows:
+        return joined([self.histories.rows_in(self._held.get(key)), self.backlog[key]])
+
+
+def _flagged(alert: Alert) -> Alert:
+    flags = {*alert.flags, QualityFlag.STORE_AWAY}
+    return replace(alert, flags=tuple(flag for flag in QualityFlag if flag in flags))
