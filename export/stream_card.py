@@ -164,17 +164,18 @@ def _share(each: Mapping[str, Any], level: str) -> str:
 
 
 def _planted(planted: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the table of planted anomalies, by the fused score and by those of the bundle's epochs."""
+    bases = ["fused", *(basis for basis in planted if basis in EPOCH_MODALITIES)]
     rows = []
     for name, fused in planted["fused"].items():
         cells = [name, str(fused["n"])]
-        light_curve = next((basis for basis in planted if basis in EPOCH_MODALITIES), "")
-        for basis in ("fused", light_curve):
-            each = planted.get(basis, {}).get(name)
+        for basis in bases:
+            each = planted[basis].get(name)
             shown = ("auroc", "share_0.1", "share_0.01")
             cells += [_cell(each[key]) if each else "-" for key in shown]
         rows.append(cells)
     of_source = [
-        f"{what} ({basis})" for basis in ("fused", "light curve") for what in ("AUROC", "0.1", "0.01")
+        f"{what} ({basis.replace('_', ' ')})" for basis in bases for what in ("AUROC", "0.1", "0.01")
     ]
     return markdown_table(["stratum and kind", "n", *of_source], rows)
 

@@ -14,7 +14,7 @@ from broker_plugin.bundle import FORMAT_VERSION, Bundle, open_bundle
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.records import Alert
 from export.stream import next_version, write_stream_bundle
-from export.stream_card import BEGIN
+from export.stream_card import BEGIN, END
 from tests.support.alerts import real_alerts
 from trainer.stream.archive import Sighting, StreamArchive
 from trainer.stream.planted import KINDS, MIN_EPOCHS, plant
@@ -85,6 +85,14 @@ def test_the_new_bundle_is_the_old_one_and_the_streams_normal(base: Bundle, bund
         assert f"| {stratum.name} | {stratum.n:,} |" in card
         assert len(arrays[f"{stratum.name}/fused"]) == stratum.n >= 200
     assert card.count(BEGIN) == 1
+
+
+def test_planted_events_are_measured_by_the_light_curve_that_the_bundle_has(bundle: Bundle) -> None:
+    table = bundle.contents["MODEL_CARD.md"].decode().partition("### Planted anomalies")[2]
+    header, _, *rows = (line for line in table.partition(END)[0].splitlines() if line.startswith("|"))
+    assert "AUROC (light curve)" in header
+    assert {row.split("|")[1].split()[-1] for row in rows} == set(KINDS)
+    assert not any(cell.strip() == "-" for row in rows for cell in row.split("|"))
 
 
 def test_verdicts_name_the_streams_stratum(bundle: Bundle, alerts: list[Alert]) -> None:
