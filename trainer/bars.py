@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Two bars for many trainings: those that are done, and the passes of the one that runs."""
+"""Bars that show how far a command is: one for a task, two for many trainings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from trainer.options import console
 
-__all__ = ["NestedBars", "nested_bars"]
+__all__ = ["NestedBars", "nested_bars", "progress_bar", "scoring_bar"]
 
 
 class NestedBars:
-    """The two bars while they are shown."""
+    """A bar of the trainings that are done, and one of the passes of that which runs."""
 
     def __init__(self, progress: Progress, outer: str, total: int) -> None:
         self._progress = progress
@@ -39,6 +47,28 @@ class NestedBars:
 @contextmanager
 def nested_bars(outer: str, total: int) -> Iterator[NestedBars]:
     """Show the bars while the block runs; `outer` names what there are `total` of."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    with Progress(*_columns(), console=console) as progress:
         yield NestedBars(progress, outer, total)
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar while the block runs; it yields the function that advances it."""
+    with Progress(*_columns(), console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda n: progress.advance(task, n)
+
+
+@contextmanager
+def scoring_bar() -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """Show a bar while the block runs; it yields a function that is told the total, and one that advances."""
+    with Progress(*_columns(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("stars in settings", total=None)
+        yield (
+            lambda total: progress.update(task, total=total),
+            lambda n: progress.advance(task, n),
+        )
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.astrom3.command import reproduce
+from trainer.bars import progress_bar, scoring_bar
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.catalogue_baselines.command import baselines
 from trainer.checkpoint import Kept, load_run
@@ -31,7 +32,7 @@ from trainer.injection.command import inject
 from trainer.limited.command import limited_labels
 from trainer.object_runs import prepare_labelled
 from trainer.options import Config, Data, Out, console, data_folder, hush, say
-from trainer.preparation import Prepared, progress_bar, scoring_bar, seen_stars
+from trainer.preparation import Prepared, seen_stars
 from trainer.report.command import report
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.simulate.dataset import write_simulation

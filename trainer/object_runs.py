@@ -32,8 +32,9 @@ from trainer.data.objects import alert_of as whole_alert_of
 from trainer.data.splits import Split
 from trainer.data.stars import N_PHASES, StarTable, folded_profile, write_stars
 from trainer.encoders import fitted_specs
+from trainer.plans import Plan
 from trainer.preparation import Prepared, prepare
-from trainer.sets import ExampleSet, Plan, tokens_of
+from trainer.sets import ExampleSet, tokens_of
 
 __all__ = [
     "ATTACHMENT_PREFIX",

@@ -3,22 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from broker_plugin.records import AlertBatch
 from trainer.checkpoint import NOTHING_KEPT, Kept, Run, load_run, save_run
@@ -27,25 +17,11 @@ from trainer.data.catalina import FILE, file_digest, learned_classes, read_catal
 from trainer.data.splits import Split, split_stars, used_stars
 from trainer.data.stars import StarTable, read_stars, write_stars
 from trainer.encoders import fitted_specs
-from trainer.outliers import MIN_EPOCHS, Oddity
-from trainer.sets import (
-    ExampleSet,
-    Plan,
-    drawn_oddities,
-    join_sets,
-    make_set,
-    natural_plan,
-    tempered_plan,
-)
+from trainer.outliers import Oddity
+from trainer.plans import Plan, natural_plan, planned_windows, tempered_plan
+from trainer.sets import ExampleSet, join_sets, make_set
 from trainer.tempering import draw_tempered
-from trainer.windows import (
-    FIRST_EPOCHS,
-    Windows,
-    first_windows,
-    joined,
-    random_windows,
-    window_alerts,
-)
+from trainer.windows import FIRST_EPOCHS, Windows, random_windows, window_alerts
 
 __all__ = [
     "CLASS_PRIOR",
@@ -57,9 +33,7 @@ __all__ = [
     "ordinary",
     "ordinary_sets",
     "prepare",
-    "progress_bar",
     "scaler_sample",
-    "scoring_bar",
     "seen_stars",
     "set_of_bin",
     "train_set",
@@ -76,16 +50,6 @@ STARS_VERSION = "2"
 
 SCALER_STARS = 2000
 """Stars that the scalers are fitted on: a mean to 2 % of the spread."""
-
-RANDOM_WINDOWS = 1
-"""Runs of random length and beginning for each star, beside its first epochs. The period search of the
-windows is the dear part of a training."""
-
-ODD_LONGEST_SHARE = 0.3
-"""Share of the odd windows that hold all epochs of their star; the others are runs of any length."""
-
-GIVEN_SHARE = 0.25
-"""Share of the windows that come with the catalogue's period: enough to learn what to do with one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,29 +262,6 @@ def windows_of_bin(prepared: Prepared, split: Split, bin_: int, *, n: int, seed:
     return _made(prepared, plan, f"windows-{split.name.lower()}-{low}-{seed}", lambda n: None)
 
 
-@contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; it yields the function that advances it."""
-    with Progress(*_bar_columns(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda n: progress.advance(task, n)
-
-
-@contextmanager
-def scoring_bar() -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
-    """Show a bar while the block runs; it yields a function that is told the total, and one that advances."""
-    with Progress(*_bar_columns(), console=Console(stderr=True)) as progress:
-        task = progress.add_task("stars in settings", total=None)
-        yield (
-            lambda total: progress.update(task, total=total),
-            lambda n: progress.advance(task, n),
-        )
-
-
-def _bar_columns() -> tuple[ProgressColumn, ...]:
-    return (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-
-
 def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], None]) -> ExampleSet:
     return make_set(
         plan,
@@ -334,41 +275,14 @@ def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], No
 
 
 def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], Windows]:
-    """Return the star of each window of a split, and the windows, kind by kind, the first epochs first."""
-    stars, settings = prepared.stars, prepared.run.settings
-    members = prepared.members(split).astype(np.int64)
-    rng = np.random.default_rng((settings.seed, 10, int(split)))
-    star = [members] * len(FIRST_EPOCHS)
-    windows = [first_windows(stars, members, n, given=False) for n in FIRST_EPOCHS]
-    star.append(_often_enough(stars.label, members, of_class=settings.data.class_windows))
-    windows.append(random_windows(stars, star[-1], rng))
-    if settings.data.odd_share and prepared.make is None:
-        star.append(members)
-        windows.append(_odd_windows(stars, members, rng))
-    whole = joined(windows)
-    given = (rng.random(len(whole.first)) < GIVEN_SHARE) & (whole.oddity == Oddity.ORDINARY)
-    return np.concatenate(star), replace(whole, given=given)
-
-
-def _often_enough(
-    label: NDArray[np.int64], members: NDArray[np.int64], *, of_class: int
-) -> NDArray[np.int64]:
-    """Return the members, those of rare classes so often that each class is there `of_class` times."""
-    count = np.bincount(label[members][label[members] >= 0], minlength=1)
-    times = np.maximum(RANDOM_WINDOWS, np.ceil(of_class / np.maximum(count, 1))).astype(np.int64)
-    return np.repeat(members, np.where(label[members] >= 0, times[label[members]], RANDOM_WINDOWS))
-
-
-def _odd_windows(stars: StarTable, members: NDArray[np.int64], rng: np.random.Generator) -> Windows:
-    """Return an odd window of each star."""
-    runs = random_windows(stars, members, rng, low=MIN_EPOCHS)
-    whole = rng.random(len(members)) < ODD_LONGEST_SHARE
-    n_epochs = np.where(whole, np.diff(stars.offsets)[members], runs.n_epochs)
-    return replace(
-        runs,
-        first=np.where(whole, 0, runs.first),
-        n_epochs=n_epochs,
-        oddity=drawn_oddities(n_epochs, 1.0, rng),
+    """Return the star of each window of a split, and the windows, the first epochs first."""
+    settings = prepared.run.settings
+    return planned_windows(
+        prepared.stars,
+        prepared.members(split).astype(np.int64),
+        of_class=settings.data.class_windows,
+        odd=settings.data.odd_share > 0 and prepared.make is None,
+        rng=np.random.default_rng((settings.seed, 10, int(split))),
     )
 
 

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -18,88 +17,19 @@ from numpy.typing import NDArray
 from broker_plugin.features.base import FEATURE_SPEC_VERSION, Tokens, build_modality
 from broker_plugin.features.period import Periods, find_periods
 from broker_plugin.records import AlertBatch
-from trainer.augment import OBSERVED_SHARE, imitate
+from trainer.augment import imitate
 from trainer.data.stars import StarTable, read_stars
-from trainer.outliers import MIN_EPOCHS, Oddity
-from trainer.tempering import tempered
-from trainer.windows import Windows, window_alerts
+from trainer.outliers import Oddity
+from trainer.plans import Plan
+from trainer.windows import window_alerts
 
-__all__ = [
-    "ExampleSet",
-    "Plan",
-    "drawn_oddities",
-    "join_sets",
-    "make_set",
-    "natural_plan",
-    "tempered_plan",
-    "tokens_of",
-]
+__all__ = ["ExampleSet", "join_sets", "make_set", "tokens_of"]
 
 CHUNK = 500
 """Alerts that a worker makes at once: large enough for the vectorised features, small enough for a bar."""
 
 IMITATION_VERSION = "2"
 """Version of the imitation of alerts; raise it with any change there, or old caches pass for new ones."""
-
-N_EPOCHS_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 257)
-N_EPOCHS_SHARES = (0.13, 0.15, 0.16, 0.16, 0.16, 0.13, 0.07, 0.04)
-"""How often training alerts get a number of epochs between the edges. In real ZTF alerts half have at most 3
-detections, with forced photometry ten times as many; deep LSST fields have hundreds."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Which alerts to make: columns over alerts (B,).
-
-    Parameters
-    ----------
-    oddity
-        `Oddity` that each is made into.
-    peers
-        Stars whose light and periods may serve for that.
-    """
-
-    star: NDArray[np.int64]
-    n_epochs: NDArray[np.int64]
-    oddity: NDArray[np.int8]
-    seed: int
-    peers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    observed_share: float = OBSERVED_SHARE
-    windows: Windows | None = None
-
-    @classmethod
-    def of_windows(
-        cls, star: NDArray[np.int64], windows: Windows, *, seed: int, peers: NDArray[np.int64]
-    ) -> Plan:
-        """Return the plan of windows of observed epochs."""
-        return cls(
-            star=star,
-            n_epochs=windows.n_epochs,
-            oddity=windows.oddity,
-            seed=seed,
-            peers=peers,
-            windows=windows,
-        )
-
-    def part(self, rows: slice) -> Plan:
-        """Return some of the alerts; each is made from the seed and its own number alone."""
-        return Plan(
-            star=self.star[rows],
-            n_epochs=self.n_epochs[rows],
-            oddity=self.oddity[rows],
-            seed=self.seed,
-            peers=self.peers,
-            observed_share=self.observed_share,
-            windows=None if self.windows is None else self.windows.part(rows),
-        )
-
-    def digest(self) -> int:
-        """Return a checksum, to know a cached set again."""
-        text = f"{self.seed}/{self.observed_share}".encode()
-        windows = b"" if self.windows is None else self.windows.tobytes()
-        arrays = (self.star, self.n_epochs, self.oddity, self.peers)
-        columns = b"".join(array.tobytes() for array in arrays)
-        return zlib.crc32(columns + text + windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,64 +64,6 @@ class ExampleSet:
             oddity=self.oddity[rows],
             tokens={name: _taken(tokens, rows) for name, tokens in self.tokens.items()},
         )
-
-
-def drawn_oddities(n_epochs: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int8]:
-    """Return the oddity of alerts with these numbers of epochs, a `share` of them odd, each kind as often."""
-    kind = rng.integers(1, len(Oddity), len(n_epochs))
-    odd = (rng.random(len(n_epochs)) < share) & (n_epochs >= MIN_EPOCHS)
-    return np.where(odd, kind, Oddity.ORDINARY).astype(np.int8)
-
-
-def tempered_plan(
-    label: NDArray[np.int64], members: NDArray[np.intp], *, n: int, seed: int, odd_share: float = 0.0
-) -> Plan:
-    """Return about `n` alerts of the stars `members`, classes in the proportions of `tempered`.
-
-    Stars without a class (-1) keep their own share of the alerts.
-    """
-    rng = np.random.default_rng((seed, 0))
-    known = label[members] >= 0
-    n_unlabelled = round(n * float((~known).mean()))
-    share = tempered(np.bincount(label[members[known]]))
-    parts = [
-        _draw(members[label[members] == each], round((n - n_unlabelled) * float(of_class)), rng)
-        for each, of_class in enumerate(share)
-        if of_class > 0
-    ]
-    if n_unlabelled:
-        parts.append(_draw(members[~known], n_unlabelled, rng))
-    star = rng.permutation(np.concatenate(parts))
-    n_epochs = _draw_n_epochs(len(star), rng)
-    return Plan(
-        star=star,
-        n_epochs=n_epochs,
-        oddity=drawn_oddities(n_epochs, odd_share, rng),
-        seed=seed,
-        peers=members.astype(np.int64),
-    )
-
-
-def natural_plan(
-    members: NDArray[np.intp],
-    *,
-    low: int,
-    high: int,
-    n: int,
-    seed: int,
-    observed_share: float = OBSERVED_SHARE,
-) -> Plan:
-    """Return one alert of each of at most `n` stars in their natural proportions, with low to high epochs."""
-    rng = np.random.default_rng((seed, 1, low))
-    star = rng.permutation(members)[:n]
-    n_epochs = np.floor(np.exp(rng.uniform(np.log(low), np.log(high + 1), len(star)))).astype(np.int64)
-    return Plan(
-        star=star.astype(np.int64),
-        n_epochs=np.clip(n_epochs, low, high),
-        oddity=np.zeros(len(star), np.int8),
-        seed=seed,
-        observed_share=observed_share,
-    )
 
 
 def make_set(
@@ -315,18 +187,6 @@ def _make(stars: StarTable, plan: Plan, start: int, specs: Mapping[str, Mapping[
         oddity=plan.oddity,
         tokens=tokens_of(batch, specs),
     )
-
-
-def _draw(members: NDArray[np.intp], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return `n` members, each as often as any other, give or take one."""
-    rounds = [rng.permutation(members) for _ in range(-(-n // len(members)))]
-    return np.concatenate(rounds)[:n].astype(np.int64)
-
-
-def _draw_n_epochs(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    bin_ = rng.choice(len(N_EPOCHS_SHARES), n, p=N_EPOCHS_SHARES)
-    edges = np.array(N_EPOCHS_EDGES)
-    return rng.integers(edges[bin_], edges[bin_ + 1])
 
 
 def join_sets(parts: Sequence[ExampleSet]) -> ExampleSet:

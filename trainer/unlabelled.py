@@ -30,9 +30,10 @@ from trainer.data.splits import Split, deal_groups, sky_groups
 from trainer.data.stars import StarTable
 from trainer.encoders import fitted_specs
 from trainer.object_runs import UNUSED, keep_stars, prepare_objects, star_table
+from trainer.plans import Plan
 from trainer.preparation import STARS_VERSION, Prepared, prepare, scaler_sample
 from trainer.pretrained import near
-from trainer.sets import ExampleSet, Plan, tokens_of
+from trainer.sets import ExampleSet, tokens_of
 from trainer.stream.archive import StreamArchive
 from trainer.stream.objects import one_each
 

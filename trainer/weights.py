@@ -10,19 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from trainer.bars import progress_bar
 from trainer.checkpoint import save_run
 from trainer.compute import Compute
 from trainer.data.splits import Split
 from trainer.model import AlertModel
-from trainer.preparation import (
-    Prepared,
-    n_windows,
-    ordinary,
-    progress_bar,
-    train_set,
-    validation_set,
-    window_set,
-)
+from trainer.preparation import Prepared, n_windows, ordinary, train_set, validation_set, window_set
 from trainer.pretrained import PRETRAINED, Pretrained, write_seen
 from trainer.sets import ExampleSet, join_sets
 from trainer.tracking import tracked

@@ -25,9 +25,9 @@ from tests.trainer.multimodal import TRIMODAL, Finished, finish, held_out_alerts
 from trainer.checkpoint import BEGUN, MODEL, load_model, load_run, new_model
 from trainer.cli import app
 from trainer.object_runs import UNUSED, prepare_objects
+from trainer.plans import Plan
 from trainer.preparation import train_set, validation_set
 from trainer.pretrained import PRETRAINED
-from trainer.sets import Plan
 from trainer.training import train
 
 pytestmark = pytest.mark.timeout(1200)

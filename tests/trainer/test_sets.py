@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data.splits import Split
+from trainer.plans import natural_plan, tempered_plan
 from trainer.preparation import Prepared, set_of_bin
-from trainer.sets import ExampleSet, make_set, natural_plan, tempered_plan
+from trainer.sets import ExampleSet, make_set
 
 
 def assert_equal(one: ExampleSet, other: ExampleSet) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated
 import numpy as np
 from cyclopts import Parameter
 
+from trainer.bars import progress_bar
 from trainer.bundle_evaluation import measures_of
 from trainer.catalogue_baselines.features import features_of
 from trainer.catalogue_baselines.forests import (
@@ -35,7 +36,6 @@ from trainer.catalogue_baselines.stars import BaselineStars, baseline_stars
 from trainer.checkpoint import Run, load_run
 from trainer.options import Data, data_folder, say
 from trainer.predictions import Predictions, write_predictions
-from trainer.preparation import progress_bar
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
 __all__ = ["BASELINES", "INFORMER", "baselines"]

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from broker_plugin.engine.scorer import Scorer
+from trainer.bars import progress_bar
 from trainer.cross_survey.measure import measure_asas, measure_ztf
 from trainer.data.catalina import FILE
 from trainer.options import Data, data_folder, say
-from trainer.preparation import progress_bar
 
 __all__ = ["RESULTS", "cross_survey"]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
+from trainer.bars import progress_bar
 from trainer.downstream.common import (
     Out,
     Source,
@@ -29,7 +30,6 @@ from trainer.downstream.flips import RANKS, flips_lines, measure_audit
 from trainer.downstream.pages import Section, write_page
 from trainer.downstream.storage import read_embeddings, read_features
 from trainer.downstream.table import Embeddings
-from trainer.preparation import progress_bar
 
 __all__ = ["audit"]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
+from trainer.bars import progress_bar
 from trainer.downstream.common import Out, Source, save_figure, say, statement, write_json, write_table
 from trainer.downstream.manifold import MIN_DIST, NEIGHBOURS, map_of
 from trainer.downstream.pages import Section, write_page
@@ -22,7 +23,6 @@ from trainer.downstream.similarity import spread_evenly
 from trainer.downstream.storage import read_embeddings, read_features
 from trainer.downstream.subclasses import KNOWN, cluster, measure_subclasses, subclass_lines
 from trainer.downstream.table import Embeddings
-from trainer.preparation import progress_bar
 
 __all__ = ["chart"]
 

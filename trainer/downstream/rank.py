@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
+from trainer.bars import progress_bar
 from trainer.downstream.common import (
     Out,
     Source,
@@ -29,7 +30,6 @@ from trainer.downstream.ranking import Ranking, rank_objects
 from trainer.downstream.ranking_quality import measure_rankings, ranking_lines
 from trainer.downstream.storage import read_embeddings
 from trainer.downstream.table import Embeddings
-from trainer.preparation import progress_bar
 from trainer.stream.pooling import STRATUM_MIN
 
 __all__ = ["rank"]

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
+from trainer.bars import progress_bar
 from trainer.downstream.common import Out, Source, measurable, save_figure, say, statement, write_json
 from trainer.downstream.neighbours import nearest
 from trainer.downstream.pages import Section, write_page
 from trainer.downstream.similarity import MEMBERS_MIN, measure_similarity, similarity_lines
 from trainer.downstream.storage import read_embeddings, read_features
 from trainer.downstream.table import Embeddings
-from trainer.preparation import progress_bar
 
 __all__ = ["similar"]
 

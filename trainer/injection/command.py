@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 
+from trainer.bars import scoring_bar
 from trainer.injection.run import Asked, measure_injections
 from trainer.injection.table import rich_tables
-from trainer.preparation import scoring_bar, seen_stars
+from trainer.preparation import seen_stars
 
 __all__ = ["inject"]
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from broker_plugin.errors import ConfigurationError
-from trainer.bars import nested_bars
+from trainer.bars import nested_bars, progress_bar
 from trainer.checkpoint import Kept, load_run
 from trainer.compute import Compute
 from trainer.config import read_settings
@@ -20,7 +20,7 @@ from trainer.limited.measuring import first_sets, n_first
 from trainer.limited.report import draw, lines_of, summarise
 from trainer.object_runs import prepare_labelled
 from trainer.options import Config, Data, data_folder, say
-from trainer.preparation import Prepared, progress_bar
+from trainer.preparation import Prepared
 
 __all__ = ["limited_labels"]
 

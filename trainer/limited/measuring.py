@@ -13,8 +13,9 @@ from trainer.data.splits import Split
 from trainer.inference import encode, logits_of
 from trainer.metrics import classification
 from trainer.model import AlertModel
+from trainer.plans import Plan
 from trainer.preparation import Prepared
-from trainer.sets import ExampleSet, Plan, make_set
+from trainer.sets import ExampleSet, make_set
 from trainer.windows import first_windows
 
 __all__ = ["MEASURES", "SETTINGS", "first_sets", "measure", "n_first"]

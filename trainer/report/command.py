@@ -9,10 +9,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from trainer.bars import progress_bar
 from trainer.data.catalina import FILE
 from trainer.options import data_folder, say
 from trainer.predictions import read_predictions
-from trainer.preparation import progress_bar
 from trainer.report.contents import RESAMPLING_SEED, Asked, assemble
 from trainer.report.inputs import find_inputs
 from trainer.report.rendering import render_report
