@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.prior import BUNDLE, prior_text
@@ -60,6 +61,29 @@ class KafkaTables(BaseModel):
     sink: Properties = Field(
         default={}, title="Sink properties", description="Further librdkafka properties of the producer."
     )
+
+
+class LimitsTable(BaseModel):
+    """The table `[limits]`: what one message may be. What is more becomes a dead letter (`too_large`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    message_bytes: int = Field(
+        default=DEFAULT_LIMITS.message_bytes, ge=1000, description="Most bytes, also after decompression."
+    )
+    message_values: int = Field(
+        default=DEFAULT_LIMITS.message_values,
+        ge=1000,
+        description="Most values in its packets, of 200 bytes each.",
+    )
+    message_alerts: int = Field(default=DEFAULT_LIMITS.message_alerts, ge=1, description="Most alerts in it.")
+    epochs: int = Field(
+        default=DEFAULT_LIMITS.epochs, ge=1, description="Most rows in the histories of an alert."
+    )
+
+    def values(self) -> Limits:
+        """Return the limits as the decoder takes them."""
+        return Limits(**self.model_dump())
 
 
 class Settings(BaseSettings):
@@ -284,6 +308,10 @@ class Settings(BaseSettings):
     )
     kafka: KafkaTables = Field(
         default=KafkaTables(), title="Kafka", description="Further librdkafka properties, in two tables."
+    )
+
+    limits: LimitsTable = Field(
+        default=LimitsTable(), title="Limits", description="What one message may be, in a table."
     )
 
     @property

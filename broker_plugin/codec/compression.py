@@ -8,13 +8,17 @@ import lzma
 import zlib
 from collections.abc import Callable
 
-__all__ = ["decompress"]
+__all__ = ["BlockTooLargeError", "decompress"]
 
 CHECKSUM_BYTES = 4
 """Avro puts a CRC-32 behind a snappy block."""
 
 SNAPPY_LENGTH_BYTES = 5
 """Longest encoding of the length that a snappy block begins with."""
+
+
+class BlockTooLargeError(ValueError):
+    """More bytes would come out of a block than may."""
 
 
 def decompress(content: bytes, codec: bytes, max_bytes: int) -> bytes:
@@ -30,7 +34,9 @@ def decompress(content: bytes, codec: bytes, max_bytes: int) -> bytes:
     Raises
     ------
     ValueError
-        If the codec is unknown, the content damaged, or more than `max_bytes` would come out.
+        If the codec is unknown or the content damaged.
+    BlockTooLargeError
+        If more than `max_bytes` would come out.
 
     Examples
     --------
@@ -44,7 +50,7 @@ def decompress(content: bytes, codec: bytes, max_bytes: int) -> bytes:
     except (OSError, zlib.error, lzma.LZMAError, EOFError) as error:
         raise ValueError(f"a compressed block is damaged ({type(error).__name__})") from error
     if len(plain) > max_bytes:
-        raise ValueError(f"a block holds more than {max_bytes} bytes")
+        raise BlockTooLargeError(f"a block holds more than {max_bytes} bytes")
     return plain
 
 
@@ -77,7 +83,7 @@ def _snappy(content: bytes, max_bytes: int) -> bytes:
         if byte < 0x80:
             break
     if length > max_bytes:
-        raise ValueError(f"a block holds more than {max_bytes} bytes")
+        raise BlockTooLargeError(f"a block holds more than {max_bytes} bytes")
     plain = bytes(pa.Codec("snappy").decompress(block, decompressed_size=length))
     if zlib.crc32(plain).to_bytes(CHECKSUM_BYTES, "big") != checksum:
         raise ValueError("a compressed block is damaged (checksum)")

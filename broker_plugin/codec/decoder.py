@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from broker_plugin.codec.packets import MESSAGE_MAX_BYTES, decode_message
+from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits
+from broker_plugin.codec.packets import decode_message
 from broker_plugin.codec.schema_watch import SchemaWatch
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.writer_schema import WriterSchema
@@ -28,10 +29,10 @@ class Decoder:
         The surveys to expect; the first that recognises a packet takes it.
     access
         What the sink is declared for. Nothing else becomes part of an alert.
-    max_bytes
-        Larger messages are rejected.
     pause_on_drift
         Whether a schema that lost a required field pauses the stream; else its alerts are rejected.
+    limits
+        What a message and an alert may be.
     """
 
     def __init__(
@@ -40,14 +41,14 @@ class Decoder:
         schemas: SchemaStore,
         adapters: Sequence[SurveyAdapter],
         access: frozenset[Access] = PUBLIC_ONLY,
-        max_bytes: int = MESSAGE_MAX_BYTES,
         pause_on_drift: bool = False,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._schemas = schemas
         self._adapters = tuple(adapters)
         self._access = access
-        self._max_bytes = max_bytes
         self._watch = SchemaWatch(self._adapters, pause=pause_on_drift)
+        self._limits = limits
 
     def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
         """Return the alerts of one message: one, or as many as its container file holds.
@@ -61,7 +62,7 @@ class Decoder:
         StreamPausedError
             If its schema has lost a required field, and the stream is to pause for it.
         """
-        decoded = decode_message(value, schema_of=self._schemas.writer_schema, max_bytes=self._max_bytes)
+        decoded = decode_message(value, schema_of=self._schemas.writer_schema, limits=self._limits)
         named = replace(provenance, schema=decoded.schema)
         degraded = self._watch.is_degraded(decoded.writer, registered=decoded.registered)
         try:
@@ -94,8 +95,20 @@ class Decoder:
         if adapter is None:
             surveys = ", ".join(known.name for known in self._adapters)
             raise RejectedAlert(RejectReason.MISSING_FIELD, f"the packet is not an alert of: {surveys}")
+        self._check_histories(packet, adapter)
         alert = adapter.adapt(packet, access=self._access, provenance=provenance).seen_by(self._access)
         return replace(alert, flags=(*alert.flags, QualityFlag.DEGRADED_SCHEMA)) if degraded else alert
+
+    def _check_histories(self, packet: Packet, adapter: SurveyAdapter) -> None:
+        rows = sum(len(found) for path in adapter.histories if isinstance(found := packet.get(path), list))
+        if rows > self._limits.epochs:
+            # Which of so many rows are public is not looked at.
+            raise RejectedAlert(
+                RejectReason.TOO_LARGE,
+                f"a history of {rows} epochs is longer than the limit; if that is no mistake, raise "
+                "limits.epochs",
+                access=frozenset(Access),
+            )
 
     def _adapter_of(self, packet: Packet) -> SurveyAdapter | None:
         return next((adapter for adapter in self._adapters if adapter.recognises(packet)), None)

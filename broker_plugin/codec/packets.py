@@ -12,12 +12,14 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import fastavro
 
-from broker_plugin.codec.compression import decompress
+from broker_plugin.codec.compression import BlockTooLargeError, decompress
+from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits, MeteredBytes, TooManyValuesError
 from broker_plugin.codec.writer_schema import SchemaError, WriterSchema, parse_json, vet
 from broker_plugin.errors import RejectedAlert, RejectReason
 
@@ -43,9 +45,8 @@ FRAME_MAGIC = 0
 FRAME = struct.Struct(">bI")
 """That byte and the schema id, big-endian."""
 
-MESSAGE_MAX_BYTES = 10_000_000
-"""Largest message that is decoded, before and after decompression: six times the largest file of several
-alerts in our sample. A decoded byte can take 200 bytes of memory in the worst case."""
+MESSAGE_MAX_BYTES = DEFAULT_LIMITS.message_bytes
+"""Largest message that is decoded where nothing else is set, see `Limits`."""
 
 BLOCK_MAX_BYTES = 256_000_000
 """Largest block of a container file on disk, before and after decompression; writers make blocks of 16 kB
@@ -86,9 +87,13 @@ class Decoded:
 class _DefectError(Exception):
     """Something in the bytes is not as Avro has it; the text is for a person and quotes nothing."""
 
+    def __init__(self, text: str, reason: RejectReason = RejectReason.UNDECODABLE) -> None:
+        super().__init__(text)
+        self.reason = reason
+
 
 def decode_message(
-    value: bytes, *, schema_of: Callable[[int], WriterSchema], max_bytes: int = MESSAGE_MAX_BYTES
+    value: bytes, *, schema_of: Callable[[int], WriterSchema], limits: Limits = DEFAULT_LIMITS
 ) -> Decoded:
     """Return the packets of one message.
 
@@ -98,8 +103,8 @@ def decode_message(
         The message as it came in.
     schema_of
         Returns the writer schema of a framed message's schema id.
-    max_bytes
-        Larger messages are not decoded; nor are containers that decompress to more.
+    limits
+        What a message may be. What is more is not decoded, nor are containers that decompress to more.
 
     Raises
     ------
@@ -110,27 +115,26 @@ def decode_message(
     """
     if not value:
         raise RejectedAlert(RejectReason.EMPTY, "the message has no bytes")
-    if len(value) > max_bytes:
+    if len(value) > limits.message_bytes:
         raise RejectedAlert(
-            RejectReason.TOO_LARGE, f"{len(value)} bytes are more than the limit of {max_bytes}; raise it"
+            RejectReason.TOO_LARGE,
+            f"{len(value)} bytes are more than the limit; if that is no mistake, raise limits.message_bytes",
         )
     if value.startswith(CONTAINER_MAGIC):
-        reader = ContainerReader(io.BytesIO(value), max_bytes=max_bytes, total_bytes=max_bytes)
-        packets = tuple(reader)
-        if not packets:
-            raise RejectedAlert(RejectReason.EMPTY, "the container file holds no record")
-        return Decoded(packets=packets, writer=reader.writer_schema, registered=False)
+        return _decode_container(value, limits)
     if value[0] == FRAME_MAGIC and len(value) > FRAME.size:
         _, schema_id = FRAME.unpack_from(value)
         schema = schema_of(schema_id)
-        packets = (decode_datum(value[FRAME.size :], schema),)
-        return Decoded(packets=packets, writer=schema, registered=True)
+        packet = decode_datum(value[FRAME.size :], schema, max_values=limits.message_values)
+        return Decoded(packets=(packet,), writer=schema, registered=True)
     raise RejectedAlert(
         RejectReason.UNDECODABLE, "the message is neither an Avro container file nor framed with a schema id"
     )
 
 
-def decode_datum(datum: bytes, schema: WriterSchema) -> Mapping[str, Any]:
+def decode_datum(
+    datum: bytes, schema: WriterSchema, *, max_values: int = DEFAULT_LIMITS.message_values
+) -> Mapping[str, Any]:
     """Return the record of bare Avro bytes, all of which it must take up.
 
     Raises
@@ -139,9 +143,12 @@ def decode_datum(datum: bytes, schema: WriterSchema) -> Mapping[str, Any]:
         If the bytes are not such a record.
     """
     try:
-        (record,) = _records(datum, 1, schema)
+        # As many values as bytes are the most there can be.
+        is_metered = len(datum) > max_values
+        source = MeteredBytes(datum, left=max_values) if is_metered else io.BytesIO(datum)
+        (record,) = _records(source, 1, schema)
     except _DefectError as defect:
-        raise RejectedAlert(RejectReason.UNDECODABLE, str(defect)) from defect
+        raise RejectedAlert(defect.reason, str(defect)) from defect
     return record
 
 
@@ -191,18 +198,23 @@ class ContainerReader:
         self._source = source
         self._max_bytes = max_bytes
         self._room = total_bytes
+        self._values: int | None = None
         try:
             header = self._header()
-            self._codec = header.get(b"avro.codec", b"null")
+            self.codec = header.get(b"avro.codec", b"null")
             self._sync = self._exactly(SYNC_BYTES)
             self.writer_schema = _container_schema(header.get(b"avro.schema", b""))
         except _DefectError as defect:
-            raise RejectedAlert(RejectReason.UNDECODABLE, f"header: {defect}") from defect
+            raise RejectedAlert(defect.reason, f"header: {defect}") from defect
 
     @property
     def schema(self) -> str:
         """The survey's schema version, where the schema's name says it."""
         return self.writer_schema.version
+
+    def limit_values(self, total: int) -> None:
+        """Let no more than so many values be read from all records together."""
+        self._values = total
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         n_read = 0
@@ -212,7 +224,7 @@ class ContainerReader:
                     yield record
                     n_read += 1
         except _DefectError as defect:
-            raise RejectedAlert(RejectReason.UNDECODABLE, f"record {n_read}: {defect}") from defect
+            raise RejectedAlert(defect.reason, f"record {n_read}: {defect}") from defect
 
     def _block(self, first: bytes) -> Iterator[Mapping[str, Any]]:
         count, size = self._varint(first), self._varint()
@@ -220,14 +232,21 @@ class ContainerReader:
             raise _DefectError("a block has a negative number of records")
         room = self._max_bytes if self._room is None else min(self._room, self._max_bytes)
         try:
-            content = decompress(self._exactly(size), self._codec, room)
+            content = decompress(self._exactly(size), self.codec, room)
+        except BlockTooLargeError as error:
+            raise _DefectError(str(error), RejectReason.TOO_LARGE) from error
         except ValueError as error:
             raise _DefectError(str(error)) from error
         if self._exactly(SYNC_BYTES) != self._sync:
             raise _DefectError("a block does not end with the file's marker")
         if self._room is not None:
             self._room -= len(content)
-        return _records(content, count, self.writer_schema)
+        if self._values is None:
+            yield from _records(io.BytesIO(content), count, self.writer_schema)
+        else:
+            metered = MeteredBytes(content, left=self._values)
+            yield from _records(metered, count, self.writer_schema)
+            self._values = metered.left
 
     def _header(self) -> dict[bytes, bytes]:
         if self._exactly(len(CONTAINER_MAGIC)) != CONTAINER_MAGIC:
@@ -270,15 +289,31 @@ def _container_schema(text: bytes) -> WriterSchema:
         raise _DefectError(str(error)) from error
 
 
-def _records(content: bytes, count: int, schema: WriterSchema) -> Iterator[Mapping[str, Any]]:
-    source = io.BytesIO(content)
+def _decode_container(value: bytes, limits: Limits) -> Decoded:
+    most = limits.message_bytes
+    reader = ContainerReader(io.BytesIO(value), max_bytes=most, total_bytes=most)
+    if len(value) > limits.message_values or reader.codec != b"null":
+        reader.limit_values(limits.message_values)
+    packets = tuple(islice(reader, limits.message_alerts + 1))
+    if not packets:
+        raise RejectedAlert(RejectReason.EMPTY, "the container file holds no record")
+    if len(packets) > limits.message_alerts:
+        raise RejectedAlert(
+            RejectReason.TOO_LARGE, "there are more alerts than the limit; raise limits.message_alerts"
+        )
+    return Decoded(packets=packets, writer=reader.writer_schema, registered=False)
+
+
+def _records(source: io.BytesIO, count: int, schema: WriterSchema) -> Iterator[Mapping[str, Any]]:
     for _ in range(count):
         try:
             record = fastavro.schemaless_reader(source, schema.parsed, None)
+        except TooManyValuesError as error:
+            raise _DefectError("there are more values than the limit", RejectReason.TOO_LARGE) from error
         except Exception as error:  # fastavro lets out whatever the bytes cause, be it a MemoryError
             raise _DefectError(f"the bytes do not follow their schema ({type(error).__name__})") from error
         if not isinstance(record, dict):
             raise _DefectError("the schema's top type is not a record")
         yield record
-    if source.tell() != len(content):
+    if source.read(1):
         raise _DefectError("bytes are left over behind the last record")

@@ -21,7 +21,7 @@ from broker_plugin.settings import Settings
 
 __all__ = ["run"]
 
-TABLES = frozenset({"kafka"})
+TABLES = frozenset({"kafka", "limits"})
 """Settings that are tables, for the file and the environment only."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Tense
@@ -42,6 +43,8 @@ class FilterRecipe:
         As for `Decoder`.
     memory
         What is remembered of objects, None for nothing beyond the packets.
+    limits
+        What a message may be.
     """
 
     bundle: str = "default"
@@ -55,6 +58,7 @@ class FilterRecipe:
     schemas: tuple[Path, ...] = ()
     pause_on_drift: bool = False
     memory: MemoryRecipe | None = None
+    limits: Limits = DEFAULT_LIMITS
 
     def scorer(self) -> Scorer:
         """Return the opened scorer."""
@@ -77,6 +81,7 @@ class FilterRecipe:
             adapters=adapters(self.surveys),
             access=self.access,
             pause_on_drift=self.pause_on_drift,
+            limits=self.limits,
         )
         return AlertFilter(decoder, scorer, tense=self.tense, memory=memory)
 

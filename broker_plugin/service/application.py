@@ -165,6 +165,7 @@ def _recipe(settings: Settings) -> FilterRecipe:
         schemas=(settings.schemas,) if settings.schemas else (),
         pause_on_drift=RejectReason.MISSING_FIELD not in parse_reasons(settings.accept_rejects),
         memory=store_recipe(settings),
+        limits=settings.limits.values(),
     )
 
 

@@ -27,6 +27,8 @@ class SurveyAdapter(Protocol):
 
     needs: SchemaNeeds
     """What a writer schema must have for it."""
+    histories: tuple[str, ...]
+    """The fields of a packet that hold an epoch in each row."""
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is of this survey."""

@@ -138,6 +138,7 @@ class LsstAdapter:
     needs = SchemaNeeds(
         names=re.compile(r"lsst\.v\d+_\d+\.alert"), trigger=(SOURCE,), history=(SOURCES, FORCED)
     )
+    histories: tuple[str, ...] = (SOURCES.path, FORCED.path)
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is an LSST alert."""

@@ -83,6 +83,7 @@ class ZtfAdapter:
     needs = SchemaNeeds(
         names=re.compile(r"ztf\.alert"), trigger=(IDENTITY, CANDIDATE), history=(DETECTIONS, FORCED)
     )
+    histories: tuple[str, ...] = (DETECTIONS.path, FORCED.path)
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is a ZTF alert."""

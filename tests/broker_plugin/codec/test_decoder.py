@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.limits import Limits
 from broker_plugin.codec.packets import read_container_file
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.errors import RejectedAlert, RejectReason
@@ -185,7 +186,7 @@ def test_an_undecodable_message_may_hold_anything(decoder: Decoder) -> None:
 
 def test_the_limit_on_bytes_is_the_decoders(decoder: Decoder) -> None:
     value = container(ztf_packet())
-    strict = Decoder(schemas=SchemaStore(), adapters=adapters(), max_bytes=len(value) - 1)
+    strict = Decoder(schemas=SchemaStore(), adapters=adapters(), limits=Limits(message_bytes=len(value) - 1))
     with pytest.raises(RejectedAlert) as rejected:
         strict.decode(value, FROM)
     assert rejected.value.reason is RejectReason.TOO_LARGE

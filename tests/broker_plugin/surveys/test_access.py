@@ -134,6 +134,7 @@ class WithSpectrum:
     """A survey whose packets bring a spectrum and that leaves it to others who may see it."""
 
     name = "ztf"
+    histories = ZtfAdapter.histories
 
     def __init__(self, access: Access) -> None:
         self.access = access

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How much one message may be: what keeps a hostile or broken one from costing the process its memory."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT_LIMITS", "Limits", "MeteredBytes", "TooManyValuesError"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits on one message; what is beyond one is rejected as `too_large`.
+
+    Parameters
+    ----------
+    message_bytes
+        Most bytes, as the message came and after decompression. Six times the largest file of several alerts
+        in our sample; Rubin's longest packets have 0.5 MB.
+    message_values
+        Most values that an Avro decoder reads, the branch of a union among them. A value can take 200 bytes
+        in memory, so this bounds decoding at 200 MB. Rubin's longest packets have 250,000.
+    message_alerts
+        Most alerts in one message. Surveys send one; the verdicts of all are in memory together.
+    epochs
+        Most rows in the histories of one alert. Rubin's deepest fields are visited some 5,000 times in the
+        year that its packets go back.
+    """
+
+    message_bytes: int = 10_000_000
+    message_values: int = 1_000_000
+    message_alerts: int = 100
+    epochs: int = 20_000
+
+
+DEFAULT_LIMITS = Limits()
+"""The limits where nothing else is set."""
+
+
+class TooManyValuesError(Exception):
+    """More values were read than are allowed."""
+
+
+class MeteredBytes(io.BytesIO):
+    """Bytes that give out a limited number of values; an Avro decoder reads each one by itself.
+
+    Twice as slow as plain bytes, so it is used only where there are more bytes than values allowed.
+
+    Parameters
+    ----------
+    content
+        The bytes.
+    left
+        How many values may be read.
+
+    Examples
+    --------
+    >>> source = MeteredBytes(b"abc", left=2)
+    >>> source.read(1), source.read(1), source.left
+    (b'a', b'b', 0)
+    >>> source.read(1)
+    Traceback (most recent call last):
+    broker_plugin.codec.limits.TooManyValuesError
+    """
+
+    def __init__(self, content: bytes, *, left: int) -> None:
+        super().__init__(content)
+        self.left = left
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read like a file."""
+        if self.left <= 0:
+            raise TooManyValuesError
+        self.left -= 1
+        return super().read(size)
