@@ -14,7 +14,7 @@ STREAM = --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst --trained-on $(DATA)/li
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check format train baselines report normal bench drill clean
+.PHONY: help demo test slow check format train baselines report normal bench drill fuzz guided clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -61,6 +61,13 @@ drill: $(VENV)/.dev ## Kill, hold, starve and cut off what the service needs, at
 	$(BIN)/python -m tests.support.provision
 	$(BIN)/python -m pytest -m drill tests/drill --timeout 14400 -rA
 	$(BIN)/python -m tests.drill.table
+
+fuzz: $(VENV)/.dev ## Judge 100,000 mutants of real packets; goes on where it was stopped (runs/fuzz)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --data $(DATA) --mutants 100000 --workers 2 --out runs/fuzz
+
+guided: $(VENV)/.dev ## Fuzz the decoder by coverage for half an hour (atheris), into runs/fuzz-guided
+	$(INSTALL) --editable '.[$(RUNTIME),fuzz]'
+	ASTROM3_DATA=$(DATA) $(BIN)/python -m tests.fuzz.guided runs/fuzz-guided -max_total_time=1800
 
 clean: ## Remove the environment and everything that was built
 	rm -rf $(VENV) .cache build dist demo-report .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Mutants of real packets against the decoder and the filter: `make fuzz`, `make fuzz-guided`."""
+"""Mutants of real packets against the decoder and the filter: `make fuzz`, `make guided`."""
