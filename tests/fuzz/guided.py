@@ -24,6 +24,7 @@ with atheris.instrument_imports(
     import fastavro._read_py
 
     from broker_plugin.codec.decoder import Decoder
+    from broker_plugin.codec.limits import Limits
     from broker_plugin.codec.schemas import SchemaStore
     from broker_plugin.errors import RejectedAlert
     from broker_plugin.records import Provenance
@@ -42,7 +43,10 @@ SEED_MAX_BYTES = 20_000
 OWN_SHARE = 0.3
 """Share of mutations that know Avro; libFuzzer's own make the rest."""
 
-LIMITS = ("-timeout=60", "-rss_limit_mb=2500", f"-max_len={4 * SEED_MAX_BYTES}")
+SLOW = Limits(message_bytes=1_000_000, message_values=50_000, message_alerts=10)
+"""Interpreted and watched, a value takes thirty times as long: the limits are the same code at any number."""
+
+LIBFUZZER = ("-timeout=120", "-rss_limit_mb=2500", f"-max_len={4 * SEED_MAX_BYTES}")
 
 PROVENANCE = Provenance(topic="fuzz")
 
@@ -52,16 +56,16 @@ def main() -> None:
     fastavro.schemaless_reader = fastavro._read_py.schemaless_reader
     folder = next((Path(word) for word in sys.argv[1:] if not word.startswith("-")), FOLDER)
     corpus = read_corpus(DATA / "alerts")
-    arguments = [sys.argv[0], *LIMITS, *sys.argv[1:]]
+    arguments = [sys.argv[0], *LIBFUZZER, *sys.argv[1:]]
     if not folder.is_file():
         findings = folder / "findings"
         findings.mkdir(parents=True, exist_ok=True)
         _write_seeds(corpus, folder / "corpus")
         flags = [word for word in sys.argv[1:] if word.startswith("-")]
         where = [f"-artifact_prefix={findings}/", str(folder / "corpus")]
-        arguments = [sys.argv[0], *LIMITS, *where, *flags]
+        arguments = [sys.argv[0], *LIBFUZZER, *where, *flags]
     schemas = corpus.write_schemas((folder.parent if folder.is_file() else folder) / "schemas")
-    decoder = Decoder(schemas=SchemaStore(None, [schemas]), adapters=adapters())
+    decoder = Decoder(schemas=SchemaStore(None, [schemas]), adapters=adapters(), limits=SLOW)
 
     def judge(value: bytes) -> None:
         try:
