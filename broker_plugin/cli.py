@@ -33,6 +33,7 @@ COMMANDS = {
     "subscribe": "Follow the verdicts on an output topic.",
     "inspect": "Show what is in an alert packet or a bundle.",
     "bundles": "Keep the models in service: named versions, promotion, rollback.",
+    "context": "Keep what catalogues and spectra say of objects, for the alerts to come.",
     "dlq": "Look at dead letters, and replay them.",
     "doctor": "Check this machine and the servers, and say what is wrong and what to do.",
 }

@@ -229,6 +229,8 @@ class Alert:
         where the object has no history, as in the solar system.
     n_stored_epochs
         How many epochs of the light curve a store added; None where none was asked.
+    context_sources
+        The catalogue rows, `catalogue:source`, that added to metadata or spectrum.
     """
 
     survey: str
@@ -246,6 +248,7 @@ class Alert:
     attachments: Mapping[str, Attachment] = field(default_factory=dict)
     rows: EpochRows | None = None
     n_stored_epochs: int | None = None
+    context_sources: tuple[str, ...] = ()
 
     @property
     def alert_key(self) -> str:
@@ -294,6 +297,7 @@ class AlertBatch:
     provenance: tuple[Provenance, ...]
     attachments: tuple[Mapping[str, Attachment], ...]
     n_stored_epochs: tuple[int | None, ...]
+    context_sources: tuple[tuple[str, ...], ...]
 
     def __len__(self) -> int:
         return len(self.alert_id)
@@ -322,6 +326,7 @@ class AlertBatch:
             provenance=self.provenance[row],
             attachments=self.attachments[row],
             n_stored_epochs=self.n_stored_epochs[row],
+            context_sources=self.context_sources[row],
         )
 
     @property
@@ -365,4 +370,5 @@ class AlertBatch:
             provenance=tuple(alert.provenance for alert in rows),
             attachments=tuple(alert.attachments for alert in rows),
             n_stored_epochs=tuple(alert.n_stored_epochs for alert in rows),
+            context_sources=tuple(alert.context_sources for alert in rows),
         )

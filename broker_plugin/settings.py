@@ -214,6 +214,14 @@ class Settings(BaseSettings):
         description="Epochs this much older than an object's latest are dropped, and objects that bring "
         "nothing for this long are forgotten, days.",
     )
+    context_radius_arcsec: float = Field(
+        default=1.5,
+        gt=0,
+        le=60,
+        title="Context radius",
+        description="Catalogue rows in the store that are nearer than this to an alert are taken for its "
+        "object's, arcsec.",
+    )
     instance: str = Field(
         default="",
         title="Instance",

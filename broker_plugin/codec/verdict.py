@@ -99,6 +99,7 @@ class Verdict:
     n_epochs_by_band: Mapping[str, int]
     history_origin: str
     n_stored_epochs: int | None = None
+    context_sources: tuple[str, ...] = ()
     period_day: float | None
     period_false_alarm_probability: float | None
     period_aliases_day: tuple[float, ...]

@@ -226,6 +226,7 @@ class Judge:
             "source_context": str(batch.source_context[row]),
             "history_origin": "packet+store" if batch.n_stored_epochs[row] else "packet",
             "n_stored_epochs": batch.n_stored_epochs[row],
+            "context_sources": batch.context_sources[row],
             "quality_flags": tuple(str(flag) for flag in batch.flags[row]),
         }
 
@@ -329,6 +330,8 @@ def _inputs_digest(batch: AlertBatch, row: int) -> str:
         digest.update(getattr(batch.epochs, column.name)[_epochs(batch, row)].tobytes())
     if batch.n_stored_epochs[row] is not None:
         digest.update(f"\x1fstored={batch.n_stored_epochs[row]}".encode())
+    for source in batch.context_sources[row]:
+        digest.update(f"\x1fcontext={source}".encode())
     spectrum = batch.spectra[row]
     if spectrum is not None:
         for values in (spectrum.wave_aa, spectrum.flux, spectrum.inverse_variance):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from broker_plugin.pipeline.context import RADIUS_ARCSEC, Contexts
 from broker_plugin.pipeline.history import Histories
 from broker_plugin.pipeline.recollection import Recollection
 from broker_plugin.records import Access
@@ -28,10 +29,13 @@ class MemoryRecipe:
         Where it is kept.
     bounds
         How much is kept of an object.
+    context_radius_arcsec
+        Largest distance of a catalogue row from the alert that it is taken for.
     """
 
     address: StoreAddress
     bounds: HistoryBounds = field(default_factory=HistoryBounds)
+    context_radius_arcsec: float = RADIUS_ARCSEC
 
     @classmethod
     def of(
@@ -41,6 +45,7 @@ class MemoryRecipe:
         timeout_s: float = 0.5,
         max_bytes: int = 10_000_000_000,
         bounds: HistoryBounds | None = None,
+        context_radius_arcsec: float = RADIUS_ARCSEC,
     ) -> MemoryRecipe | None:
         """Return the recipe for a setting, None for `none`.
 
@@ -59,6 +64,7 @@ class MemoryRecipe:
         return cls(
             address=StoreAddress(text=store, timeout_s=timeout_s, max_bytes=max_bytes),
             bounds=HistoryBounds() if bounds is None else bounds,
+            context_radius_arcsec=context_radius_arcsec,
         )
 
     def check(self) -> str:
@@ -77,4 +83,8 @@ class MemoryRecipe:
     def open(self, surveys: Iterable[str], access: frozenset[Access]) -> Recollection:
         """Return the memory; the store is opened by the first batch."""
         store = GuardedStore(self.address.open, timeout_s=self.address.timeout_s)
-        return Recollection(store, Histories(adapters(surveys), access=access, bounds=self.bounds))
+        return Recollection(
+            store,
+            Histories(adapters(surveys), access=access, bounds=self.bounds),
+            Contexts(access=access, radius_arcsec=self.context_radius_arcsec),
+        )

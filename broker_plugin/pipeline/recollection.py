@@ -19,6 +19,7 @@ from dataclasses import replace
 import structlog
 
 from broker_plugin.errors import StoreError
+from broker_plugin.pipeline.context import Contexts
 from broker_plugin.pipeline.history import Histories
 from broker_plugin.records import Alert, QualityFlag
 from broker_plugin.store.backlog import Backlog
@@ -48,32 +49,46 @@ class Recollection:
         Where it is kept.
     histories
         The histories of objects.
+    contexts
+        What catalogues say of them.
     backlog_rows
         Most rows that wait while the store is away.
 
     Attributes
     ----------
-    store, histories, backlog
+    store, histories, contexts, backlog
         Its parts, for metrics.
     """
 
     def __init__(
-        self, store: GuardedStore, histories: Histories, *, backlog_rows: int = BACKLOG_ROWS
+        self,
+        store: GuardedStore,
+        histories: Histories,
+        contexts: Contexts,
+        *,
+        backlog_rows: int = BACKLOG_ROWS,
     ) -> None:
         self.store = store
         self.histories = histories
+        self.contexts = contexts
         self.backlog = Backlog(rows_max=backlog_rows)
         self._held: dict[str, bytes | None] = {}
 
     def recall(self, alerts: Sequence[Alert]) -> list[Alert]:
         """Return the alerts with what the store adds, in order; flagged where the store is away."""
-        keys = list(dict.fromkeys([*self.histories.keys(alerts), *self.backlog.oldest(BACKLOG_BATCH)]))
+        wanted = (
+            *self.histories.keys(alerts),
+            *self.contexts.keys(alerts),
+            *self.backlog.oldest(BACKLOG_BATCH),
+        )
+        keys = list(dict.fromkeys(wanted))
         self._held = {}
         try:
-            self._held = dict(zip(keys, self.store.fetch(keys), strict=True)) if keys else {}
+            self._held = dict(zip(keys, self.store.fetch(keys), strict=True)) if alerts else {}
         except StoreError:
             return [_flagged(alert) if self.histories.applies(alert) else alert for alert in alerts]
-        return self.histories.recalled(alerts, self._rows_of)
+        with_history = self.histories.recalled(alerts, self._rows_of)
+        return self.contexts.recalled(with_history, self._held.get)
 
     def remember(self, alerts: Sequence[Alert]) -> None:
         """Keep what the alerts of the batch brought, or put it off while the store is away."""

@@ -47,5 +47,7 @@ class StoreCollector(Collector):
             f"{PREFIX}_epochs_total", "Epochs that the store added to alerts.", value=memory.histories.added
         )
         yield CounterMetricFamily(
-            f"{PREFIX}_corrupt_total", "Stored values that could not be read.", value=memory.histories.corrupt
+            f"{PREFIX}_corrupt_total",
+            "Stored values that could not be read.",
+            value=memory.histories.corrupt + memory.contexts.corrupt,
         )

@@ -18,6 +18,7 @@ import pytest
 from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.pipeline.context import Contexts
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.history import Histories
 from broker_plugin.pipeline.memory import MemoryRecipe
@@ -62,6 +63,7 @@ class Stream:
                 clock=lambda: time.monotonic() + self.late_s,
             ),
             Histories(adapters(), access=PUBLIC),
+            Contexts(access=PUBLIC),
             backlog_rows=backlog_rows,
         )
 

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`broker-plugin context`: catalogue rows and spectra for the alerts to come."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.assembly import parse_access
+from broker_plugin.records import Access
+from broker_plugin.service.settings_sources import load_settings
+from broker_plugin.store.address import NO_STORE, StoreAddress
+from broker_plugin.store.base import Store
+from broker_plugin.store.catalogue_files import CatalogueColumns, count_rows
+from broker_plugin.store.loading import load as load_file
+
+__all__ = ["context"]
+
+LOAD_TIMEOUT_S = 60.0
+"""Nobody waits for a load as for a stream."""
+
+context = App(
+    name="context",
+    help="""Keep what catalogues and spectra say of objects, for the alerts to come.
+
+    broker-plugin context load gaia.parquet --catalogue gaia-dr3 --source source_id --ra ra --dec dec \\
+        --column reference_mag=phot_g_mean_mag --access public --store sqlite:/var/lib/astrom3/store.sqlite
+""",
+)
+
+
+@context.command
+def load(
+    *files: Path,
+    catalogue: str,
+    source: str,
+    object_id: str = "",
+    ra: str = "ra_deg",
+    dec: str = "dec_deg",
+    column: Annotated[list[str] | None, Parameter(negative="")] = None,
+    access: str = "private",
+    store: str | None = None,
+) -> None:
+    """Load catalogue rows and spectra from Parquet, CSV or FITS tables into the store.
+
+    `run` and `replay` with the same --store join them to alerts: by the object's name, else the nearest row
+    of a catalogue within 1.5 arcsec (--context-radius-arcsec of run). The packet has the last word; what
+    moves gets none. Columns that are named as ours are taken as they are. A spectrum is in the columns
+    wave_aa, spectrum_flux and spectrum_inverse_variance, as `trainer build` writes them, also from FITS.
+
+    A load can be broken off and started again: it goes on where it was. A later load of the same catalogue
+    replaces rows of the same source.
+
+    Parameters
+    ----------
+    files
+        The catalogue, in .parquet, .csv or .fits (which takes the extra `train`).
+    catalogue
+        Its name, for the verdicts to say where a value came from.
+    source
+        Column of a row's own identifier.
+    object_id
+        Column of the object as alerts name it (ztf:ZTF18abcdefg, lsst:123); without it, positions decide.
+    ra, dec
+        Columns of the position, ICRS, degrees, at the epoch of the survey.
+    column
+        OURS=THEIRS, may be repeated: which column of the file is which of ours.
+    access
+        Who may see the rows: public, partnership, caltech or private. A verdict uses only what its readers
+        may see.
+    store
+        As for run; by default ASTROM3_STORE.
+    """
+    if not files:
+        raise ConfigurationError("nothing to load", remedy="give files of a catalogue")
+    (granted,) = _one(access)
+    columns = CatalogueColumns(
+        catalogue=catalogue,
+        source=source,
+        object_id=object_id,
+        ra=ra,
+        dec=dec,
+        values=dict(_mapping(text) for text in column or ()),
+        access=granted,
+    )
+    address = StoreAddress(text=_store(store), timeout_s=LOAD_TIMEOUT_S)
+    console = Console(stderr=True)
+    with closing(address.open()) as opened, _progress(console) as progress:
+        for path in files:
+            _load_one(opened, path, columns, progress)
+
+
+def _load_one(store: Store, path: Path, columns: CatalogueColumns, progress: Progress) -> None:
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is no file", remedy="correct its name")
+    task = progress.add_task(path.name, total=count_rows(path), kept=0)
+    done = 0
+    for done, kept in load_file(store, path, columns):
+        progress.update(task, completed=done, kept=kept)
+    progress.update(task, total=done)
+
+
+def _store(given: str | None) -> str:
+    store = given or load_settings({}).store
+    if store in (NO_STORE, "memory"):
+        raise ConfigurationError(
+            f"a store of {store} forgets what is loaded", remedy="give --store sqlite:PATH or redis://..."
+        )
+    return store
+
+
+def _one(access: str) -> tuple[Access]:
+    classes = parse_access(access)
+    if len(classes) != 1:
+        raise ConfigurationError("rows have one access class", remedy="load each class by itself")
+    return (next(iter(classes)),)
+
+
+def _mapping(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if not (ours and equals and theirs):
+        raise ConfigurationError(f"--column {text} is not OURS=THEIRS", remedy="such as reference_mag=gmag")
+    return ours, theirs
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[kept]:,} kept"),
+        TimeRemainingColumn(),
+        console=console,
+    )
