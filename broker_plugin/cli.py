@@ -31,6 +31,7 @@ COMMANDS = {
     "run": "Read alerts from Kafka and write verdicts to Kafka until stopped.",
     "replay": "Score alert packets from files and write their verdicts to a file.",
     "subscribe": "Follow the verdicts on an output topic.",
+    "audit": "Compare a night's input with its verdicts and dead letters; name what is missing.",
     "inspect": "Show what is in an alert packet or a bundle.",
     "bundles": "Keep the models in service: named versions, promotion, rollback.",
     "context": "Keep what catalogues and spectra say of objects, for the alerts to come.",

@@ -111,6 +111,12 @@ class Settings(BaseSettings):
         description="Topic of messages that cannot become verdicts. Let the operator alone read it: bytes "
         "that nobody could decode may hold anything.",
     )
+    ledger: str = Field(
+        default="",
+        title="Ledger topic",
+        description="Compacted topic that says for each survey night and partition what was done; audit "
+        "compares it with the input. None is written without it.",
+    )
     group: str = Field(
         default="", title="Consumer group", description="Name under which offsets are remembered."
     )

@@ -100,7 +100,11 @@ class SchemaRegistry:
         return text or None
 
     def register_verdict_schema(self, subject: str) -> int:
-        """Register the verdict schema under a subject and return its id, the same id if it is there already.
+        """Register the verdict schema under a subject, as `register_schema` does."""
+        return self.register_schema(subject, verdict_schema_text())
+
+    def register_schema(self, subject: str, text: str) -> int:
+        """Register a schema of ours under a subject and return its id, the same id if it is there already.
 
         Raises
         ------
@@ -114,7 +118,7 @@ class SchemaRegistry:
         try:
             if not self._is_mock:  # the mock registry checks no compatibility and has no setting for it
                 self._client.set_compatibility(subject, COMPATIBILITY)
-            return int(self._client.register_schema(subject, Schema(verdict_schema_text(), "AVRO")))
+            return int(self._client.register_schema(subject, Schema(text, "AVRO")))
         except SchemaRegistryError as error:
             raise self._sorted(error, subject) from error
         except Exception as error:
@@ -139,7 +143,7 @@ class SchemaRegistry:
             )
         if subject is not None and status in REFUSALS:
             return ConfigurationError(
-                f"the schema registry {self.url} refuses the verdict schema for {subject!r} (HTTP "
+                f"the schema registry {self.url} refuses our schema for {subject!r} (HTTP "
                 f"{status}, code {error.error_code})",
                 remedy="use a topic that holds the same major version, or a new one",
             )

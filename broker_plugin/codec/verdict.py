@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
-from importlib import resources
 from typing import Any
 
-import fastavro
 from fastavro.types import Schema
+
+from broker_plugin.codec.topic_schema import topic_schema
 
 __all__ = [
     "Analogue",
@@ -31,6 +29,8 @@ __all__ = [
     "verdict_id",
     "verdict_schema",
 ]
+
+SCHEMA = "verdict.v1"
 
 VERDICT_NAMESPACE = uuid.UUID("6f0f7a5e-6f5b-5f0c-9d55-3c1f0a6f8a11")
 """Namespace of the name-based verdict ids. Changing it gives every verdict a new identity."""
@@ -135,16 +135,14 @@ def verdict_id(survey: str, alert_id: int, bundle_digest: str, *, judged: str = 
     return str(uuid.uuid5(VERDICT_NAMESPACE, f"{survey}:{alert_id}:{bundle_digest}{judged}"))
 
 
-@cache
 def schema_text() -> str:
     """Return the verdict schema as JSON text, with docs, units and UCDs."""
-    return resources.files("broker_plugin.codec").joinpath("schemas/verdict.v1.avsc").read_text("utf-8")
+    return topic_schema(SCHEMA).text
 
 
-@cache
 def verdict_schema() -> Schema:
     """Return the parsed verdict schema."""
-    return fastavro.parse_schema(json.loads(schema_text()))
+    return topic_schema(SCHEMA).parsed
 
 
 def to_record(verdict: Verdict) -> dict[str, Any]:
@@ -178,16 +176,12 @@ def from_record(record: Mapping[str, Any]) -> Verdict:
 
 def encode_datum(verdict: Verdict) -> bytes:
     """Return a verdict as bare Avro, to be framed with a registry's schema id."""
-    buffer = io.BytesIO()
-    fastavro.schemaless_writer(buffer, verdict_schema(), to_record(verdict))
-    return buffer.getvalue()
+    return topic_schema(SCHEMA).datum(to_record(verdict))
 
 
 def encode_container(verdict: Verdict) -> bytes:
     """Return a verdict as an Avro container file of one record, which needs nothing else to be read."""
-    buffer = io.BytesIO()
-    fastavro.writer(buffer, verdict_schema(), [to_record(verdict)])
-    return buffer.getvalue()
+    return topic_schema(SCHEMA).container(to_record(verdict))
 
 
 def to_json(verdict: Verdict) -> str:

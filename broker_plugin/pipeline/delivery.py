@@ -11,6 +11,7 @@ from functools import partial
 from typing import Protocol, TypeVar, runtime_checkable
 
 from broker_plugin.pipeline.dead_letters import shrink
+from broker_plugin.pipeline.ledger import Ledger
 from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams.base import Message, Sink, Source
 from broker_plugin.streams.limits import Oversize
@@ -64,15 +65,23 @@ class AtLeastOnce:
     ----------
     source, sink
         The two ends of the pipeline.
+    ledger
+        Where to write what was done, if anywhere.
     """
 
-    def __init__(self, source: Source, sink: Sink) -> None:
+    def __init__(self, source: Source, sink: Sink, *, ledger: Ledger | None = None) -> None:
         self._source = source
         self._sink = sink
+        self._ledger = ledger
 
     def deliver(self, parcels: Sequence[Parcel], attempt: Attempt) -> Sequence[Parcel]:
         """Return the parcels that were delivered."""
         sent = attempt("produce", partial(self._send, parcels))
+        if self._ledger is not None:
+            # Made once for all attempts, so that it is one entry however often it arrives.
+            entry = self._ledger.entry(sent)
+            attempt("ledger", partial(self._sink.send, entry.messages))
+            self._ledger.accept(entry)
         attempt("commit", partial(self._source.commit, [parcel.message for parcel in sent]))
         return sent
 

@@ -12,6 +12,7 @@ from functools import partial
 
 from broker_plugin.pipeline.dead_letters import can_shrink, shrink
 from broker_plugin.pipeline.delivery import Attempt, owned_parcels
+from broker_plugin.pipeline.ledger import Ledger
 from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams.base import OutgoingMessage
 from broker_plugin.streams.kafka import KafkaSource, TransactionalKafkaSink, UncertainCommit
@@ -30,11 +31,16 @@ class ExactlyOnce:
     ----------
     source, sink
         The two ends of the pipeline, on one cluster.
+    ledger
+        Where to write what was done, if anywhere.
     """
 
-    def __init__(self, source: KafkaSource, sink: TransactionalKafkaSink) -> None:
+    def __init__(
+        self, source: KafkaSource, sink: TransactionalKafkaSink, *, ledger: Ledger | None = None
+    ) -> None:
         self._source = source
         self._sink = sink
+        self._ledger = ledger
         self._uncertain = False
 
     def deliver(self, parcels: Sequence[Parcel], attempt: Attempt) -> Sequence[Parcel]:
@@ -62,16 +68,24 @@ class ExactlyOnce:
         delivered += [parcel for parcel in before if id(parcel) not in left]
         messages = [parcel.message for parcel in ours]
         contents = [message for parcel in ours for message in parcel.contents]
+        entry = self._ledger.entry(ours) if self._ledger is not None else None
         if ours:
             try:
                 self._sink.send_with_offsets(
-                    [_shortest(message, shortened) for message in contents],
+                    [
+                        *(_shortest(message, shortened) for message in contents),
+                        *(entry.messages if entry else ()),
+                    ],
                     offsets=self._source.offsets_behind(messages),
                     group_metadata=self._source.group_metadata(),
                 )
             except UncertainCommit:
                 self._uncertain = True
+                if self._ledger is not None:
+                    self._ledger.forget()
                 raise
+        if self._ledger is not None and entry is not None:
+            self._ledger.accept(entry)
         self._source.settle(messages)
         delivered += ours
 

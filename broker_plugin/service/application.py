@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -15,19 +14,19 @@ from pydantic import SecretStr
 from broker_plugin import __version__
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.verdict import encode_container
-from broker_plugin.errors import RejectReason, StoreError, TransientError
+from broker_plugin.errors import RejectReason, StoreError
 from broker_plugin.pipeline.assembly import (
     FilterRecipe,
     parse_access,
     parse_dead_letter_access,
     parse_reasons,
 )
-from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery
 from broker_plugin.pipeline.exactly_once import ExactlyOnce
 from broker_plugin.pipeline.filter import AlertFilter
+from broker_plugin.pipeline.ledger import Ledger
 from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.pipeline.monitor import BatchOutcome, Monitors
 from broker_plugin.pipeline.outbox import Encode, Outbox, framed
@@ -37,6 +36,7 @@ from broker_plugin.service.consistency import check_service, store_recipe
 from broker_plugin.service.health import Health, HealthServer
 from broker_plugin.service.metrics import Metrics
 from broker_plugin.service.models import located_bundle, open_models
+from broker_plugin.service.outputs import open_ledger, patiently, written_topics
 from broker_plugin.service.store_metrics import StoreCollector
 from broker_plugin.settings import Settings
 from broker_plugin.streams.instance import take_instance
@@ -45,8 +45,6 @@ from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, Tr
 __all__ = ["judge_and_outbox", "serve", "sink_address", "source_address"]
 
 log = structlog.get_logger(__name__)
-
-Result = TypeVar("Result")
 
 
 def serve(
@@ -88,7 +86,7 @@ def serve(
         models = stack.enter_context(open_models(settings, recipe, metrics.registry, hurry=hurry))
         outbox = Outbox(settings.output, _dead_letters(settings), encode=_encoding(settings, stop))
         source = _source(settings, instance.member_id)
-        sink, delivery = _delivery(settings, source, instance.member_id)
+        sink, delivery = _delivery(settings, source, instance.member_id, open_ledger(settings, stop))
         memory = recipe.recollection()
         if memory is not None and recipe.memory is not None:
             _look_at_store(recipe.memory)
@@ -118,7 +116,7 @@ def serve(
         )
         deadline_s = settings.start_deadline_s
         source.connect(deadline_s=deadline_s, stop=stop)
-        sink.connect([settings.output, settings.dead_letters], deadline_s=deadline_s, stop=stop)
+        sink.connect(written_topics(settings), deadline_s=deadline_s, stop=stop)
         health.warm = True
         log.info(
             "started",
@@ -191,7 +189,7 @@ def _encoding(settings: Settings, stop: threading.Event) -> Encode:
         return encode_container
     registry = SchemaRegistry(settings.registry)
     subject = f"{settings.output}-value"
-    schema_id = _patiently(partial(registry.register_verdict_schema, subject), settings, stop)
+    schema_id = patiently(partial(registry.register_verdict_schema, subject), settings, stop)
     log.info("schema_registered", subject=subject, schema_id=schema_id)
     return framed(schema_id)
 
@@ -208,30 +206,18 @@ def _source(settings: Settings, member_id: str) -> KafkaSource:
     )
 
 
-def _delivery(settings: Settings, source: KafkaSource, member_id: str) -> tuple[KafkaSink, Delivery]:
+def _delivery(
+    settings: Settings, source: KafkaSource, member_id: str, ledger: Ledger | None
+) -> tuple[KafkaSink, Delivery]:
     address, timeout_s = sink_address(settings), settings.ack_timeout_s
     limit = settings.dead_letters_max_bytes
     if settings.delivery == "exactly-once":
         transactional = TransactionalKafkaSink(
             address, transactional_id=member_id, ack_timeout_s=timeout_s, message_max_bytes=limit
         )
-        return transactional, ExactlyOnce(source, transactional)
+        return transactional, ExactlyOnce(source, transactional, ledger=ledger)
     sink = KafkaSink(address, ack_timeout_s=timeout_s, message_max_bytes=limit)
-    return sink, AtLeastOnce(source, sink)
-
-
-def _patiently(step: Callable[[], Result], settings: Settings, stop: threading.Event) -> Result:
-    waited_s = 0.0
-    for pause_s in Backoff(cap_s=5.0).pauses():
-        try:
-            return step()
-        except TransientError as error:
-            if stop.is_set() or waited_s > settings.start_deadline_s:
-                raise
-            log.warning("waiting_for_registry", why=str(error))
-        stop.wait(pause_s)
-        waited_s += pause_s
-    raise AssertionError("the pauses never end")
+    return sink, AtLeastOnce(source, sink, ledger=ledger)
 
 
 def _revealed(properties: dict[str, SecretStr]) -> dict[str, str]:

@@ -56,9 +56,11 @@ def hosts(bootstrap: str) -> frozenset[str]:
 def _check_topics(settings: Settings) -> None:
     if settings.output == settings.dead_letters:
         raise ConfigurationError("--output and --dead-letters are one topic", remedy="give each its own")
-    for name in ("output", "dead_letters"):
+    if settings.ledger in (settings.output, settings.dead_letters):
+        raise ConfigurationError("--ledger is a topic of something else", remedy="give it its own")
+    for name in ("output", "dead_letters", "ledger"):
         topic = getattr(settings, name)
-        if _one_cluster(settings) and _subscribed(topic, settings.topics):
+        if topic and _one_cluster(settings) and _subscribed(topic, settings.topics):
             raise ConfigurationError(
                 f"{flag(name)} {topic} is among the input topics, so the service would read what it writes",
                 remedy="name another topic or narrow --input",

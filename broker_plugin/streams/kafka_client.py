@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
 from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
 
@@ -19,7 +20,7 @@ __all__ = ["KafkaAddress", "make_client", "sort_error", "wait_for_topics"]
 
 log = structlog.get_logger(__name__)
 
-Client = TypeVar("Client", Consumer, Producer)
+Client = TypeVar("Client", Consumer, Producer, AdminClient)
 
 OWNED = frozenset(
     {

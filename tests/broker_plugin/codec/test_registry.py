@@ -140,7 +140,7 @@ def test_a_refused_verdict_schema_stops_the_process(status: int) -> None:
     body = {"error_code": status, "message": "incompatible"}
     with (
         answering(Answers(status=status, body=body)) as server,
-        pytest.raises(ConfigurationError, match="refuses the verdict schema"),
+        pytest.raises(ConfigurationError, match="refuses our schema"),
     ):
         registry_at(server.url).register_verdict_schema("verdicts-value")
 

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the service writes beside verdicts and dead letters, put together from its settings."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import structlog
+
+from broker_plugin.codec.registry import SchemaRegistry, frame
+from broker_plugin.codec.topic_schema import EncodeRecord, topic_schema
+from broker_plugin.errors import TransientError
+from broker_plugin.pipeline.backoff import Backoff
+from broker_plugin.pipeline.ledger import Ledger
+from broker_plugin.settings import Settings
+
+__all__ = ["open_ledger", "patiently", "record_encoding", "written_topics"]
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+
+def written_topics(settings: Settings) -> list[str]:
+    """Return the topics that the service writes, which must be there."""
+    named = (settings.output, settings.dead_letters, settings.ledger)
+    return list(dict.fromkeys(filter(None, named)))
+
+
+def open_ledger(settings: Settings, stop: threading.Event) -> Ledger | None:
+    """Return the ledger, if there is to be one."""
+    if not settings.ledger:
+        return None
+    return Ledger(
+        settings.ledger,
+        survey=str(settings.survey),
+        group=settings.group,
+        output=settings.output,
+        dead_letters=settings.dead_letters,
+        encode=record_encoding(settings, stop, topic=settings.ledger, schema="ledger.v1"),
+    )
+
+
+def record_encoding(settings: Settings, stop: threading.Event, *, topic: str, schema: str) -> EncodeRecord:
+    """Return how the records of a topic become bytes: framed where there is a registry, else by themselves.
+
+    Raises
+    ------
+    ConfigurationError, TransientError
+        If the registry refuses the schema, or does not answer in time.
+    """
+    wanted = topic_schema(schema)
+    if not settings.registry:
+        return wanted.container
+    registry, subject = SchemaRegistry(settings.registry), f"{topic}-value"
+    schema_id = patiently(partial(registry.register_schema, subject, wanted.text), settings, stop)
+    log.info("schema_registered", subject=subject, schema_id=schema_id)
+    return lambda record: frame(schema_id, wanted.datum(record))
+
+
+def patiently(step: Callable[[], Result], settings: Settings, stop: threading.Event) -> Result:
+    """Take a step of the start, again while the registry is away and the start's deadline has not passed."""
+    waited_s = 0.0
+    for pause_s in Backoff(cap_s=5.0).pauses():
+        try:
+            return step()
+        except TransientError as error:
+            if stop.is_set() or waited_s > settings.start_deadline_s:
+                raise
+            log.warning("waiting_for_registry", why=str(error))
+        stop.wait(pause_s)
+        waited_s += pause_s
+    raise AssertionError("the pauses never end")

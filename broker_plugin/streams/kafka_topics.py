@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Topics of a cluster: which there are, and how new ones are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import TimeoutError as NoAnswerError
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # not in __all__
+
+from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error
+
+__all__ = ["TopicPlan", "create_topic", "matching_topics"]
+
+ANSWER_S = 20.0
+"""Longest wait for one administrative answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicPlan:
+    """A topic as it should be made.
+
+    Parameters
+    ----------
+    replicas
+        Copies of each partition; None for what the cluster does by itself.
+    config
+        Kafka's settings of the topic, by name.
+    """
+
+    name: str
+    partitions: int
+    replicas: int | None = None
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+def matching_topics(address: KafkaAddress, wanted: Sequence[str]) -> list[str]:
+    """Return the topics of a cluster that were asked for by name or by a pattern that begins with `^`.
+
+    A name is returned whether it is there or not.
+
+    Raises
+    ------
+    ConfigurationError, TransientError
+        If no topic fits a pattern, or the cluster does not answer.
+    """
+    names = [name for name in wanted if not name.startswith("^")]
+    patterns = [name for name in wanted if name.startswith("^")]
+    if patterns:
+        try:
+            known = sorted(_admin(address).list_topics(timeout=ANSWER_S).topics)
+        except KafkaException as error:
+            raise sort_error(error.args[0], f"listing the topics of {address.bootstrap}") from error
+        found = [name for name in known if any(re.match(pattern, name) for pattern in patterns)]
+        if not found:
+            raise ConfigurationError(f"{address.bootstrap} has no topic like {', '.join(patterns)}")
+        names += found
+    return list(dict.fromkeys(names))
+
+
+def create_topic(address: KafkaAddress, plan: TopicPlan) -> bool:
+    """Make a topic; return whether it was made, False if it is there already.
+
+    Raises
+    ------
+    ConfigurationError, TransientError
+        If the cluster refuses, or does not answer.
+    """
+    admin = _admin(address)  # held until the answer is here: without its client a request is given up
+    wanted = NewTopic(
+        plan.name,
+        num_partitions=plan.partitions,
+        replication_factor=-1 if plan.replicas is None else plan.replicas,
+        config=dict(plan.config),
+    )
+    (made,) = admin.create_topics([wanted], operation_timeout=ANSWER_S).values()
+    try:
+        made.result(ANSWER_S + 1.0)
+    except NoAnswerError as error:
+        raise TransientError(f"no Kafka broker answers at {address.bootstrap}") from error
+    except KafkaException as error:
+        reason: KafkaError = error.args[0]
+        if reason.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            return False
+        if reason.code() in (KafkaError.INVALID_REPLICATION_FACTOR, KafkaError.INVALID_CONFIG):
+            raise ConfigurationError(f"{plan.name} cannot be made: {reason.str()}") from error
+        raise sort_error(reason, f"making {plan.name}") from error
+    return True
+
+
+def _admin(address: KafkaAddress) -> AdminClient:
+    return make_client(AdminClient, address, {})
