@@ -137,6 +137,17 @@ class Settings(BaseSettings):
         description="Directory of bundles in named versions (`broker-plugin bundles`). A NAME is followed: "
         "what is promoted takes its place without a restart.",
     )
+    shadow: str = Field(
+        default="",
+        title="Shadow bundle",
+        description="A second bundle, named as for --bundle, that scores the same alerts to --shadow-topic "
+        "in a process of its own. It never holds up the stream: what it cannot take is dropped and counted.",
+    )
+    shadow_topic: str = Field(
+        default="",
+        title="Shadow topic",
+        description="Topic that the shadow's verdicts go to, with the tense test.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", title="Device", description="Where the encoders run; only auto may choose."
     )

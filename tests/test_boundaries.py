@@ -22,7 +22,7 @@ LAYERS = (
     ("codec",),
     ("features",),
     ("strata",),
-    ("bundle", "calibration", "parity", "prior"),
+    ("bundle", "calibration", "distributions", "parity", "prior"),
     ("repository",),
     ("engine",),
     ("streams",),
@@ -30,6 +30,7 @@ LAYERS = (
     ("pipeline",),
     ("service", "settings"),
     ("demo",),
+    ("comparison",),
     ("commands",),
     ("cli", "__main__"),
 )

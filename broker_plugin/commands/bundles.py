@@ -47,6 +47,8 @@ what is promoted as NAME, without a restart.
 """,
 )
 
+bundles.command("broker_plugin.commands.compare:compare", name="compare")
+
 
 @bundles.command(name="list")
 def list_(*, bundles: Repository = None, as_json: Annotated[bool, Parameter(name="--json")] = False) -> int:

@@ -32,7 +32,7 @@ from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail
 from broker_plugin.taxonomy import CLASSES
 
-__all__ = ["subscribe"]
+__all__ = ["CONNECT_S", "reading_address", "reading_schemas", "subscribe"]
 
 POLL_S = 0.25
 """Longest wait in one poll; bounds how late Ctrl-C is noticed."""
@@ -103,11 +103,11 @@ def subscribe(
     """
     settings = load_settings({}, config=config)
     configure_logging(level="warning")
-    address = _address(settings, bootstrap)
+    address = reading_address(settings, bootstrap)
     topic = topic or settings.output
     if not topic:
         raise ConfigurationError("no topic to follow; give --topic or ASTROM3_OUTPUT")
-    reader = VerdictReader(_schemas(registry or settings.registry))
+    reader = VerdictReader(reading_schemas(registry or settings.registry))
     selection = Selection(
         classes=classes or (),
         min_probability=min_probability,
@@ -180,7 +180,14 @@ def _read(reader: VerdictReader, value: bytes, warned: set[str]) -> Verdict | No
         return None
 
 
-def _address(settings: Settings, bootstrap: str | None) -> KafkaAddress:
+def reading_address(settings: Settings, bootstrap: str | None) -> KafkaAddress:
+    """Return the cluster that verdicts are read from: the given one, else the one that run writes to.
+
+    Raises
+    ------
+    ConfigurationError
+        If neither is known.
+    """
     given = sink_address(settings)
     if not (bootstrap or given.bootstrap):
         raise ConfigurationError("no cluster to read from; give --bootstrap or ASTROM3_BOOTSTRAP")
@@ -188,7 +195,8 @@ def _address(settings: Settings, bootstrap: str | None) -> KafkaAddress:
     return address.credentials_only()
 
 
-def _schemas(registry: str | None) -> SchemaStore:
+def reading_schemas(registry: str | None) -> SchemaStore:
+    """Return where the schemas of framed verdicts come from."""
     return SchemaStore(SchemaRegistry(registry) if registry else None, installed=False)
 
 

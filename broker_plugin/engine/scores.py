@@ -13,6 +13,7 @@ from broker_plugin.bundle import Bundle
 from broker_plugin.engine.encoders import FUSED, Encoder, Forest, Fusion, Head
 from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.errors import BundleError, NotFiniteError
+from broker_plugin.features.base import Tokens
 from broker_plugin.features.period import Periods
 from broker_plugin.records import AlertBatch
 
@@ -33,12 +34,15 @@ class RawScores:
         Embeddings (B, D) by source: `fused` and each modality, zero where the modality is missing.
     anomaly
         Anomaly scores (B,) by source; meaningless where the modality is missing.
+    tokens
+        What each modality's encoder read.
     """
 
     modalities: tuple[tuple[str, ...], ...]
     fusion: Fusion
     embeddings: Mapping[str, NDArray[np.float32]]
     anomaly: Mapping[str, NDArray[np.float64]]
+    tokens: Mapping[str, Tokens]
 
 
 class Graphs:
@@ -92,6 +96,7 @@ class Graphs:
             fusion=fusion,
             embeddings=by_source | {FUSED: fusion.fused},
             anomaly=anomaly,
+            tokens=dict(zip(names, tokens, strict=True)),
         )
 
     def _anomaly(

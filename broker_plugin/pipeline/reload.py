@@ -21,6 +21,7 @@ import structlog
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.rehearsal import rehearse
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.engine.scores import RawScores
 from broker_plugin.errors import BundleError, ConfigurationError
 from broker_plugin.records import AlertBatch
 from broker_plugin.repository.layout import BundleRepository
@@ -47,16 +48,24 @@ class SwitchableScorer:
     ----------
     scorer
         The first.
+    observe
+        Is told what each batch of the stream was scored from.
     """
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, *, observe: Callable[[RawScores], None] = lambda scores: None) -> None:
         self.scorer = scorer
+        self._observe = observe
 
     def score(
         self, alerts: AlertBatch, *, tense: Tense = Tense.CURRENT, received_at: datetime | None = None
     ) -> list[Verdict]:
         """Return one verdict for each alert, in order."""
-        return self.scorer.score(alerts, tense=tense, received_at=received_at)
+        if not len(alerts):
+            return []
+        verdicts, scores = self.scorer.examine(alerts, tense=tense, received_at=received_at)
+        if received_at is not None:  # else nobody sent it: the filter looks whether the scorer is sound
+            self._observe(scores)
+        return verdicts
 
 
 @dataclass(frozen=True, slots=True)

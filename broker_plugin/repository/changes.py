@@ -57,7 +57,8 @@ def check_bundle(source: str | Path) -> Bundle:
     defects = list(parity_defects(manifest.parity, tuple(model.name for model in manifest.modalities)))
     if defects:
         raise BundleError(
-            f"{bundle.path} does not compute what it was trained to: {'; '.join(defects)}; export it again"
+            f"{bundle.path} does not compute what it was trained to: {'; '.join(defects)}",
+            remedy="export it again",
         )
     return bundle
 
@@ -100,8 +101,8 @@ def add(
             there = open_bundle(folder / version).digest
             if there != bundle.digest:
                 raise BundleError(
-                    f"{name}@{version} is another bundle (digest {there[:16]}, not {bundle.digest[:16]}); "
-                    "give it a version of its own with --as NAME@VERSION"
+                    f"{name}@{version} is another bundle (digest {there[:16]}, not {bundle.digest[:16]})",
+                    remedy="give it a version of its own with --as NAME@VERSION",
                 )
             return Change(name=name, version=version, digest=bundle.digest, made=False)
         folder.mkdir(exist_ok=True)
@@ -109,7 +110,7 @@ def add(
         try:
             _write(bundle, part)
             if open_bundle(part).digest != bundle.digest:
-                raise BundleError(f"{bundle.path} changed while it was read; add it again")
+                raise BundleError(f"{bundle.path} changed while it was read", remedy="add it again")
             part.rename(folder / version)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -141,7 +142,9 @@ def promote(
     if version is None:
         versions = repository.versions(name)
         if not versions:
-            raise BundleError(f"no version of {name!r} in {repository.root}; add one with `bundles add DIR`")
+            raise BundleError(
+                f"no version of {name!r} in {repository.root}", remedy="add one with `bundles add DIR`"
+            )
         version = versions[-1]
     with _changing(repository):
         bundle = check_bundle(repository.path_of(name, version))
@@ -162,13 +165,15 @@ def rollback(
         target = rollback_target(repository.promotions(name))
         if target is None:
             raise BundleError(
-                f"nothing was promoted as {name!r} before the present version; promote the one that you want"
+                f"nothing was promoted as {name!r} before the present version",
+                remedy="promote the one that you want",
             )
         digest = check_bundle(repository.path_of(name, target.version)).digest
         if digest != target.digest:
             raise BundleError(
                 f"{name}@{target.version} is not the bundle that was promoted (digest {digest[:16]}, not "
-                f"{target.digest[:16]}); promote the version that you want"
+                f"{target.digest[:16]})",
+                remedy="promote the version that you want",
             )
         return _append(
             repository, name, target.version, digest, action="rollback", at_noon=at_noon, note=note
@@ -185,11 +190,11 @@ def remove(repository: BundleRepository, wanted: str, *, note: str = "") -> Chan
     """
     name, version = split_name(wanted)
     if version is None:
-        raise BundleError(f"{wanted!r} names no version; give NAME@VERSION")
+        raise BundleError(f"{wanted!r} names no version", remedy="give NAME@VERSION")
     with _changing(repository):
         path = repository.path_of(name, version)
         if version in _in_use(repository.promotions(name)):
-            raise BundleError(f"{wanted} is in force or about to be; promote another version first")
+            raise BundleError(f"{wanted} is in force or about to be", remedy="promote another version first")
         manifest = path / MANIFEST
         digest = hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else ""
         part = path.with_name(f".{version}.{uuid.uuid4().hex[:8]}{PART}")
@@ -256,7 +261,8 @@ def _changing(repository: BundleRepository) -> Iterator[None]:
             yield
     except OSError as error:
         raise ConfigurationError(
-            f"cannot change {error.filename or repository.root} ({error.strerror}); make room or permit it"
+            f"cannot change {error.filename or repository.root} ({error.strerror})",
+            remedy="make room or permit it",
         ) from error
 
 

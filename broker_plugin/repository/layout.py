@@ -48,8 +48,8 @@ class BundleRepository:
         self.root = root
         if not root.is_dir():
             raise BundleError(
-                f"no bundle repository at {root}; make the directory and add a bundle with "
-                "`broker-plugin bundles add`"
+                f"no bundle repository at {root}",
+                remedy="make the directory and add a bundle with `broker-plugin bundles add`",
             )
 
     def names(self) -> list[str]:
@@ -81,8 +81,8 @@ class BundleRepository:
         if version not in self.versions(name):
             known = ", ".join(self.versions(name)) or "none"
             raise BundleError(
-                f"no version {version!r} of {name!r} in {self.root}; there are: {known}; add it with "
-                "`broker-plugin bundles add`"
+                f"no version {version!r} of {name!r} in {self.root}; there are: {known}",
+                remedy="add it with `broker-plugin bundles add`",
             )
         return self.root / name / version
 
@@ -116,8 +116,8 @@ class BundleRepository:
         versions = self.versions(name)
         if versions:
             raise BundleError(
-                f"of {name!r} no version was promoted in {self.root}; do `broker-plugin bundles promote "
-                f"{name}@{versions[-1]}`"
+                f"of {name!r} no version was promoted in {self.root}",
+                remedy=f"do `broker-plugin bundles promote {name}@{versions[-1]}`",
             )
         raise BundleError(f"nothing named {name!r} in {self.root}; there are: {', '.join(self.known())}")
 
@@ -148,7 +148,9 @@ def locate_bundle(
     name, version = split_name(wanted)
     if root is None:
         if version is not None and not Path(wanted).is_dir():
-            raise BundleError(f"{wanted!r} is a version in a bundle repository; say which with --bundles DIR")
+            raise BundleError(
+                f"{wanted!r} is a version in a bundle repository", remedy="say which with --bundles DIR"
+            )
         return wanted
     repository = BundleRepository(root)
     if version is not None:
@@ -159,8 +161,8 @@ def locate_bundle(
         return wanted
     known = ", ".join(repository.known())
     raise BundleError(
-        f"no bundle {wanted!r} in {repository.root}; give NAME, NAME@VERSION or a directory with a "
-        f"{MANIFEST}; names are: {known}"
+        f"no bundle {wanted!r} in {repository.root}; names are: {known}",
+        remedy=f"give NAME, NAME@VERSION or a directory with a {MANIFEST}",
     )
 
 
@@ -193,8 +195,8 @@ def check_name(text: str) -> str:
     """
     if not PLAIN_NAME.fullmatch(text):
         raise BundleError(
-            f"{text!r} cannot be a name or version; use letters, digits and . _ + -, no more than 64, the "
-            "first a letter or digit"
+            f"{text!r} cannot be a name or version",
+            remedy="use letters, digits and . _ + -, no more than 64, the first a letter or digit",
         )
     return text
 

@@ -86,13 +86,13 @@ def read_promotions(path: Path) -> tuple[Promotion, ...]:
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise BundleError(f"cannot read {path}: {error.strerror}; make it readable") from error
+        raise BundleError(f"cannot read {path}: {error.strerror}", remedy="make it readable") from error
     try:
         return tuple(_Pointer.model_validate_json(content).promotions)
     except ValidationError as error:
         raise BundleError(
-            f"{path} is not a list of promotions ({error.errors()[0]['msg']}); restore it, or move it away "
-            "and promote again"
+            f"{path} is not a list of promotions ({error.errors()[0]['msg']})",
+            remedy="restore it, or move it away and promote again",
         ) from error
 
 

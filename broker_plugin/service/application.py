@@ -6,12 +6,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 import structlog
 from pydantic import SecretStr
 
 from broker_plugin import __version__
+from broker_plugin.bundle import open_bundle
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.verdict import encode_container
 from broker_plugin.errors import RejectReason, StoreError
@@ -32,8 +34,11 @@ from broker_plugin.pipeline.monitor import BatchOutcome, Monitors
 from broker_plugin.pipeline.outbox import Encode, Outbox, framed
 from broker_plugin.pipeline.reject_rate import RejectRate
 from broker_plugin.pipeline.runner import Runner
+from broker_plugin.pipeline.shadow import ShadowRecipe
+from broker_plugin.repository.layout import locate_bundle
 from broker_plugin.service.consistency import check_service, store_recipe
 from broker_plugin.service.health import Health, HealthServer
+from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.metrics import Metrics
 from broker_plugin.service.models import located_bundle, open_models
 from broker_plugin.service.outputs import open_ledger, patiently, written_topics
@@ -83,7 +88,11 @@ def serve(
             stack.enter_context(server)
         instance = stack.enter_context(take_instance(settings.group, settings.instance))
         recipe = _recipe(settings)
-        models = stack.enter_context(open_models(settings, recipe, metrics.registry, hurry=hurry))
+        models = stack.enter_context(
+            open_models(
+                settings, recipe, metrics.registry, shadow=_shadow(settings, recipe, stop), hurry=hurry
+            )
+        )
         outbox = Outbox(settings.output, _dead_letters(settings), encode=_encoding(settings, stop))
         source = _source(settings, instance.member_id)
         sink, delivery = _delivery(settings, source, instance.member_id, open_ledger(settings, stop))
@@ -110,7 +119,7 @@ def serve(
                 window=settings.reject_window,
                 accepted=parse_reasons(settings.accept_rejects),
             ),
-            monitor=Monitors((metrics, health)),
+            monitor=Monitors((metrics, health, models.monitor)),
             on_batch=on_batch,
             between_batches=models.between_batches,
         )
@@ -174,6 +183,21 @@ def _look_at_store(recipe: MemoryRecipe) -> None:
         log.warning("store_away", why=str(error), consequence="alerts go on from the packet alone, flagged")
 
 
+def _shadow(settings: Settings, recipe: FilterRecipe, stop: threading.Event) -> ShadowRecipe | None:
+    if not settings.shadow:
+        return None
+    bundle = str(locate_bundle(settings.shadow, settings.bundles, survey=settings.survey))
+    open_bundle(bundle)  # what cannot be opened is refused here, before the stream begins
+    return ShadowRecipe(
+        recipe=replace(recipe, bundle=bundle),
+        topic=settings.shadow_topic,
+        address=sink_address(settings),
+        ack_timeout_s=settings.ack_timeout_s,
+        schema_id=_schema_id(settings, settings.shadow_topic, stop),
+        prepare=partial(configure_logging, settings.log_format, settings.log_level),
+    )
+
+
 def _dead_letters(settings: Settings) -> DeadLetters:
     declared, undecodable = parse_dead_letter_access(settings.dead_letters_access)
     return DeadLetters(
@@ -185,13 +209,19 @@ def _dead_letters(settings: Settings) -> DeadLetters:
 
 
 def _encoding(settings: Settings, stop: threading.Event) -> Encode:
+    schema_id = _schema_id(settings, settings.output, stop)
+    return encode_container if schema_id is None else framed(schema_id)
+
+
+def _schema_id(settings: Settings, topic: str, stop: threading.Event) -> int | None:
+    """Return the id of the verdict schema for a topic, None without a registry."""
     if not settings.registry:
-        return encode_container
+        return None
     registry = SchemaRegistry(settings.registry)
-    subject = f"{settings.output}-value"
+    subject = f"{topic}-value"
     schema_id = patiently(partial(registry.register_verdict_schema, subject), settings, stop)
     log.info("schema_registered", subject=subject, schema_id=schema_id)
-    return framed(schema_id)
+    return schema_id
 
 
 def _source(settings: Settings, member_id: str) -> KafkaSource:

@@ -53,12 +53,26 @@ def hosts(bootstrap: str) -> frozenset[str]:
     return frozenset(host.strip().lower() for host in bootstrap.split(",") if host.strip())
 
 
+def _check_shadow(settings: Settings) -> None:
+    if bool(settings.shadow) != bool(settings.shadow_topic):
+        raise ConfigurationError(
+            "a shadow needs a bundle and a topic", remedy="give --shadow and --shadow-topic, or neither"
+        )
+    if settings.shadow_topic and settings.shadow_topic in (
+        settings.output,
+        settings.dead_letters,
+        settings.ledger,
+    ):
+        raise ConfigurationError("--shadow-topic is a topic of something else", remedy="give it its own")
+
+
 def _check_topics(settings: Settings) -> None:
     if settings.output == settings.dead_letters:
         raise ConfigurationError("--output and --dead-letters are one topic", remedy="give each its own")
     if settings.ledger in (settings.output, settings.dead_letters):
         raise ConfigurationError("--ledger is a topic of something else", remedy="give it its own")
-    for name in ("output", "dead_letters", "ledger"):
+    _check_shadow(settings)
+    for name in ("output", "dead_letters", "ledger", "shadow_topic"):
         topic = getattr(settings, name)
         if topic and _one_cluster(settings) and _subscribed(topic, settings.topics):
             raise ConfigurationError(

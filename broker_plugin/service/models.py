@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The models of a running service: the bundle that scores, and what follows its promotions."""
+"""The models of a running service: the bundle that scores, what follows its promotions, and its shadow."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +15,12 @@ from prometheus_client import CollectorRegistry
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.filter import AlertScorer
+from broker_plugin.pipeline.monitor import Monitor
 from broker_plugin.pipeline.reload import BundleChange, BundleWatch, SwitchableScorer
+from broker_plugin.pipeline.shadow import Shadow, ShadowedScorer, ShadowRecipe
 from broker_plugin.repository.layout import BundleRepository, locate_bundle, split_name
 from broker_plugin.service.bundle_metrics import BundleMetrics
+from broker_plugin.service.drift import DriftWatch
 from broker_plugin.settings import Settings
 
 __all__ = ["ServedModels", "located_bundle", "open_models"]
@@ -27,10 +30,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModels:
-    """What scores, and what is to be called before each batch."""
+    """What scores, what is to be called before each batch, and what is to be told of each after it."""
 
     scorer: AlertScorer
     between_batches: Callable[[], None]
+    monitor: Monitor
 
 
 def located_bundle(settings: Settings) -> str:
@@ -50,6 +54,7 @@ def open_models(
     recipe: FilterRecipe,
     registry: CollectorRegistry,
     *,
+    shadow: ShadowRecipe | None = None,
     hurry: threading.Event | None = None,
 ) -> Iterator[ServedModels]:
     """Open and warm the bundle, and follow its promotions until the block is left.
@@ -60,6 +65,8 @@ def open_models(
         The filter, with the bundle that the service starts with.
     registry
         Where metrics are.
+    shadow
+        The second bundle, if there is one.
     hurry
         Set it to have the bundle repository looked at now.
 
@@ -69,13 +76,25 @@ def open_models(
         If the bundle or the device cannot be had.
     """
     metrics = BundleMetrics(registry)
-    scorer = SwitchableScorer(_opened(recipe))
-    watch = _watch(settings, recipe, scorer, on_change=metrics.changed, hurry=hurry)
-    if watch is None:
-        yield ServedModels(scorer=scorer, between_batches=lambda: None)
-        return
-    with watch:
-        yield ServedModels(scorer=scorer, between_batches=watch.switch_if_due)
+    first = _opened(recipe)
+    drift = DriftWatch(first.bundle, registry, class_prior=settings.class_prior)
+    switchable = SwitchableScorer(first, observe=drift.scored)
+
+    def changed(outcome: BundleChange) -> None:
+        metrics.changed(outcome)
+        if outcome == "switched":
+            drift.follow(switchable.scorer.bundle)
+
+    scorer: AlertScorer = switchable
+    between_batches: Callable[[], None] = lambda: None  # noqa: E731 - it is replaced
+    with ExitStack() as stack:
+        watch = _watch(settings, recipe, switchable, on_change=changed, hurry=hurry)
+        if watch is not None:
+            between_batches = stack.enter_context(watch).switch_if_due
+        if shadow is not None:
+            running = stack.enter_context(Shadow(shadow, on_outcome=metrics.shadowed))
+            scorer = ShadowedScorer(switchable, running)
+        yield ServedModels(scorer=scorer, between_batches=between_batches, monitor=drift)
 
 
 def _opened(recipe: FilterRecipe) -> Scorer:

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 def written_topics(settings: Settings) -> list[str]:
     """Return the topics that the service writes, which must be there."""
-    named = (settings.output, settings.dead_letters, settings.ledger)
+    named = (settings.output, settings.dead_letters, settings.ledger, settings.shadow_topic)
     return list(dict.fromkeys(filter(None, named)))
 
 

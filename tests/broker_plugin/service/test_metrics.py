@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from broker_plugin.bundle import open_bundle
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.errors import PauseReason, RejectedAlert, RejectReason, StreamPausedError
 from broker_plugin.pipeline.filter import Judgement
 from broker_plugin.pipeline.monitor import BatchOutcome
 from broker_plugin.pipeline.stages import StageTimes
+from broker_plugin.service.bundle_metrics import BundleMetrics
+from broker_plugin.service.drift import LEAST, DriftWatch
 from broker_plugin.service.metrics import Metrics
 from broker_plugin.streams.base import Message
 from tests.broker_plugin.codec.test_verdict import VERDICT
@@ -153,8 +156,14 @@ def test_two_services_in_one_process_count_apart() -> None:
 def test_the_page_lists_every_metric_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, *, update_golden: bool
 ) -> None:
+    bundle = open_bundle("default")
     with_two_gpus(monkeypatch)
-    table = _table(Metrics("ztf", topics=("alerts",)))
+    metrics = Metrics("ztf", topics=("alerts",))
+    BundleMetrics(metrics.registry)
+    drift = DriftWatch(bundle, metrics.registry)
+    drift.delivered(outcome(judged(*[dataclasses.replace(VERDICT, class_applies=False)] * LEAST)))
+    drift.refresh()
+    table = _table(metrics)
     page = PAGE.read_text("utf-8")
     head, _, rest = page.partition(BEGIN)
     listed, _, tail = rest.partition(END)
