@@ -32,6 +32,7 @@ COMMANDS = {
     "replay": "Score alert packets from files and write their verdicts to a file.",
     "subscribe": "Follow the verdicts on an output topic.",
     "audit": "Compare a night's input with its verdicts and dead letters; name what is missing.",
+    "topics": "Print the commands that make the topics which run writes, or make them.",
     "inspect": "Show what is in an alert packet or a bundle.",
     "bundles": "Keep the models in service: named versions, promotion, rollback.",
     "context": "Keep what catalogues and spectra say of objects, for the alerts to come.",

@@ -20,7 +20,7 @@ from broker_plugin.codec.verdict import Tense
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.prior import BUNDLE, prior_text
 
-__all__ = ["PREFIX", "KafkaTables", "Properties", "Settings", "flag"]
+__all__ = ["PREFIX", "KafkaTables", "Properties", "RouteTable", "Settings", "flag"]
 
 PREFIX = "ASTROM3_"
 """What our environment variables begin with."""
@@ -86,6 +86,35 @@ class LimitsTable(BaseModel):
         return Limits(**self.model_dump())
 
 
+class RouteTable(BaseModel):
+    """A table `[[routes]]`: verdicts that all its conditions choose become candidates on its topic."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    topic: str = Field(min_length=1, title="Candidate topic", description="Topic of the candidates.")
+    name: str = Field(
+        default="", title="Name", description="What a candidate says of its route; by default the topic."
+    )
+    classes: tuple[str, ...] = Field(
+        default=(),
+        title="Classes",
+        description="Only these classes: names, a catalogue's spellings, or kinds such as pulsating.",
+    )
+    min_probability: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        title="Least probability",
+        description="Of one of those classes, or of the top class where none is named.",
+    )
+    max_p_value: float | None = Field(
+        default=None, ge=0, le=1, title="Largest p-value", description="Largest anomaly p-value."
+    )
+    context: Literal["stellar", "galaxy_host", "solar_system", "artefact", "unknown", "any"] = Field(
+        default="any", title="Source context", description="Only what the packet says is of this kind."
+    )
+
+
 class Settings(BaseSettings):
     """Everything that an operator can set. Make it with `service.settings_sources.load_settings`."""
 
@@ -116,6 +145,19 @@ class Settings(BaseSettings):
         title="Ledger topic",
         description="Compacted topic that says for each survey night and partition what was done; audit "
         "compares it with the input. None is written without it.",
+    )
+    embeddings: str = Field(
+        default="",
+        title="Embedding topic",
+        description="Topic of the embeddings, 1 kB an alert in float16; none are written without it.",
+    )
+    embeddings_format: Literal["float16", "float32"] = Field(
+        default="float16", title="Embedding format", description="Number format of the embeddings."
+    )
+    routes: tuple[RouteTable, ...] = Field(
+        default=(),
+        title="Routes",
+        description="Which verdicts become candidates, and on which topic: tables [[routes]] of the file.",
     )
     group: str = Field(
         default="", title="Consumer group", description="Name under which offsets are remembered."

@@ -18,7 +18,7 @@ __all__ = ["TOPIC_SCHEMAS", "EncodeRecord", "TopicSchema", "topic_schema"]
 EncodeRecord = Callable[[Mapping[str, Any]], bytes]
 """How a record becomes bytes: `TopicSchema.container`, or bare Avro framed with a registry's schema id."""
 
-TOPIC_SCHEMAS = ("verdict.v1", "ledger.v1")
+TOPIC_SCHEMAS = ("verdict.v1", "candidate.v1", "embedding.v1", "ledger.v1")
 """Names of the schemas, each a file `schemas/NAME.avsc`; one major version a topic."""
 
 INCLUDED = {"astrom3.verdict.v1.Verdict": "verdict.v1"}

@@ -21,7 +21,7 @@ from broker_plugin.settings import Settings
 
 __all__ = ["run"]
 
-TABLES = frozenset({"kafka", "limits"})
+TABLES = frozenset({"kafka", "limits", "routes"})
 """Settings that are tables, for the file and the environment only."""
 
 
@@ -51,7 +51,7 @@ def run(*, config: Path | None = None, flags: Annotated[RunFlags | None, Paramet
     ASTROM3_DEAD_LETTERS) or a flag; the later of these wins. Required are --survey, --bootstrap, --input,
     --output, --dead-letters and --group. Further librdkafka properties, passwords among them, go into the
     tables [kafka.source] and [kafka.sink] of the file, or into ASTROM3_KAFKA__SOURCE__SASL_PASSWORD and the
-    like.
+    like. Tables [[routes]] of the file send chosen verdicts to topics of candidates.
 
     With --bundles, what is promoted under the name of --bundle is taken up without a restart, at the survey's
     local noon unless it was promoted --now. SIGHUP has the repository looked at at once.

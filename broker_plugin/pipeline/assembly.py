@@ -39,6 +39,10 @@ class FilterRecipe:
         What the readers of the verdicts may see.
     input_registry, schemas
         Where the schemas of framed alerts come from.
+    embeddings
+        Whether verdicts hold their embeddings.
+    keep_alerts
+        Whether judgements hold their alerts.
     pause_on_drift
         As for `Decoder`.
     memory
@@ -56,6 +60,8 @@ class FilterRecipe:
     access: frozenset[Access] = frozenset({Access.PUBLIC})
     input_registry: str = ""
     schemas: tuple[Path, ...] = ()
+    embeddings: bool = False
+    keep_alerts: bool = False
     pause_on_drift: bool = False
     memory: MemoryRecipe | None = None
     limits: Limits = DEFAULT_LIMITS
@@ -65,6 +71,7 @@ class FilterRecipe:
         return Scorer.open(
             self.bundle,
             device=self.device,
+            embeddings=self.embeddings,
             class_prior=self.class_prior,
             decision_rule=self.decision_rule,
         )
@@ -83,7 +90,7 @@ class FilterRecipe:
             pause_on_drift=self.pause_on_drift,
             limits=self.limits,
         )
-        return AlertFilter(decoder, scorer, tense=self.tense, memory=memory)
+        return AlertFilter(decoder, scorer, tense=self.tense, memory=memory, keep_alerts=self.keep_alerts)
 
 
 def parse_access(names: str) -> frozenset[Access]:

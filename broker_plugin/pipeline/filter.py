@@ -81,11 +81,18 @@ class AlertMemory(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """One message and what became of it: its verdicts, or a rejection and no verdict."""
+    """One message and what became of it: its verdicts, or a rejection and no verdict.
+
+    Parameters
+    ----------
+    alerts
+        What the verdicts were made from, in their order, where the filter keeps it.
+    """
 
     message: Message
     verdicts: tuple[Verdict, ...] = ()
     rejection: RejectedAlert | None = None
+    alerts: tuple[Alert, ...] = ()
 
 
 class AlertFilter:
@@ -99,6 +106,8 @@ class AlertFilter:
         What the verdicts say of their time.
     memory
         What is known of the objects beyond their packets; by default nothing.
+    keep_alerts
+        Hand the alerts on with their judgements, for candidates.
     """
 
     def __init__(
@@ -108,7 +117,9 @@ class AlertFilter:
         *,
         tense: Tense = Tense.CURRENT,
         memory: AlertMemory | None = None,
+        keep_alerts: bool = False,
     ) -> None:
+        self._keep_alerts = keep_alerts
         self._decoder = decoder
         self._scorer = scorer
         self._tense = tense
@@ -145,14 +156,15 @@ class AlertFilter:
         with times.of("decode"):
             decoded = [self._decode(message) for message in messages]
         alerts = [alert for found in decoded if isinstance(found, list) for alert in found]
-        outcomes = iter(self._outcomes(alerts, received_at, times))
+        judged = iter(self._judged(alerts, received_at, times))
         self._report_gaps()
         judgements = []
         for message, found in zip(messages, decoded, strict=True):
             if isinstance(found, RejectedAlert):
                 judgements.append(Judgement(message=message, rejection=found))
             else:
-                judgements.append(_judgement(message, [next(outcomes) for _ in found]))
+                seen, outcomes = zip(*(next(judged) for _ in found), strict=True)
+                judgements.append(_judgement(message, outcomes, seen if self._keep_alerts else ()))
         return judgements
 
     def _decode(self, message: Message) -> list[Alert] | RejectedAlert:
@@ -173,12 +185,13 @@ class AlertFilter:
             return RejectedAlert(RejectReason.INVALID_VALUE, f"decoding raised {type(error).__name__}")
         return alerts or RejectedAlert(RejectReason.EMPTY, "the message holds no alert", access=frozenset())
 
-    def _outcomes(
+    def _judged(
         self, alerts: list[Alert], received_at: datetime, times: StageTimes
-    ) -> list[Verdict | RejectedAlert]:
+    ) -> list[tuple[Alert, Verdict | RejectedAlert]]:
+        """Return each alert as it was judged, with all that was known of its object, and the outcome."""
         if self._memory is None:
             with times.of("score"):
-                return self._score(alerts, received_at)
+                return list(zip(alerts, self._score(alerts, received_at), strict=True))
         with times.of("history"):
             recalled = self._memory.recall(alerts)
         with times.of("score"):
@@ -188,14 +201,16 @@ class AlertFilter:
                 for row, outcome in enumerate(outcomes)
                 if isinstance(outcome, RejectedAlert) and recalled[row] is not alerts[row]
             ]
-            by_packet = self._score([_by_packet(alerts[row]) for row in spoilt], received_at)
+            for row in spoilt:
+                recalled[row] = _by_packet(alerts[row])
+            by_packet = self._score([recalled[row] for row in spoilt], received_at)
             for row, outcome in zip(spoilt, by_packet, strict=True):
                 outcomes[row] = outcome
         with times.of("history"):
             # What cannot be scored must not spoil the alerts to come.
             judged = zip(alerts, outcomes, strict=True)
             self._memory.remember([alert for alert, outcome in judged if isinstance(outcome, Verdict)])
-        return outcomes
+        return list(zip(recalled, outcomes, strict=True))
 
     def _score(self, alerts: list[Alert], received_at: datetime) -> list[Verdict | RejectedAlert]:
         outcomes = self._bisect(alerts, received_at)
@@ -242,12 +257,16 @@ def _place(error: Exception) -> str:
     return f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
 
 
-def _judgement(message: Message, outcomes: Sequence[Verdict | RejectedAlert]) -> Judgement:
+def _judgement(
+    message: Message, outcomes: Sequence[Verdict | RejectedAlert], alerts: Sequence[Alert]
+) -> Judgement:
     for outcome in outcomes:
         if isinstance(outcome, RejectedAlert):
             return Judgement(message=message, rejection=outcome)
     return Judgement(
-        message=message, verdicts=tuple(outcome for outcome in outcomes if isinstance(outcome, Verdict))
+        message=message,
+        verdicts=tuple(outcome for outcome in outcomes if isinstance(outcome, Verdict)),
+        alerts=tuple(alerts),
     )
 
 

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from broker_plugin.codec.registry import frame
 from broker_plugin.codec.verdict import Verdict, encode_container, encode_datum, schema_text
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import Judgement
+from broker_plugin.pipeline.routing import EmbeddingTopic, Route, without_embedding
+from broker_plugin.records import Alert
 from broker_plugin.streams.base import Headers, Message, OutgoingMessage, encoded
 
 __all__ = ["Encode", "Outbox", "Parcel", "framed"]
@@ -38,12 +40,26 @@ class Outbox:
         Maker of dead letters.
     encode
         How a verdict becomes bytes; by default an Avro container file, which needs nothing else to be read.
+    routes
+        What chooses candidates, each for its topic.
+    embeddings
+        Where the embeddings go, which leave the verdicts then; by default nowhere.
     """
 
-    def __init__(self, output: str, dead_letters: DeadLetters, *, encode: Encode = encode_container) -> None:
+    def __init__(
+        self,
+        output: str,
+        dead_letters: DeadLetters,
+        *,
+        encode: Encode = encode_container,
+        routes: Sequence[Route] = (),
+        embeddings: EmbeddingTopic | None = None,
+    ) -> None:
         self._output = output
         self._dead_letters = dead_letters
         self._encode = encode
+        self._routes = tuple(routes)
+        self._embeddings = embeddings
         self._schema_version = str(json.loads(schema_text())["version"])
 
     def pack(self, judgements: Sequence[Judgement]) -> list[Parcel]:
@@ -53,15 +69,25 @@ class Outbox:
     def _contents(self, judgement: Judgement) -> tuple[OutgoingMessage, ...]:
         if judgement.rejection is not None:
             return (self._dead_letters.pack(judgement.message, judgement.rejection),)
+        alerts = judgement.alerts or (None,) * len(judgement.verdicts)
         return tuple(
-            OutgoingMessage(
-                topic=self._output,
-                key=verdict.object_id.encode(),
-                value=self._encode(verdict),
-                headers=self._headers(verdict, judgement.message),
-            )
-            for verdict in judgement.verdicts
+            content
+            for verdict, alert in zip(judgement.verdicts, alerts, strict=True)
+            for content in self._of(verdict, alert, judgement.message)
         )
+
+    def _of(self, verdict: Verdict, alert: Alert | None, message: Message) -> Iterator[OutgoingMessage]:
+        small = verdict if self._embeddings is None else without_embedding(verdict)
+        yield OutgoingMessage(
+            topic=self._output,
+            key=verdict.object_id.encode(),
+            value=self._encode(small),
+            headers=self._headers(verdict, message),
+        )
+        if self._embeddings is not None and verdict.embedding is not None:
+            yield self._embeddings.message(verdict)
+        for route in self._routes:
+            yield from route.candidates(small, alert)
 
     def _headers(self, verdict: Verdict, message: Message) -> Headers:
         return (

@@ -41,7 +41,13 @@ from broker_plugin.service.health import Health, HealthServer
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.metrics import Metrics
 from broker_plugin.service.models import located_bundle, open_models
-from broker_plugin.service.outputs import open_ledger, patiently, written_topics
+from broker_plugin.service.outputs import (
+    open_embeddings,
+    open_ledger,
+    open_routes,
+    patiently,
+    written_topics,
+)
 from broker_plugin.service.store_metrics import StoreCollector
 from broker_plugin.settings import Settings
 from broker_plugin.streams.instance import take_instance
@@ -93,7 +99,7 @@ def serve(
                 settings, recipe, metrics.registry, shadow=_shadow(settings, recipe, stop), hurry=hurry
             )
         )
-        outbox = Outbox(settings.output, _dead_letters(settings), encode=_encoding(settings, stop))
+        outbox = _outbox(settings, stop)
         source = _source(settings, instance.member_id)
         sink, delivery = _delivery(settings, source, instance.member_id, open_ledger(settings, stop))
         memory = recipe.recollection()
@@ -155,8 +161,7 @@ def sink_address(settings: Settings) -> KafkaAddress:
 def judge_and_outbox(settings: Settings) -> tuple[AlertFilter, Outbox]:
     """Return what turns messages into verdicts for the output, by the settings of the service."""
     recipe = _recipe(settings)
-    outbox = Outbox(settings.output, _dead_letters(settings), encode=_encoding(settings, threading.Event()))
-    return recipe.filter(recipe.scorer()), outbox
+    return recipe.filter(recipe.scorer()), _outbox(settings, threading.Event())
 
 
 def _recipe(settings: Settings) -> FilterRecipe:
@@ -170,6 +175,8 @@ def _recipe(settings: Settings) -> FilterRecipe:
         access=parse_access(settings.access),
         input_registry=settings.input_registry,
         schemas=(settings.schemas,) if settings.schemas else (),
+        embeddings=bool(settings.embeddings),
+        keep_alerts=bool(settings.routes),
         pause_on_drift=RejectReason.MISSING_FIELD not in parse_reasons(settings.accept_rejects),
         memory=store_recipe(settings),
         limits=settings.limits.values(),
@@ -189,12 +196,22 @@ def _shadow(settings: Settings, recipe: FilterRecipe, stop: threading.Event) -> 
     bundle = str(locate_bundle(settings.shadow, settings.bundles, survey=settings.survey))
     open_bundle(bundle)  # what cannot be opened is refused here, before the stream begins
     return ShadowRecipe(
-        recipe=replace(recipe, bundle=bundle),
+        recipe=replace(recipe, bundle=bundle, embeddings=False, keep_alerts=False),
         topic=settings.shadow_topic,
         address=sink_address(settings),
         ack_timeout_s=settings.ack_timeout_s,
         schema_id=_schema_id(settings, settings.shadow_topic, stop),
         prepare=partial(configure_logging, settings.log_format, settings.log_level),
+    )
+
+
+def _outbox(settings: Settings, stop: threading.Event) -> Outbox:
+    return Outbox(
+        settings.output,
+        _dead_letters(settings),
+        encode=_encoding(settings, stop),
+        routes=open_routes(settings, stop),
+        embeddings=open_embeddings(settings, stop),
     )
 
 

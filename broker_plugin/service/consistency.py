@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access, parse_reasons
 from broker_plugin.pipeline.memory import MemoryRecipe
-from broker_plugin.settings import Settings, flag
+from broker_plugin.settings import Settings
 from broker_plugin.store.history import HistoryBounds
 
 __all__ = ["check_service", "hosts", "store_recipe"]
@@ -69,14 +69,17 @@ def _check_shadow(settings: Settings) -> None:
 def _check_topics(settings: Settings) -> None:
     if settings.output == settings.dead_letters:
         raise ConfigurationError("--output and --dead-letters are one topic", remedy="give each its own")
-    if settings.ledger in (settings.output, settings.dead_letters):
-        raise ConfigurationError("--ledger is a topic of something else", remedy="give it its own")
     _check_shadow(settings)
-    for name in ("output", "dead_letters", "ledger", "shadow_topic"):
-        topic = getattr(settings, name)
-        if topic and _one_cluster(settings) and _subscribed(topic, settings.topics):
+    further = set(_further_topics(settings))  # two routes may share a topic
+    for name, topic in sorted(further):
+        others = [settings.output, settings.dead_letters, *(t for n, t in further if n != name)]
+        if topic in others:
+            raise ConfigurationError(f"{name} {topic} is a topic of something else", remedy="give it its own")
+    written = [("--output", settings.output), ("--dead-letters", settings.dead_letters)]
+    for name, topic in (*written, *_further_topics(settings)):
+        if _one_cluster(settings) and _subscribed(topic, settings.topics):
             raise ConfigurationError(
-                f"{flag(name)} {topic} is among the input topics, so the service would read what it writes",
+                f"{name} {topic} is among the input topics, so the service would read what it writes",
                 remedy="name another topic or narrow --input",
             )
 
@@ -96,6 +99,17 @@ def store_recipe(settings: Settings) -> MemoryRecipe | None:
         bounds=HistoryBounds(epochs_max=settings.history_epochs_max, days=settings.history_days),
         context_radius_arcsec=settings.context_radius_arcsec,
     )
+
+
+def _further_topics(settings: Settings) -> list[tuple[str, str]]:
+    """Return the topics beside verdicts and dead letters, by what an operator knows them as."""
+    named = [
+        ("--ledger", settings.ledger),
+        ("--embeddings", settings.embeddings),
+        ("--shadow-topic", settings.shadow_topic),
+    ]
+    named += [("the topic of [[routes]]", route.topic) for route in settings.routes]
+    return [(name, topic) for name, topic in named if topic]
 
 
 def _one_cluster(settings: Settings) -> bool:

@@ -15,9 +15,18 @@ from broker_plugin.codec.topic_schema import EncodeRecord, topic_schema
 from broker_plugin.errors import TransientError
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.ledger import Ledger
+from broker_plugin.pipeline.routing import EmbeddingTopic, Route
+from broker_plugin.pipeline.selection import Selection, unknown_names
 from broker_plugin.settings import Settings
 
-__all__ = ["open_ledger", "patiently", "record_encoding", "written_topics"]
+__all__ = [
+    "open_embeddings",
+    "open_ledger",
+    "open_routes",
+    "patiently",
+    "record_encoding",
+    "written_topics",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +35,9 @@ Result = TypeVar("Result")
 
 def written_topics(settings: Settings) -> list[str]:
     """Return the topics that the service writes, which must be there."""
+    candidates = (route.topic for route in settings.routes)
     named = (settings.output, settings.dead_letters, settings.ledger, settings.shadow_topic)
-    return list(dict.fromkeys(filter(None, named)))
+    return list(dict.fromkeys(filter(None, (*named, settings.embeddings, *candidates))))
 
 
 def open_ledger(settings: Settings, stop: threading.Event) -> Ledger | None:
@@ -41,6 +51,40 @@ def open_ledger(settings: Settings, stop: threading.Event) -> Ledger | None:
         output=settings.output,
         dead_letters=settings.dead_letters,
         encode=record_encoding(settings, stop, topic=settings.ledger, schema="ledger.v1"),
+    )
+
+
+def open_routes(settings: Settings, stop: threading.Event) -> list[Route]:
+    """Return what chooses candidates."""
+    encodings = {
+        topic: record_encoding(settings, stop, topic=topic, schema="candidate.v1")
+        for topic in dict.fromkeys(route.topic for route in settings.routes)
+    }
+    routes = []
+    for table in settings.routes:
+        for name in unknown_names(table.classes):
+            # A bundle may have classes of its own, so this cannot be an error.
+            log.warning("route_of_unknown_class", topic=table.topic, name=name)
+        selection = Selection(
+            classes=table.classes,
+            min_probability=table.min_probability,
+            max_p_value=table.max_p_value,
+            context=table.context,
+        )
+        name = table.name or table.topic
+        encode = encodings[table.topic]
+        routes.append(Route(name=name, topic=table.topic, selection=selection, encode=encode))
+    return routes
+
+
+def open_embeddings(settings: Settings, stop: threading.Event) -> EmbeddingTopic | None:
+    """Return where the embeddings go, if anywhere."""
+    if not settings.embeddings:
+        return None
+    return EmbeddingTopic(
+        topic=settings.embeddings,
+        number_format=settings.embeddings_format,
+        encode=record_encoding(settings, stop, topic=settings.embeddings, schema="embedding.v1"),
     )
 
 

@@ -6,7 +6,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pty
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -40,6 +43,26 @@ def test_events_of_all_are_lines_of_json(capsys: pytest.CaptureFixture[str]) -> 
     ]
     assert lines[0]["messages"] == 3
     assert all(line["timestamp"].endswith("Z") for line in lines)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_unless_a_person_looks_on_events_are_json(*, is_terminal: bool) -> None:
+    script = (
+        "import structlog; from broker_plugin.service.logging import configure_logging\n"
+        "configure_logging(); structlog.get_logger().info('started', group='g')"
+    )
+    ours, theirs = pty.openpty() if is_terminal else os.pipe()
+    try:
+        subprocess.run([sys.executable, "-c", script], stderr=theirs, check=True)
+        logged = os.read(ours, 4096).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    if is_terminal:
+        assert "started" in logged
+        assert not logged.startswith("{")
+    else:
+        assert json.loads(logged)["group"] == "g"
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
