@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from broker_plugin import __version__
-from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
+from broker_plugin.errors import BrokerPluginError, ConfigurationError, MembershipLostError, TransientError
 
 __all__ = ["main", "make_app"]
 
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ConfigurationError as error:
         sys.stderr.write(f"broker-plugin: {error}\n")
         sys.exit(EXIT_CONFIGURATION)
-    except TransientError as error:
+    except (TransientError, MembershipLostError) as error:
         sys.stderr.write(f"broker-plugin: {error}; try again later\n")
         sys.exit(EXIT_TRANSIENT)
     except BrokerPluginError as error:

@@ -7,6 +7,7 @@
     ├── TransientError        retry with backoff, commit nothing
     │   └── StoreError            the store is away: go on from the packet alone
     ├── RejectedAlert         dead-letter with `reason`, commit, go on
+    ├── MembershipLostError   stop; the process that is started next goes on
     ├── StreamPausedError     hold the stream uncommitted and not ready, until an operator decides
     └── ConfigurationError    stop; the message says what to change
         ├── BundleError       the bundle is unreadable, altered or of another format
@@ -27,6 +28,7 @@ __all__ = [
     "BrokerPluginError",
     "BundleError",
     "ConfigurationError",
+    "MembershipLostError",
     "NotFiniteError",
     "PauseReason",
     "ProviderError",
@@ -77,6 +79,10 @@ class BrokerPluginError(Exception):
 
 class TransientError(BrokerPluginError):
     """Something outside is briefly unavailable: retry with backoff and commit nothing."""
+
+
+class MembershipLostError(BrokerPluginError):
+    """The group has forgotten this process after an outage; one that is started in its place can join."""
 
 
 class StoreError(TransientError):

@@ -11,6 +11,7 @@ fixture           a given server instead       what it gives
 `redis_url`       `$ASTROM3_TEST_REDIS`        address of a Redis that all tests share
 `private_redis`   -                            makes a `RedisServer` to be killed and restarted
 `registry_url`    `$ASTROM3_TEST_REGISTRY`     Confluent-compatible address of a schema registry
+`private_registry` -                           a `RegistryServer` to be killed and restarted
 ================= ============================ ==========================================
 """
 
@@ -170,6 +171,13 @@ def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("registry")
     with _obtained(lambda: RegistryServer(folder)) as server:
         yield server.url
+
+
+@pytest.fixture
+def private_registry(tmp_path: Path) -> Iterator[RegistryServer]:
+    """A started schema registry of the test's own, to be killed and restarted; it comes back empty."""
+    with _obtained(lambda: RegistryServer(tmp_path / "registry")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
 
-__all__ = ["KafkaAddress", "make_client", "sort_error", "wait_for_topics"]
+__all__ = ["ErrorNotes", "KafkaAddress", "make_client", "sort_error", "wait_for_topics"]
 
 log = structlog.get_logger(__name__)
 
@@ -144,7 +144,7 @@ def make_client(kind: type[Client], address: KafkaAddress, properties: Mapping[s
         "client.id": "astrom3-broker",
         "socket.timeout.ms": REQUEST_MS,
         "log_level": CRITICAL,
-        "error_cb": _ErrorNotes(address.bootstrap),
+        "error_cb": ErrorNotes(address.bootstrap),
         **properties,
         **address.properties,
     }
@@ -234,15 +234,23 @@ def _missing_topics(
     return missing
 
 
-class _ErrorNotes:
+class ErrorNotes:
     """Logs the library's global errors, from which it recovers by itself, without repeating them."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
         self._next: dict[int, float] = {}
+        self._away_at = float("-inf")
+
+    def were_away(self, *, within_s: float) -> bool:
+        """Tell whether no broker could be reached at some time of late."""
+        return time.monotonic() - self._away_at < within_s
 
     def __call__(self, error: KafkaError) -> None:
+        """Take note of an error; the library's `error_cb`."""
         now = time.monotonic()
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._away_at = now
         if now >= self._next.get(error.code(), 0.0):
             self._next[error.code()] = now + REPEAT_S
             log.warning("kafka_error", code=error.name(), detail=error.str(), bootstrap=self._bootstrap)

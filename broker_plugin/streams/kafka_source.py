@@ -16,10 +16,16 @@ from typing import Any, Literal
 import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
-from broker_plugin.errors import BrokerPluginError, ConfigurationError
+from broker_plugin.errors import BrokerPluginError, ConfigurationError, MembershipLostError
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.bounded_call import CallAbandonedError, call_within
-from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
+from broker_plugin.streams.kafka_client import (
+    ErrorNotes,
+    KafkaAddress,
+    make_client,
+    sort_error,
+    wait_for_topics,
+)
 from broker_plugin.streams.kafka_commit import CommitAnswer
 from broker_plugin.streams.kafka_message import message_of, names, offsets_of, places_of
 from broker_plugin.streams.look_ahead import LookAhead
@@ -38,6 +44,10 @@ FETCH_MAX_BYTES = 64 * 2**20
 
 QUEUED_MAX_KBYTES = 64 * 2**10
 """Messages fetched ahead, in the library's memory: as much as one batch may hold."""
+
+OUTAGE_S = 300.0
+"""Time after an outage in which the group may refuse a member that it had taken in: a broker that was killed
+does not remember who joined in its last moments. At other times somebody else holds our name."""
 
 CLOSE_S = 5.0
 """Longest wait for the farewell to the group. With its coordinator away it would take the session's time."""
@@ -78,8 +88,10 @@ class KafkaSource:
         batch_max_bytes: int = 64_000_000,
     ) -> None:
         self._answer = CommitAnswer()
+        self._notes = ErrorNotes(address.bootstrap)
         properties: dict[str, Any] = {
             "on_commit": self._answer.note,
+            "error_cb": self._notes,
             "group.id": group,
             "group.protocol": protocol,
             "enable.auto.commit": False,
@@ -262,13 +274,13 @@ class KafkaSource:
         try:
             received = self._consumer.poll(timeout_s)
         except KafkaException as error:
-            self._error = _sorted(error.args[0])
+            self._error = self._sorted(error.args[0])
             return None
         if received is None:
             return None
         defect = received.error()
         if defect is not None:
-            self._error = _sorted(defect)
+            self._error = self._sorted(defect)
             return None
         message = message_of(received)
         self._ownership.note(message)
@@ -278,6 +290,8 @@ class KafkaSource:
         consumer.incremental_assign(partitions)
         if self._paused:
             consumer.pause(partitions)
+        else:
+            consumer.resume(partitions)  # one that was taken away while paused would come back paused
         self._joined = True
         log.info("partitions_assigned", partitions=names(partitions))
 
@@ -290,12 +304,11 @@ class KafkaSource:
         self._joined = False  # the group has dropped us, and we come back as a new member
         log.warning("partitions_lost", partitions=names(partitions), dropped_messages=dropped)
 
-
-def _sorted(error: KafkaError) -> BrokerPluginError:
-    if error.fatal() or error.code() == KafkaError._FATAL:
+    def _sorted(self, error: KafkaError) -> BrokerPluginError:
+        if not error.fatal() and error.code() != KafkaError._FATAL:
+            return sort_error(error, "polling")
         # The library keeps the cause to its text. Of the few there are, a name held twice is the likely one.
-        return ConfigurationError(
-            f"the group refuses this member for good: {error.str()}; "
-            "give each process of the group its own --instance"
-        )
-    return sort_error(error, "polling")
+        refusal = f"the group refuses this member for good: {error.str()}"
+        if self._notes.were_away(within_s=OUTAGE_S):
+            return MembershipLostError(f"{refusal}; start the process again")
+        return ConfigurationError(f"{refusal}; give each process of the group its own --instance")

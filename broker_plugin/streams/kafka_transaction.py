@@ -122,6 +122,12 @@ class TransactionalKafkaSink(KafkaSink):
         except CallAbandonedError as error:
             self._reopen()
             raise TransientError(f"filling a transaction: {error}") from error
+        except TransientError:
+            # A producer that has lost its brokers is not used again: after their return, its next transaction
+            # was seen to hang in `send_offsets_to_transaction`. Taking the id anew ends this one.
+            if self._opened:
+                self._reopen()
+            raise
         except BrokerPluginError:
             self._abort()
             raise

@@ -11,6 +11,7 @@ from broker_plugin.errors import (
     BrokerPluginError,
     BundleError,
     ConfigurationError,
+    MembershipLostError,
     RejectedAlert,
     RejectReason,
     TransientError,
@@ -25,6 +26,7 @@ from broker_plugin.errors import (
         (ConfigurationError("change this"), 2),
         (BundleError("another bundle"), 2),
         (TransientError("Kafka is away"), 75),
+        (MembershipLostError("the group refuses this member"), 75),
     ],
 )
 def test_an_error_of_ours_is_a_message_and_a_status(

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.drill.drill import Drill
-from tests.drill.plan import FULL, Plan
+from tests.drill.plan import Plan
+from tests.drill.stream import Wire
 from tests.support.artefacts import REPOSITORY
 from tests.support.kafka import KafkaBroker
 
@@ -58,8 +59,8 @@ def drill(
     kept = Path(os.environ.get(RECORDS) or REPOSITORY / "runs" / "drill")
 
     @contextmanager
-    def start(plan: Plan, *, broker: KafkaBroker | None = None) -> Iterator[Drill]:
-        if plan.size == FULL and (kept / f"{plan.scenario}.json").exists():
+    def start(plan: Plan, *, broker: KafkaBroker | None = None, wire: Wire = bytes) -> Iterator[Drill]:
+        if plan.is_kept and (kept / f"{plan.scenario}.json").exists():
             pytest.skip(f"{plan.scenario} is done; remove its record from {kept} to repeat it")
         say(f"\n{plan.scenario}, {plan.size}: {SEED}={drill_seed}")
         running = Drill(
@@ -68,12 +69,13 @@ def drill(
             broker=broker or private_kafka(),
             packets=stream_packets,
             seed=drill_seed,
+            wire=wire,
         )
         with running:
             yield running
             running.drain()
             record = running.record()
-        record.write(kept if plan.size == FULL else tmp_path)
+        record.write(kept if plan.is_kept else tmp_path)
         say(record.summary())
         assert plan.keeps_its_promise(record.outcome), record
 

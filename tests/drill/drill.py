@@ -18,7 +18,7 @@ from typing import Any, Self
 from tests.drill.feeder import Feeder
 from tests.drill.plan import Plan
 from tests.drill.record import Record, outcome_of, processor
-from tests.drill.stream import AlertStream
+from tests.drill.stream import AlertStream, Wire
 from tests.drill.tail import Sighting, Tail
 from tests.drill.team import Team, Worker
 from tests.e2e.service import Topics
@@ -29,7 +29,10 @@ __all__ = ["Drill", "Wound", "everything"]
 LOOK_S = 0.05
 """Time between two looks; the resolution of what is measured."""
 
-START_S = 120.0
+MINUTES = "ASTROM3_TEST_DRILL_MINUTES"
+"""Variable with the time after which faults are no longer injected; the record then says so."""
+
+START_S = 300.0
 """Two processes open their bundles beside a broker that starts, on two cores that others use too."""
 
 DRAIN_S = 600.0
@@ -67,10 +70,19 @@ class Drill:
         Real alerts.
     seed
         Of everything that is random.
+    wire
+        As for `AlertStream`.
     """
 
     def __init__(
-        self, plan: Plan, *, folder: Path, broker: KafkaBroker, packets: Sequence[bytes], seed: int
+        self,
+        plan: Plan,
+        *,
+        folder: Path,
+        broker: KafkaBroker,
+        packets: Sequence[bytes],
+        seed: int,
+        wire: Wire = bytes,
     ) -> None:
         self.plan = plan
         self.broker = broker
@@ -82,9 +94,10 @@ class Drill:
         self.seen: list[str] = []
         self._seed = seed
         self._begun = time.monotonic()
+        self._cut = ""
         self._stack = ExitStack()
         self.topics = Topics(broker, lambda role: f"{plan.scenario}-{role}", partitions=plan.partitions)
-        self.stream = AlertStream(packets, size=plan.alerts, poisoned=plan.poisoned, seed=seed)
+        self.stream = AlertStream(packets, size=plan.alerts, poisoned=plan.poisoned, seed=seed, wire=wire)
         flags = ["--delivery", plan.delivery, "--group-protocol", plan.protocol, *plan.flags]
         self.team = Team(folder, [*self.topics.flags, *flags])
 
@@ -135,7 +148,7 @@ class Drill:
 
     def kill(self, worker: Worker) -> Wound:
         """Kill a worker and start the next process in its place."""
-        partitions = frozenset(worker.partitions())
+        partitions = frozenset(worker.partitions()) or everything(self.plan)
         worker.kill()
         wound = self.wound("worker killed", partitions)
         worker.start()
@@ -152,6 +165,14 @@ class Drill:
         assert last is not None
         return last - wound.since_s
 
+    def out_of_time(self) -> bool:
+        """Tell whether the time for the scenario is over; then end its stream here."""
+        minutes = float(os.environ.get(MINUTES) or "inf")
+        if not self._cut and time.monotonic() - self._begun > 60.0 * minutes:
+            self.feeder.cut()
+            self._cut = f", cut after {minutes:g} min"
+        return bool(self._cut)
+
     def note_recovery(self, wound: Wound, worker: Worker | None = None, *, timeout_s: float) -> None:
         """Wait for the recovery and take down how long it took, and how much of that a worker's start."""
         self.recovery_s.append(self.healed(wound, timeout_s=timeout_s))
@@ -163,8 +184,8 @@ class Drill:
         """Send the rest of the stream, wait until all of it is done, and end the team in order."""
         self.feeder.finish()
         ends = self.broker.end_offsets(self.topics.input)
-        assert sum(ends.values()) == self.plan.alerts, "the stream itself has not arrived as it was sent"
-        self.wait(lambda: self.topics.committed() == self.plan.alerts, timeout_s=DRAIN_S)
+        assert sum(ends.values()) == self.stream.size, "the stream itself has not arrived as it was sent"
+        self.wait(lambda: self.topics.committed() == self.stream.size, timeout_s=DRAIN_S)
         leaving = [worker for worker in self.team.workers if worker.dismissed]
         self.wait(lambda: not any(worker.alive for worker in leaving), timeout_s=START_S)
         self.team.stop()
@@ -178,10 +199,10 @@ class Drill:
             fault=self.plan.fault,
             delivery=self.plan.delivery,
             protocol=self.plan.protocol,
-            size=self.plan.size,
+            size=self.plan.size + self._cut,
             seed=self._seed,
-            alerts=self.plan.alerts,
-            poisoned=self.plan.poisoned,
+            alerts=self.stream.size,
+            poisoned=len(self.stream.poisoned),
             faults=dict(self.faults),
             outcome=outcome_of(self.stream, verdicts, letters, digest=str(digest)),
             recovery_s=[round(seconds, 2) for seconds in self.recovery_s],

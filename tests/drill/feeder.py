@@ -68,6 +68,12 @@ class Feeder:
         assert not unsent, f"{unsent} messages of the stream were not acknowledged"
         assert not self._failures, f"the stream itself could not be sent: {self._failures[0]}"
 
+    def cut(self) -> None:
+        """End the stream with what is sent by now."""
+        self._stop.set()
+        self._thread.join()
+        self._stream.cut(self.sent)
+
     def close(self) -> None:
         """Give up what is not sent."""
         self._stop.set()

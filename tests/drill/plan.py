@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from tests.drill.record import Outcome
 
-__all__ = ["FULL", "TENTH", "Plan"]
+__all__ = ["FIFTH", "FULL", "TENTH", "Plan"]
 
-FULL, TENTH = "full", "a tenth"
+FULL, FIFTH, TENTH = "full", "a fifth", "a tenth"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Plan:
     fault
         What is injected, for a person.
     size
-        `FULL` or `TENTH`.
+        `FULL`, `FIFTH` or `TENTH`; records are kept of all but the last, which the usual tests run.
     alerts, poisoned
         Messages in all, and how many of them are poisoned.
     rate_per_s
@@ -45,6 +45,11 @@ class Plan:
     workers: int = 2
     partitions: int = 4
     flags: tuple[str, ...] = ()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its record goes into the table."""
+        return self.size != TENTH
 
     def keeps_its_promise(self, outcome: Outcome) -> bool:
         """Tell whether nothing is lost or astray, and nothing there twice but where it may be."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import signal
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -83,6 +84,11 @@ class Record:
     exits: dict[str, int] = field(default_factory=dict)
     seen: str = ""
     processor: str = ""
+
+    @property
+    def failed_exits(self) -> dict[str, int]:
+        """Those that nobody had asked for."""
+        return {status: number for status, number in self.exits.items() if status != str(-signal.SIGTERM)}
 
     def summary(self) -> str:
         """Return it in one line."""

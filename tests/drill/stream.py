@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,11 +13,16 @@ import fastavro
 
 from tests.support.cluster import Outgoing
 
-__all__ = ["AlertStream"]
+__all__ = ["AlertStream", "Wire", "datum"]
+
+Wire = Callable[[bytes], bytes]
+"""From a packet's container to the bytes of a message."""
 
 FIRST_ID = 1_500_000_000_000_000_000
 """As long in Avro's variable-length integers as the ids of real ZTF alerts, so that one can take the other's
 place in the packet's bytes."""
+
+SYNC_BYTES = 16
 
 ID_BYTES = 9
 """Length of such an id."""
@@ -49,10 +54,15 @@ class AlertStream:
         How many of them can never become a verdict.
     seed
         Of the places of these.
+    wire
+        How a packet goes over the wire; by default as it is.
     """
 
-    def __init__(self, packets: Sequence[bytes], *, size: int, poisoned: int, seed: int) -> None:
-        self._templates = [template for packet in packets if (template := _template(packet)) is not None]
+    def __init__(
+        self, packets: Sequence[bytes], *, size: int, poisoned: int, seed: int, wire: Wire = bytes
+    ) -> None:
+        found = (_template(packet, wire) for packet in packets)
+        self._templates = [template for template in found if template is not None]
         assert self._templates, "no packet in which the id can be exchanged"
         self.size = size
         self.poisoned = frozenset(random.Random(seed).sample(range(size), poisoned))
@@ -64,6 +74,11 @@ class AlertStream:
             return (b"poison-%d" % number, kinds[number % len(kinds)], [])
         template = self._templates[number % len(self._templates)]
         return (b"alert-%d" % number, template.with_id(FIRST_ID + number), [])
+
+    def cut(self, size: int) -> None:
+        """End the stream sooner: the messages from there on are never sent."""
+        self.size = size
+        self.poisoned = frozenset(number for number in self.poisoned if number < size)
 
     @cached_property
     def alert_ids(self) -> frozenset[int]:
@@ -105,16 +120,37 @@ def varint(number: int) -> bytes:
     return bytes([*written, left])
 
 
-def _template(packet: bytes) -> _Template | None:
+def datum(packet: bytes) -> bytes:
+    """Return the bare Avro of an uncompressed container of one alert."""
+    marker = packet[-SYNC_BYTES:]  # stands behind the header and behind each block
+    block = io.BytesIO(packet[packet.index(marker) + SYNC_BYTES :])
+    number, size = _read_varint(block), _read_varint(block)
+    content = block.read(size)
+    assert number == 1
+    assert block.read() == marker
+    return content
+
+
+def _template(packet: bytes, wire: Wire) -> _Template | None:
     reader = fastavro.reader(io.BytesIO(packet))
     (alert,) = reader
     assert isinstance(alert, dict)
     old = varint(alert["candid"])
-    parts = packet.split(old)
+    parts = wire(packet).split(old)
     # Once for the packet and once for its candidate.
     if reader.codec != "null" or len(old) != ID_BYTES or len(parts) != 3:
         return None
     return _Template(*parts)
+
+
+def _read_varint(source: io.BytesIO) -> int:
+    found, shift = 0, 0
+    while True:
+        (byte,) = source.read(1)
+        found |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return found >> 1
 
 
 def _container(records: list[dict[str, int]]) -> bytes:

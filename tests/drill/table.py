@@ -92,7 +92,7 @@ def _conditions(records: Sequence[Record]) -> list[str]:
 
 def _remarks(records: Sequence[Record]) -> list[str]:
     seen = [f"- {record.scenario}: {record.seen}" for record in records if record.seen]
-    exits = [f"- {record.scenario}: {_exits(record)}" for record in records if record.exits]
+    exits = [f"- {record.scenario}: {_exits(record)}" for record in records if record.failed_exits]
     return ["", *seen, *exits] if seen or exits else []
 
 
@@ -113,7 +113,7 @@ def _cells(record: Record) -> Sequence[str]:
 
 
 def _exits(record: Record) -> str:
-    ended = ", ".join(f"{number} with status {status}" for status, number in record.exits.items())
+    ended = ", ".join(f"{number} with status {status}" for status, number in record.failed_exits.items())
     return f"processes that ended by themselves and were started again by their supervisor: {ended}"
 
 

@@ -22,6 +22,9 @@ PAUSE_S = 1.0
 CHANGES = frozenset({"partitions_assigned", "partitions_revoked", "partitions_lost"})
 """Events by which a process says that its share of the input has changed."""
 
+ORDERLY = (0, -signal.SIGTERM)
+"""How a process ends that is told to: the latter if it had not begun yet."""
+
 
 class Worker:
     """One place in the team: a process, and after its end the next one.
@@ -165,7 +168,7 @@ class Team:
                 worker.note_memory()
             elif (status := worker.exit_status) is not None:
                 worker.release()
-                if not worker.dismissed or status:
+                if not worker.dismissed or status not in ORDERLY:
                     self.exits[status] += 1
                 if not worker.dismissed:
                     self._due[worker] = time.monotonic() + PAUSE_S

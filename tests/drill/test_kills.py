@@ -9,7 +9,7 @@ import pytest
 
 from tests.drill.conftest import StartDrill
 from tests.drill.drill import Drill, everything
-from tests.drill.plan import FULL, TENTH, Plan
+from tests.drill.plan import FIFTH, FULL, TENTH, Plan
 
 pytestmark = pytest.mark.service
 
@@ -30,17 +30,21 @@ def inject(drill: Drill, *, kills: int, broker_kills: int) -> None:
     broker_at = {round((number + 1) * moments / (broker_kills + 1)) for number in range(broker_kills)}
     instalment = drill.plan.alerts / (moments + 1)
     for number in range(moments):
+        if drill.out_of_time():
+            return
         # Enough is let go that the stream flows while the next blow is waited for.
         drill.feeder.release(round(instalment * (number + 1)))
         drill.pause(drill.random.uniform(0.0, instalment / drill.plan.rate_per_s))
         if number in broker_at:
             drill.broker.kill()
             wound = drill.wound("broker killed", everything(drill.plan))
+            drill.feeder.release(round(instalment * (number + 2)))
             drill.broker.start()
             seconds = drill.healed(wound, timeout_s=OVERCOME_S)
             drill.seen.append(f"after the broker's end new verdicts in {seconds:.0f} s")
             continue
         hurried = drill.random.random() < HURRIED
+        drill.wait(lambda: all(worker.alive for worker in drill.team.workers), timeout_s=OVERCOME_S)
         worker = drill.random.choice(drill.team.workers)
         wound = drill.kill(worker)
         drill.feeder.release(round(instalment * (number + 2)))
@@ -49,18 +53,26 @@ def inject(drill: Drill, *, kills: int, broker_kills: int) -> None:
 
 
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
-@pytest.mark.parametrize("size", [TENTH, pytest.param(FULL, marks=pytest.mark.drill)])
-def test_killed_at_random_moments(drill: StartDrill, delivery: str, size: str) -> None:
-    part = 1 if size == FULL else 10
-    kills, broker_kills = 50 // part, 2 if size == FULL else 1
+@pytest.mark.parametrize(
+    ("size", "protocol"),
+    [
+        (TENTH, "classic"),
+        pytest.param(FULL, "classic", marks=pytest.mark.drill),
+        # Each kill costs a session's time here.
+        pytest.param(FIFTH, "consumer", marks=pytest.mark.drill),
+    ],
+)
+def test_killed_at_random_moments(drill: StartDrill, delivery: str, size: str, protocol: str) -> None:
+    part = {FULL: 1, FIFTH: 5, TENTH: 10}[size]
     plan = Plan(
-        scenario=f"kills-{delivery}-classic",
+        scenario=f"kills-{delivery}-{protocol}",
         fault="random worker killed, broker killed",
         size=size,
         alerts=20_000 // part,
         poisoned=100 // part,
         delivery=delivery,
+        protocol=protocol,
     )
     with drill(plan) as running:
-        inject(running, kills=kills, broker_kills=broker_kills)
-    assert median(running.recovery_s) < VISIBLE_S[plan.protocol]
+        inject(running, kills=50 // part, broker_kills=2 if size == FULL else 1)
+    assert median(running.recovery_s) < VISIBLE_S[protocol]

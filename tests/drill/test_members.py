@@ -25,7 +25,6 @@ FULL_ONLY = pytest.mark.drill
     ("size", "delivery", "protocol"),
     [
         (TENTH, "exactly-once", "classic"),
-        pytest.param(TENTH, "at-least-once", "consumer"),
         pytest.param(FULL, "exactly-once", "classic", marks=FULL_ONLY),
         pytest.param(FULL, "exactly-once", "consumer", marks=FULL_ONLY),
         pytest.param(FULL, "at-least-once", "classic", marks=FULL_ONLY),

@@ -9,7 +9,7 @@ from pathlib import Path
 import fastavro
 import pytest
 
-from tests.drill.stream import AlertStream, varint
+from tests.drill.stream import AlertStream, datum, varint
 
 
 @pytest.fixture
@@ -37,6 +37,16 @@ def test_poison_lies_where_the_seed_says(native: list[bytes]) -> None:
     assert keys[0] == keys[1] != keys[2]
     assert len(streams[0].alert_ids) == 90
     assert {key for key in keys[0] if key and key.startswith(b"poison")} == streams[0].poison_keys
+
+
+def test_a_packet_goes_over_the_wire_without_its_schema(native: list[bytes]) -> None:
+    stream = AlertStream(native[:3], size=3, poisoned=0, seed=1, wire=datum)
+    for number, packet in enumerate(native[:3]):
+        schema = fastavro.reader(io.BytesIO(packet)).writer_schema
+        bare = stream.message(number)[1] or b""
+        alert = fastavro.schemaless_reader(io.BytesIO(bare), schema, None)
+        assert isinstance(alert, dict)
+        assert alert["candid"] in stream.alert_ids
 
 
 def _without_id(value: bytes) -> bytes:

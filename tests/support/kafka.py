@@ -84,7 +84,7 @@ class KafkaBroker(KafkaCluster, Server):
             assert len(broker.consume_all("alerts", expected=1)) == 1
     """
 
-    READY_S: ClassVar[float] = 90.0
+    READY_S: ClassVar[float] = 240.0
     """Three seconds on two free cores; the rest is for a machine that compiles something beside it."""
 
     def __init__(

@@ -26,7 +26,7 @@ class RegistryServer(Server):
         Where its log goes.
     """
 
-    READY_S: ClassVar[float] = 120.0
+    READY_S: ClassVar[float] = 240.0
     """Ten seconds on two free cores; the rest is for a machine that compiles something beside it."""
 
     def __init__(self, folder: Path) -> None:

@@ -26,6 +26,7 @@ SERVICES = {
     "redis_url": "redis",
     "private_redis": "redis",
     "registry_url": "registry",
+    "private_registry": "registry",
 }
 """Which server a fixture stands for."""
 

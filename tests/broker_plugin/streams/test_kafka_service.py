@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
-from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.errors import ConfigurationError, MembershipLostError, TransientError
 from broker_plugin.pipeline.exactly_once import ExactlyOnce
 from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams import kafka_transaction
@@ -182,6 +182,56 @@ def test_a_classic_member_of_a_taken_name_ends_its_predecessor(
     with pytest.raises(ConfigurationError, match="--instance"):
         gather(first, 1)
     second.close()
+    first.close()
+
+
+def test_a_member_that_is_refused_after_an_outage_may_be_started_again(
+    private_kafka: Callable[..., KafkaBroker], topic: Callable[[str], str], quiet: None
+) -> None:
+    """A broker that was killed may have forgotten who joined last: then the group believes in another."""
+    broker = private_kafka()
+    name = broker.create_topic(topic("in"))
+    broker.produce(name, [(None, b"1", [])])
+    address = KafkaAddress(bootstrap=broker.bootstrap)
+    first, second = (KafkaSource(address, [name], group=name, instance="me") for _ in range(2))
+    gather(first, 1)
+    broker.kill()
+    first.poll(1, 1.0)
+    broker.restart()
+    gather(second, 1)
+    with pytest.raises(MembershipLostError, match="start the process again"):
+        gather(first, 1)
+    second.close()
+    first.close()
+
+
+def test_a_partition_that_went_while_paused_is_read_when_it_comes_back(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], quiet: None
+) -> None:
+    address = KafkaAddress(bootstrap=kafka_broker.bootstrap, properties={"heartbeat.interval.ms": "200"})
+    name = kafka_broker.create_topic(topic("in"), 2)
+
+    def send(value: bytes) -> None:
+        for partition in (0, 1):
+            kafka_broker.produce(name, [(None, value, [])], partition=partition)
+
+    send(b"1")
+    first = KafkaSource(address, [name], group=name)
+    first.commit(gather(first, 2))
+    first.keep_alive()
+    second = KafkaSource(address, [name], group=name)
+    send(b"2")
+    found: list[Message] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while not found:
+        assert time.monotonic() < deadline
+        found += second.poll(1, 0.1)
+        first.keep_alive()
+    second.commit(found)
+    first.commit(gather(first, 1))  # goes on, with the partition that it has kept
+    second.close()
+    send(b"3")
+    assert {message.partition for message in gather(first, 2)} == {0, 1}
     first.close()
 
 
