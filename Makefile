@@ -1,5 +1,5 @@
-# Everything runs inside $(VENV); nothing else on the machine is changed except by `make test`, which may install
-# a Redis server and Maven where it is allowed to.
+# Everything runs inside $(VENV); nothing else on the machine is changed except by `make servers`, which `make test`
+# calls and which may install a Redis server and Maven where it is allowed to.
 PYTHON ?= python3
 VENV ?= .venv
 # One wheel of ONNX Runtime: the CUDA build where the driver answers, else the CPU build.
@@ -14,7 +14,7 @@ STREAM = --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst --trained-on $(DATA)/li
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow check format train baselines report normal bench drill fuzz guided clean
+.PHONY: help demo test slow types servers check format train baselines report normal bench drill fuzz guided clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,17 +22,22 @@ help: ## Show the targets
 demo: $(VENV)/.$(RUNTIME) ## Play a simulated night through the real consumer and write a report; no server needed
 	$(BIN)/broker-plugin demo
 
-test: $(VENV)/.dev ## Run all tests, against a real Kafka, Redis and schema registry
-	$(BIN)/python -m tests.support.provision --gpu-wheel
+test: servers ## Run all tests, against a real Kafka, Redis and schema registry
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 slow: $(VENV)/.dev ## Run the long science that CI leaves out: minutes a test
 	$(BIN)/python -m pytest -m slow
 
+types: $(VENV)/.dev ## Check the types
+	$(BIN)/mypy
+
+servers: $(VENV)/.dev ## Fetch what `make test` starts, and the GPU wheel
+	$(BIN)/python -m tests.support.provision --gpu-wheel
+
 check: $(VENV)/.dev ## Format, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(MAKE) --jobs 2 types servers
 	$(MAKE) test
 
 format: $(VENV)/.dev ## Format the code and sort its imports
