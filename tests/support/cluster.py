@@ -31,6 +31,9 @@ LARGEST_MESSAGE_BYTES = 100_000_000
 FETCH_WAIT_MS = 20
 """How long the broker holds back the answer that a partition ends here; by default half a second."""
 
+RECONNECT_MS = 500
+"""Longest pause before a kept client looks whether a restarted broker is back; by default ten seconds."""
+
 SILENT = "0"
 """librdkafka's log level: it would report every refused connection while a server is down."""
 
@@ -77,11 +80,15 @@ class KafkaCluster:
 
     def __init__(self, bootstrap: str) -> None:
         self.bootstrap = bootstrap
+        # Kept, because a test asks ten times a second, and a new client costs the broker 30 ms of computing.
+        self._kept_admin: AdminClient | None = None
+        self._kept_readers: dict[str, Consumer] = {}
+        self._kept_member: tuple[str, Consumer] | None = None
 
     def serves(self) -> bool:
         """Return whether a broker answers with metadata in which every partition has a leader."""
         try:
-            metadata = self._admin().list_topics(timeout=2.0)
+            metadata = self._new_admin().list_topics(timeout=2.0)
         except KafkaException:
             return False
         partitions = (part for topic in metadata.topics.values() for part in topic.partitions.values())
@@ -112,8 +119,7 @@ class KafkaCluster:
         if max_message_bytes is not None:
             settings["max.message.bytes"] = str(max_message_bytes)
         wanted = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
-        admin = self._admin()  # held until the answer is here: without its client a request is given up
-        (made,) = admin.create_topics([wanted], operation_timeout=REQUEST_S).values()
+        (made,) = self._admin().create_topics([wanted], operation_timeout=REQUEST_S).values()
         made.result(REQUEST_S)
         return name
 
@@ -210,19 +216,14 @@ class KafkaCluster:
         return self._ends(topic, "read_uncommitted")
 
     def _ends(self, topic: str, isolation: str) -> dict[int, int]:
-        consumer = Consumer(
-            {**self._client(), "group.id": f"reader-of-{topic}", "isolation.level": isolation}
-        )
-        try:
-            ends = {}
-            for part in self.partitions(topic):
-                watermarks = consumer.get_watermark_offsets(TopicPartition(topic, part), timeout=REQUEST_S)
-                if watermarks is None:
-                    raise TimeoutError(f"{topic}[{part}]: no answer about its end")
-                ends[part] = watermarks[1]
-            return ends
-        finally:
-            consumer.close()
+        consumer = self._reader(isolation)
+        ends = {}
+        for part in self.partitions(topic):
+            watermarks = consumer.get_watermark_offsets(TopicPartition(topic, part), timeout=REQUEST_S)
+            if watermarks is None:
+                raise TimeoutError(f"{topic}[{part}]: no answer about its end")
+            ends[part] = watermarks[1]
+        return ends
 
     def has_open_transaction(self, topic: str) -> bool:
         """Return whether a transaction on the topic is neither committed nor aborted."""
@@ -233,20 +234,17 @@ class KafkaCluster:
 
         A coordinator that has just come back is waited for.
         """
-        consumer = Consumer({**self._client(), "group.id": group})
+        consumer = self._member(group)
         deadline = time.monotonic() + REQUEST_S
-        try:
-            wanted = [TopicPartition(topic, part) for part in self.partitions(topic)]
-            while True:
-                try:
-                    committed = consumer.committed(wanted, timeout=REQUEST_S)
-                    break
-                except KafkaException as error:
-                    if error.args[0].code() not in COORDINATOR_RETURNS or time.monotonic() > deadline:
-                        raise
-                time.sleep(COORDINATOR_PAUSE_S)
-        finally:
-            consumer.close()
+        wanted = [TopicPartition(topic, part) for part in self.partitions(topic)]
+        while True:
+            try:
+                committed = consumer.committed(wanted, timeout=REQUEST_S)
+                break
+            except KafkaException as error:
+                if error.args[0].code() not in COORDINATOR_RETURNS or time.monotonic() > deadline:
+                    raise
+            time.sleep(COORDINATOR_PAUSE_S)
         return {part.partition: part.offset for part in committed if part.offset != OFFSET_INVALID}
 
     @cached_property
@@ -262,10 +260,33 @@ class KafkaCluster:
         return Producer(settings)
 
     def _client(self) -> dict[str, str | int | float | bool]:
-        return {"bootstrap.servers": self.bootstrap, "log_level": SILENT}
+        return {
+            "bootstrap.servers": self.bootstrap,
+            "log_level": SILENT,
+            "reconnect.backoff.max.ms": RECONNECT_MS,
+        }
 
     def _admin(self) -> AdminClient:
+        if self._kept_admin is None:
+            self._kept_admin = self._new_admin()
+        return self._kept_admin
+
+    def _new_admin(self) -> AdminClient:
         return AdminClient({**self._client(), "socket.connection.setup.timeout.ms": 2000})
+
+    def _reader(self, isolation: str) -> Consumer:
+        if isolation not in self._kept_readers:
+            settings = {**self._client(), "group.id": "reader", "isolation.level": isolation}
+            self._kept_readers[isolation] = Consumer(settings)
+        return self._kept_readers[isolation]
+
+    def _member(self, group: str) -> Consumer:
+        """Return a consumer of a group that never joins it; that of the group before is closed."""
+        if self._kept_member is None or self._kept_member[0] != group:
+            if self._kept_member is not None:
+                self._kept_member[1].close()
+            self._kept_member = (group, Consumer({**self._client(), "group.id": group}))
+        return self._kept_member[1]
 
 
 def _place(message: Message) -> tuple[int, int]:
