@@ -30,11 +30,11 @@ CLASS_LABELS = (
 
 PERIOD_DAY = (0.35, 2.3, 0.55, 0.32, 0.41, 9.0, 0.08, 160.0, 1.7)
 
-SPAN_DAY = 700
+SPAN_DAY = 720
 """Long against every period; the time that a period search takes grows with it."""
 
-NIGHT_DAY = 0.6
-"""A star is exposed once a night, so that two epochs are never of one visit."""
+VISITS_DAY = 3
+"""A star is exposed once in so many days, so that two epochs are never of one visit, nor of one flare."""
 
 
 def write_catalogue(data: Path, *, stars_per_class: int, seed: int = 3) -> Path:
@@ -129,8 +129,8 @@ def _inline(value: object) -> str:
 
 def _star(rng: np.random.Generator, label: str, period: float, *, number: int) -> dict[str, object]:
     n = int(rng.integers(60, 90))
-    night = np.sort(rng.choice(SPAN_DAY, n, replace=False))
-    mjd = 53_600 + night + rng.uniform(0, NIGHT_DAY, n)
+    visit = np.sort(rng.choice(SPAN_DAY // VISITS_DAY, n, replace=False))
+    mjd = 53_600 + VISITS_DAY * visit + rng.uniform(0, VISITS_DAY / 2, n)
     mean = rng.uniform(13, 18)
     amplitude = rng.uniform(0.3, 0.6)
     mag = mean + amplitude * np.sin(2 * np.pi * mjd / period) + rng.normal(0, 0.03, n)
