@@ -293,10 +293,29 @@ class Settings(BaseSettings):
         description="consumer is KIP-848, for Kafka 4 and later: a process that stops hands over at once. "
         "With classic its partitions wait for its restart until its session runs out (45 s).",
     )
-    offset_reset: Literal["earliest", "latest"] = Field(
+    offset_reset: Literal["earliest", "latest", "stop"] = Field(
         default="earliest",
         title="Offset reset",
-        description="Where a group begins that has no offset yet.",
+        description="Where a group begins that has no offsets: it is new, or was idle for so long that Kafka "
+        "has forgotten them (a week by default); stop refuses to start it.",
+    )
+    on_lost_offsets: Literal["stop", "earliest", "latest"] = Field(
+        default="stop",
+        title="Lost offsets",
+        description="What is done when messages were deleted before the group has read them, or its offset "
+        "lies behind the topic's end: stop says how many are lost; earliest and latest go on there.",
+    )
+    start_at: str = Field(
+        default="",
+        title="Start at",
+        description="Where a group without offsets begins instead: with the messages since a moment, such as "
+        "2026-11-24T03:00:00Z, or how long ago: 12h, 3d.",
+    )
+    force_start: bool = Field(
+        default=False,
+        title="Force the start",
+        description="Let start_at move a group that has offsets too; all its processes must be stopped. Not "
+        "for a supervisor, which would move it again with each restart.",
     )
     tense: Tense = Field(
         default=Tense.CURRENT,

@@ -29,7 +29,7 @@ from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.service.signals import stop_on_signal
 from broker_plugin.settings import Settings
 from broker_plugin.streams.base import Message
-from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail
+from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail, StartPolicy
 from broker_plugin.taxonomy import CLASSES
 
 __all__ = ["CONNECT_S", "reading_address", "reading_schemas", "subscribe"]
@@ -205,7 +205,9 @@ def _source(
 ) -> KafkaSource | KafkaTail:
     if group:
         reset: Literal["earliest", "latest"] = "earliest" if from_beginning else "latest"
-        return KafkaSource(address, [topic], group=group, offset_reset=reset)
+        # A topic of verdicts keeps days: a reader who was away for longer goes on with what there is.
+        start = StartPolicy(offset_reset=reset, on_lost="earliest")
+        return KafkaSource(address, [topic], group=group, start=start)
     return KafkaTail(address, topic, from_beginning=from_beginning)
 
 

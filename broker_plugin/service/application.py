@@ -17,6 +17,7 @@ from broker_plugin.bundle import open_bundle
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.verdict import encode_container
 from broker_plugin.errors import RejectReason, StoreError
+from broker_plugin.instants import milliseconds, parse_moment
 from broker_plugin.pipeline.assembly import (
     FilterRecipe,
     parse_access,
@@ -36,6 +37,7 @@ from broker_plugin.pipeline.reject_rate import RejectRate
 from broker_plugin.pipeline.runner import Runner
 from broker_plugin.pipeline.shadow import ShadowRecipe
 from broker_plugin.repository.layout import locate_bundle
+from broker_plugin.service.clusters import check_clusters
 from broker_plugin.service.consistency import check_service, store_recipe
 from broker_plugin.service.health import Health, HealthServer
 from broker_plugin.service.logging import configure_logging
@@ -51,7 +53,13 @@ from broker_plugin.service.outputs import (
 from broker_plugin.service.store_metrics import StoreCollector
 from broker_plugin.settings import Settings
 from broker_plugin.streams.instance import take_instance
-from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, TransactionalKafkaSink
+from broker_plugin.streams.kafka import (
+    KafkaAddress,
+    KafkaSink,
+    KafkaSource,
+    StartPolicy,
+    TransactionalKafkaSink,
+)
 
 __all__ = ["judge_and_outbox", "serve", "sink_address", "source_address"]
 
@@ -132,6 +140,8 @@ def serve(
         deadline_s = settings.start_deadline_s
         source.connect(deadline_s=deadline_s, stop=stop)
         sink.connect(written_topics(settings), deadline_s=deadline_s, stop=stop)
+        if settings.output_bootstrap and not stop.is_set():
+            check_clusters(settings, source=source.cluster_id(), sink=sink.cluster_id())
         health.warm = True
         log.info(
             "started",
@@ -160,7 +170,7 @@ def sink_address(settings: Settings) -> KafkaAddress:
 
 def judge_and_outbox(settings: Settings) -> tuple[AlertFilter, Outbox]:
     """Return what turns messages into verdicts for the output, by the settings of the service."""
-    recipe = _recipe(settings)
+    recipe = replace(_recipe(settings), pause_on_drift=False)  # what is dead is judged one by one
     return recipe.filter(recipe.scorer()), _outbox(settings, threading.Event())
 
 
@@ -248,7 +258,12 @@ def _source(settings: Settings, member_id: str) -> KafkaSource:
         group=settings.group,
         instance=member_id,
         protocol=settings.group_protocol,
-        offset_reset=settings.offset_reset,
+        start=StartPolicy(
+            offset_reset=settings.offset_reset,
+            on_lost=settings.on_lost_offsets,
+            start_at_ms=milliseconds(parse_moment(settings.start_at)) if settings.start_at else None,
+            force=settings.force_start,
+        ),
         batch_max_bytes=settings.batch_max_bytes,
     )
 

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.instants import parse_moment
 from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access, parse_reasons
 from broker_plugin.pipeline.memory import MemoryRecipe
+from broker_plugin.service.clusters import check_clusters, further_topics
 from broker_plugin.settings import Settings
 from broker_plugin.store.history import HistoryBounds
+from broker_plugin.streams.topic_pattern import is_pattern, portable
 
 __all__ = ["check_service", "hosts", "store_recipe"]
 
@@ -32,14 +32,10 @@ def check_service(settings: Settings) -> None:
     parse_access(settings.access)
     parse_dead_letter_access(settings.dead_letters_access)
     parse_reasons(settings.accept_rejects)
-    if settings.delivery == "exactly-once" and not _one_cluster(settings):
-        raise ConfigurationError(
-            "exactly-once needs input and output on one cluster, since a Kafka transaction cannot span two",
-            remedy=(
-                "leave out --output-bootstrap, or use --delivery at-least-once: its duplicates "
-                "have the same verdict_id"
-            ),
-        )
+    _check_start(settings)
+    if _one_address(settings):
+        check_clusters(settings, source=settings.bootstrap, sink=settings.bootstrap)
+    # Of two addresses only the brokers know whether they are one cluster: asked when both are connected.
 
 
 def hosts(bootstrap: str) -> frozenset[str]:
@@ -67,21 +63,17 @@ def _check_shadow(settings: Settings) -> None:
 
 
 def _check_topics(settings: Settings) -> None:
+    for topic in settings.topics:
+        if is_pattern(topic):
+            portable(topic)
     if settings.output == settings.dead_letters:
         raise ConfigurationError("--output and --dead-letters are one topic", remedy="give each its own")
     _check_shadow(settings)
-    further = set(_further_topics(settings))  # two routes may share a topic
+    further = set(further_topics(settings))  # two routes may share a topic
     for name, topic in sorted(further):
         others = [settings.output, settings.dead_letters, *(t for n, t in further if n != name)]
         if topic in others:
             raise ConfigurationError(f"{name} {topic} is a topic of something else", remedy="give it its own")
-    written = [("--output", settings.output), ("--dead-letters", settings.dead_letters)]
-    for name, topic in (*written, *_further_topics(settings)):
-        if _one_cluster(settings) and _subscribed(topic, settings.topics):
-            raise ConfigurationError(
-                f"{name} {topic} is among the input topics, so the service would read what it writes",
-                remedy="name another topic or narrow --input",
-            )
 
 
 def store_recipe(settings: Settings) -> MemoryRecipe | None:
@@ -101,26 +93,12 @@ def store_recipe(settings: Settings) -> MemoryRecipe | None:
     )
 
 
-def _further_topics(settings: Settings) -> list[tuple[str, str]]:
-    """Return the topics beside verdicts and dead letters, by what an operator knows them as."""
-    named = [
-        ("--ledger", settings.ledger),
-        ("--embeddings", settings.embeddings),
-        ("--shadow-topic", settings.shadow_topic),
-    ]
-    named += [("the topic of [[routes]]", route.topic) for route in settings.routes]
-    return [(name, topic) for name, topic in named if topic]
+def _check_start(settings: Settings) -> None:
+    if settings.start_at:
+        parse_moment(settings.start_at)
+    elif settings.force_start:
+        raise ConfigurationError("--force-start moves a group to --start-at", remedy="give that too")
 
 
-def _one_cluster(settings: Settings) -> bool:
+def _one_address(settings: Settings) -> bool:
     return hosts(settings.sink_bootstrap) == hosts(settings.bootstrap)
-
-
-def _subscribed(topic: str, patterns: Iterable[str]) -> bool:
-    try:
-        return any(
-            re.match(pattern, topic) is not None if pattern.startswith("^") else pattern == topic
-            for pattern in patterns
-        )
-    except re.error as error:
-        raise ConfigurationError(f"--input is not a regular expression: {error}") from error

@@ -6,7 +6,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -21,6 +21,7 @@ from broker_plugin.engine.runtime import load_runtime, named_wheels, offered_pro
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BrokerPluginError, ProviderError, RejectedAlert, TransientError
 from broker_plugin.service.application import sink_address, source_address
+from broker_plugin.service.clusters import check_clusters
 from broker_plugin.service.consistency import REQUIRED, check_service, store_recipe
 from broker_plugin.service.models import located_bundle
 from broker_plugin.settings import Settings, flag
@@ -189,6 +190,10 @@ def _output(settings: Settings) -> _Finding:
     topics = [topic for topic in (settings.output, settings.dead_letters) if topic]
     if not settings.sink_bootstrap or not (topics or settings.output_bootstrap):
         return _Finding(found="no --output was given", outcome=Outcome.SKIPPED)
+    if settings.output_bootstrap and settings.bootstrap:
+        with suppress(TransientError):  # the finding of another check
+            source = probe_cluster(source_address(settings)).cluster_id
+            check_clusters(settings, source=source, sink=probe_cluster(sink_address(settings)).cluster_id)
     return _cluster(
         sink_address(settings),
         topics,

@@ -7,6 +7,7 @@ from broker_plugin.streams.kafka_client import KafkaAddress
 from broker_plugin.streams.kafka_sink import KafkaSink
 from broker_plugin.streams.kafka_snapshot import KafkaSnapshot
 from broker_plugin.streams.kafka_source import KafkaSource
+from broker_plugin.streams.kafka_start import StartPolicy
 from broker_plugin.streams.kafka_tail import KafkaTail
 from broker_plugin.streams.kafka_transaction import TransactionalKafkaSink, UncertainCommit
 
@@ -16,6 +17,7 @@ __all__ = [
     "KafkaSnapshot",
     "KafkaSource",
     "KafkaTail",
+    "StartPolicy",
     "TransactionalKafkaSink",
     "UncertainCommit",
 ]

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 
 from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
 
-__all__ = ["ErrorNotes", "KafkaAddress", "make_client", "sort_error", "wait_for_topics"]
+__all__ = ["ErrorNotes", "KafkaAddress", "cluster_id", "make_client", "sort_error", "wait_for_topics"]
 
 log = structlog.get_logger(__name__)
 
@@ -169,6 +169,20 @@ def sort_error(error: KafkaError, doing: str) -> BrokerPluginError:
     if error.code() in REFUSED:
         return ConfigurationError(text, remedy=ADVICE.get(error.code(), ""))
     return TransientError(text)
+
+
+def cluster_id(client: Consumer | Producer) -> str:
+    """Return the id that the brokers give their cluster, whatever address it was reached by.
+
+    Raises
+    ------
+    TransientError, ConfigurationError
+        If no broker answers, or none lets us in.
+    """
+    try:
+        return str(client.list_topics(timeout=METADATA_S).cluster_id)
+    except KafkaException as error:
+        raise sort_error(error.args[0], "asking for the cluster's id") from error
 
 
 def wait_for_topics(

@@ -16,7 +16,13 @@ from confluent_kafka import Message as KafkaMessage
 
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.streams.base import OutgoingMessage
-from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
+from broker_plugin.streams.kafka_client import (
+    KafkaAddress,
+    cluster_id,
+    make_client,
+    sort_error,
+    wait_for_topics,
+)
 from broker_plugin.streams.limits import Oversize
 
 __all__ = ["KafkaSink"]
@@ -81,6 +87,10 @@ class KafkaSink:
         wait_for_topics(
             self._producer, topics, bootstrap=self._address.bootstrap, deadline_s=deadline_s, stop=stop
         )
+
+    def cluster_id(self) -> str:
+        """Return the id of the cluster."""
+        return cluster_id(self._producer)
 
     def send(self, messages: Sequence[OutgoingMessage]) -> None:
         """Produce messages and wait until all of them are acknowledged.

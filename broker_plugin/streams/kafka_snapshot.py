@@ -13,8 +13,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
+from broker_plugin.streams.kafka_member import RECEIVE_MAX_BYTES
 from broker_plugin.streams.kafka_message import message_of
-from broker_plugin.streams.kafka_source import RECEIVE_MAX_BYTES
 
 __all__ = ["KafkaSnapshot"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
@@ -22,28 +22,22 @@ from broker_plugin.streams.bounded_call import CallAbandonedError, call_within
 from broker_plugin.streams.kafka_client import (
     ErrorNotes,
     KafkaAddress,
+    cluster_id,
     make_client,
     sort_error,
     wait_for_topics,
 )
 from broker_plugin.streams.kafka_commit import CommitAnswer
+from broker_plugin.streams.kafka_member import member_properties
 from broker_plugin.streams.kafka_message import message_of, names, offsets_of, places_of
+from broker_plugin.streams.kafka_start import StartPolicy, begin_group, offset_after_loss
 from broker_plugin.streams.look_ahead import LookAhead
-from broker_plugin.streams.ownership import Ownership, next_offsets
+from broker_plugin.streams.ownership import Ownership, Place, next_offsets
+from broker_plugin.streams.topic_pattern import is_pattern, portable
 
 __all__ = ["KafkaSource"]
 
 log = structlog.get_logger(__name__)
-
-RECEIVE_MAX_BYTES = 256 * 2**20
-"""Largest answer of a broker. A message of any size comes whole if it is the first of its partition, so this
-bounds the largest message; librdkafka's 95 MiB leave too little beside one of 60 MiB."""
-
-FETCH_MAX_BYTES = 64 * 2**20
-"""What a broker puts into one answer when messages are small."""
-
-QUEUED_MAX_KBYTES = 64 * 2**10
-"""Messages fetched ahead, in the library's memory: as much as one batch may hold."""
 
 OUTAGE_S = 300.0
 """Time after an outage in which the group may refuse a member that it had taken in: a broker that was killed
@@ -70,8 +64,8 @@ class KafkaSource:
         there the member has none.
     protocol
         `classic`, or `consumer` (KIP-848).
-    offset_reset
-        Where to begin where the group has no offset: `earliest` or `latest`.
+    start
+        Where to begin where the group has no offset, or one that is no longer in the log.
     batch_max_bytes
         `poll` returns when it has gathered this much.
     """
@@ -84,50 +78,49 @@ class KafkaSource:
         group: str,
         instance: str | None = None,
         protocol: Literal["classic", "consumer"] = "classic",
-        offset_reset: Literal["earliest", "latest"] = "earliest",
+        start: StartPolicy | None = None,
         batch_max_bytes: int = 64_000_000,
     ) -> None:
         self._answer = CommitAnswer()
         self._notes = ErrorNotes(address.bootstrap)
-        properties: dict[str, Any] = {
+        properties = {
+            **member_properties(group, instance=instance, protocol=protocol),
             "on_commit": self._answer.note,
             "error_cb": self._notes,
-            "group.id": group,
-            "group.protocol": protocol,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": offset_reset,
-            "isolation.level": "read_committed",
-            "receive.message.max.bytes": RECEIVE_MAX_BYTES,
-            "fetch.max.bytes": FETCH_MAX_BYTES,
-            "queued.max.messages.kbytes": QUEUED_MAX_KBYTES,
         }
-        if protocol == "classic":
-            properties["partition.assignment.strategy"] = "cooperative-sticky"
-            if instance:
-                properties["group.instance.id"] = instance
         self._address = address
-        self._topics = list(topics)
+        self._topics = [portable(topic) if is_pattern(topic) else topic for topic in topics]
+        self._by_pattern = any(map(is_pattern, topics))
+        self._group = group
+        self._start = StartPolicy() if start is None else start
         self._batch_max_bytes = batch_max_bytes
         self._consumer = make_client(Consumer, address, properties)
         self._ownership = Ownership()
         self._ahead = LookAhead(bytes_max=batch_max_bytes)
+        self._astray: dict[Place, TopicPartition] = {}
         self._error: BrokerPluginError | None = None
         self._paused = False
         self._joined = False
         self._subscribed = False
 
     def connect(self, *, deadline_s: float, stop: threading.Event | None = None) -> None:
-        """Wait until the cluster answers and has the topics.
+        """Wait until the cluster answers and has the topics, and give a new group its first offsets.
 
         Raises
         ------
         TransientError, ConfigurationError
-            If it does not answer in time, or does not have them or does not let us in.
+            If it does not answer in time, does not have them, does not let us in or must not begin.
         """
         wait_for_topics(
             self._consumer, self._topics, bootstrap=self._address.bootstrap, deadline_s=deadline_s, stop=stop
         )
+        begin_group(
+            self._address, self._topics, self._start, group=self._group, deadline_s=deadline_s, stop=stop
+        )
+
+    def cluster_id(self) -> str:
+        """Return the id of the cluster."""
+        return cluster_id(self._consumer)
 
     def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
         """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""
@@ -135,6 +128,7 @@ class KafkaSource:
         if self._error is not None:
             error, self._error = self._error, None
             raise error
+        self._find_places()
         messages: list[Message] = []
         size = 0
         while len(messages) < batch_max and size < self._batch_max_bytes:
@@ -280,11 +274,25 @@ class KafkaSource:
             return None
         defect = received.error()
         if defect is not None:
-            self._error = self._sorted(defect)
+            if defect.code() == KafkaError._AUTO_OFFSET_RESET:
+                place = TopicPartition(str(received.topic()), int(received.partition() or 0))
+                self._astray[place.topic, place.partition] = place
+            elif defect.code() != KafkaError.UNKNOWN_TOPIC_OR_PART or not self._by_pattern:
+                self._error = self._sorted(defect)
             return None
         message = message_of(received)
         self._ownership.note(message)
         return message
+
+    def _find_places(self) -> None:
+        """Go on in partitions of which the log does not have our offset."""
+        for key, place in list(self._astray.items()):
+            at = offset_after_loss(self._consumer, self._consumer.position([place])[0], self._start)
+            self._consumer.incremental_unassign([place])
+            self._consumer.incremental_assign([TopicPartition(place.topic, place.partition, at)])
+            if not self._paused:
+                self._consumer.resume([place])  # as in `_on_assign`
+            del self._astray[key]
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
@@ -296,13 +304,19 @@ class KafkaSource:
         log.info("partitions_assigned", partitions=names(partitions))
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        dropped = self._ownership.forget(places_of(partitions))
+        dropped = self._drop(partitions)
         log.info("partitions_revoked", partitions=names(partitions), dropped_messages=dropped)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        dropped = self._ownership.forget(places_of(partitions))
+        dropped = self._drop(partitions)
         self._joined = False  # the group has dropped us, and we come back as a new member
         log.warning("partitions_lost", partitions=names(partitions), dropped_messages=dropped)
+
+    def _drop(self, partitions: list[TopicPartition]) -> int:
+        places = places_of(partitions)
+        for place in places:
+            self._astray.pop(place, None)
+        return self._ownership.forget(places)
 
     def _sorted(self, error: KafkaError) -> BrokerPluginError:
         if not error.fatal() and error.code() != KafkaError._FATAL:

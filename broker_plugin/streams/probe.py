@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from confluent_kafka import Consumer, KafkaException, libversion
 
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error
+from broker_plugin.streams.topic_pattern import matching
 
 __all__ = ["ClusterProbe", "client_version", "probe_cluster"]
 
@@ -29,12 +29,15 @@ class ClusterProbe:
 
     Parameters
     ----------
+    cluster_id
+        What the brokers call their cluster.
     brokers
         How many brokers there are.
     partitions
         How many partitions lie behind each topic or pattern that was asked about, 0 if there is none.
     """
 
+    cluster_id: str
     brokers: int
     partitions: dict[str, int]
 
@@ -62,6 +65,7 @@ def probe_cluster(
         client.close()
     found = {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
     return ClusterProbe(
+        cluster_id=str(metadata.cluster_id),
         brokers=len(metadata.brokers),
         partitions={
             topic: sum(count for name, count in found.items() if _is_meant(topic, name)) for topic in topics
@@ -100,4 +104,4 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 def _is_meant(topic: str, name: str) -> bool:
-    return re.match(topic, name) is not None if topic.startswith("^") else topic == name
+    return bool(matching([topic], [name]))

@@ -14,6 +14,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access
 from broker_plugin.records import Access
 from broker_plugin.service.application import sink_address, source_address
+from broker_plugin.service.clusters import check_clusters
 from broker_plugin.service.consistency import check_service
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.settings import PREFIX, Settings
@@ -148,8 +149,15 @@ def test_exactly_once_on_one_cluster_spelt_twice_is_allowed() -> None:
         "delivery": "exactly-once",
     }
     check_service(load_settings(flags))
-    with pytest.raises(ConfigurationError, match="cannot span two"):
-        check_service(load_settings(flags | {"output_bootstrap": "c:3"}))
+    with pytest.raises(ConfigurationError, match="would read what it writes"):
+        check_service(load_settings(flags | {"output": "i"}))
+    # Another address may be the same cluster: its brokers are asked.
+    elsewhere = load_settings(flags | {"output_bootstrap": "c:3", "output": "i"})
+    check_service(elsewhere)
+    with pytest.raises(ConfigurationError, match="cannot span two: A:1, b:2 is cluster x, c:3 is cluster y"):
+        check_clusters(elsewhere, source="x", sink="y")
+    with pytest.raises(ConfigurationError, match="would read what it writes"):
+        check_clusters(elsewhere, source="x", sink="x")
 
 
 def test_a_class_prior_is_a_word_a_line_or_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,6 +244,7 @@ def test_a_coordinator_that_does_not_answer_costs_bounded_memory_and_no_message(
     topic, number, size, bytes_max = new_topic(), 400, 1_000, 20_000
     sink.send([OutgoingMessage(topic=topic, value=b"%d" % n + bytes(size)) for n in range(number)])
     source = KafkaSource(address, [topic], group=topic, protocol="consumer", batch_max_bytes=bytes_max)
+    source.connect(deadline_s=PATIENCE_S)
     found = gather(source, 10, batch_max=10)
     answering = source._consumer
     source._consumer = Unanswered(answering)  # type: ignore[assignment]
