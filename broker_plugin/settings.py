@@ -4,6 +4,8 @@
 A setting has one name in three spellings: `dead_letters = "..."` in the file, `ASTROM3_DEAD_LETTERS` in the
 environment, `--dead-letters` as a flag. Further librdkafka properties (SASL, TLS, tuning) go into the tables
 `[kafka.source]` and `[kafka.sink]`, in the environment `ASTROM3_KAFKA__SOURCE__SASL_PASSWORD` and the like.
+Whatever is secret can be in a file instead: with `_file` behind the name (`sasl.password_file`,
+`ASTROM3_REGISTRY_FILE`) its value is read from there.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.prior import BUNDLE, prior_text
+from broker_plugin.streams.kafka_admission import PATIENCE_S
 
 __all__ = ["PREFIX", "KafkaTables", "Properties", "RouteTable", "Settings", "flag"]
 
@@ -26,9 +29,20 @@ PREFIX = "ASTROM3_"
 """What our environment variables begin with."""
 
 
+NATIVE_FILES = frozenset(
+    f"sasl.oauthbearer.assertion.{part}file" for part in ("", "private.key.", "jwt.template.")
+)
+"""librdkafka's own properties that name a file; every other `..._file` is ours."""
+
+FROM_FILE = "_file"
+"""Ends the name of a property or setting whose value is in a file."""
+
+
 def _property(name: str) -> str:
     # A variable's name cannot hold a dot; of librdkafka's properties only `log_level` has an underscore.
     lower = name.lower()
+    if lower.endswith(FROM_FILE) and lower.replace("_", ".") not in NATIVE_FILES:
+        return _property(lower.removesuffix(FROM_FILE)) + FROM_FILE
     return lower if "." in lower or lower == "log_level" else lower.replace("_", ".")
 
 
@@ -379,6 +393,13 @@ class Settings(BaseSettings):
     )
     stop_deadline_s: float = Field(
         default=15.0, ge=0, title="Stop deadline", description="Time to finish a batch after SIGTERM, s."
+    )
+    refusal_deadline_s: float = Field(
+        default=PATIENCE_S,
+        ge=0,
+        title="Refusal deadline",
+        description="Longest time that a cluster may refuse in mid-stream what it took before; "
+        "then the process stops, s.",
     )
     start_deadline_s: float = Field(
         default=60.0,

@@ -37,6 +37,7 @@ from tests.support.kafka import LARGE_MESSAGES, KafkaBroker, KafkaCluster
 from tests.support.process import Server, ServerUnavailableError
 from tests.support.redis import RedisServer, redis_answers
 from tests.support.registry import RegistryServer, registry_answers
+from tests.support.secure_kafka import SecureKafka
 from tests.support.tiers import TierRecorder, unavailable
 
 # Examples take as long as the machine lets them: a deadline would test its other users.
@@ -131,6 +132,14 @@ def private_kafka(tmp_path: Path) -> Iterator[Callable[..., KafkaBroker]]:
             return stack.enter_context(_obtained(lambda: KafkaBroker(place, properties=properties)))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def secure_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureKafka]:
+    """A real Kafka with TLS, users and ACLs that all tests share: make users of your own."""
+    folder = tmp_path_factory.mktemp("secure-kafka")
+    with _obtained(lambda: SecureKafka(folder)) as broker:
+        yield broker
 
 
 @pytest.fixture(scope="session")

@@ -70,7 +70,8 @@ def _zstandard(content: bytes, max_bytes: int) -> bytes:
     import pyarrow as pa  # takes 0.2 s, and most streams never need it
 
     with pa.CompressedInputStream(pa.BufferReader(content), "zstd") as stream:
-        return bytes(stream.read(max_bytes + 1))
+        # Not `read`: that loses the memory that it took when the content is damaged.
+        return bytes(stream.read_buffer(max_bytes + 1).to_pybytes())
 
 
 def _snappy(content: bytes, max_bytes: int) -> bytes:

@@ -50,8 +50,9 @@ from broker_plugin.service.outputs import (
     patiently,
     written_topics,
 )
+from broker_plugin.service.secret_files import secret_path
 from broker_plugin.service.store_metrics import StoreCollector
-from broker_plugin.settings import Settings
+from broker_plugin.settings import FROM_FILE, Settings
 from broker_plugin.streams.instance import take_instance
 from broker_plugin.streams.kafka import (
     KafkaAddress,
@@ -160,12 +161,12 @@ def serve(
 
 def source_address(settings: Settings) -> KafkaAddress:
     """Return where the alerts are read."""
-    return KafkaAddress(bootstrap=settings.bootstrap, properties=_revealed(settings.kafka.source))
+    return _address(settings.bootstrap, settings.kafka.source, settings)
 
 
 def sink_address(settings: Settings) -> KafkaAddress:
     """Return where the verdicts are written."""
-    return KafkaAddress(bootstrap=settings.sink_bootstrap, properties=_revealed(settings.kafka.sink))
+    return _address(settings.sink_bootstrap, settings.kafka.sink, settings)
 
 
 def judge_and_outbox(settings: Settings) -> tuple[AlertFilter, Outbox]:
@@ -282,5 +283,15 @@ def _delivery(
     return sink, AtLeastOnce(source, sink, ledger=ledger)
 
 
-def _revealed(properties: dict[str, SecretStr]) -> dict[str, str]:
-    return {name: value.get_secret_value() for name, value in properties.items()}
+def _address(bootstrap: str, table: dict[str, SecretStr], settings: Settings) -> KafkaAddress:
+    values = {name: value.get_secret_value() for name, value in table.items()}
+    return KafkaAddress(
+        bootstrap=bootstrap,
+        properties={name: value for name, value in values.items() if not name.endswith(FROM_FILE)},
+        files={
+            name.removesuffix(FROM_FILE): secret_path(value)
+            for name, value in values.items()
+            if name.endswith(FROM_FILE)
+        },
+        patience_s=settings.refusal_deadline_s,
+    )

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.settings import PREFIX, KafkaTables, Settings, flag
+from broker_plugin.service.secret_files import read_table_files, read_variable_files
+from broker_plugin.settings import FROM_FILE, PREFIX, KafkaTables, Settings, flag
 
 __all__ = ["load_settings"]
 
@@ -31,7 +32,8 @@ def load_settings(flags: Mapping[str, Any] | None = None, *, config: Path | None
     ConfigurationError
         If the file cannot be read, a name is unknown or a value does not fit. Values are never quoted.
     """
-    table = _read_table(config) if config is not None else {}
+    table = read_table_files(_read_table(config)) if config is not None else {}
+    from_files = read_variable_files(os.environ)
     _refuse_unknown(table, where=str(config))
     _refuse_misspelt_variables(os.environ)
 
@@ -45,7 +47,12 @@ def load_settings(flags: Mapping[str, Any] | None = None, *, config: Path | None
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=table)
+            return (
+                init_settings,
+                env_settings,
+                InitSettingsSource(settings_cls, init_kwargs=from_files),
+                InitSettingsSource(settings_cls, init_kwargs=table),
+            )
 
     try:
         return Layered(**dict(flags or {}))
@@ -79,7 +86,7 @@ def _refuse_unknown(table: Mapping[str, Any], *, where: str) -> None:
 def _refuse_misspelt_variables(environment: Mapping[str, str]) -> None:
     # Others use the prefix too (the trainer, the tests), so only what looks like one of ours is refused.
     for variable in environment:
-        name = variable.removeprefix(PREFIX).lower().split("__")[0]
+        name = variable.removeprefix(PREFIX).lower().split("__")[0].removesuffix(FROM_FILE)
         if variable.startswith(PREFIX) and name not in Settings.model_fields:
             near = get_close_matches(name, Settings.model_fields, n=1, cutoff=NEAR)
             if near:

@@ -7,7 +7,6 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
@@ -15,8 +14,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
+from broker_plugin.streams.kafka_admission import REFUSALS, Admission, KafkaAddress
 
-__all__ = ["ErrorNotes", "KafkaAddress", "cluster_id", "make_client", "sort_error", "wait_for_topics"]
+__all__ = ["KafkaAddress", "cluster_id", "make_client", "sort_error", "wait_for_topics"]
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +49,18 @@ REQUEST_MS = 10_000
 METADATA_S = 5.0
 """Longest wait for one answer about brokers and topics while the service starts."""
 
+FIRST_METADATA_S = 2.0
+"""The same for the first one: a cluster that refuses us does so in a moment, and tells only in between."""
+
+REFUSED_AT_START_S = 1.0
+"""How long to be refused at the start: a second attempt is refused too."""
+
+SILENCE = (
+    "is it up, is this its address, and does security.protocol in the [kafka] tables fit? A broker that "
+    "wants TLS or a password hangs up on those who come without"
+)
+"""What to look at when no broker answers."""
+
 LOOK_S = 0.5
 """Time between two looks for a broker or a topic that is not there yet."""
 
@@ -56,29 +68,19 @@ CRITICAL = 2
 """Least severe lines of the library's own log. Below it reports every refused connection, and so do its
 errors, which are logged here."""
 
-REPEAT_S = 30.0
-"""Time for which an error of the same code is not logged again: a cluster that is away gives several a
-second."""
-
-SECURITY = ("security.", "sasl.", "ssl.", "enable.ssl.")
-"""Beginnings of the properties that say how to be let in, the same for a consumer and a producer."""
-
 REFUSED = frozenset(
     {
-        KafkaError._AUTHENTICATION,
+        *REFUSALS,
         KafkaError._FENCED,
-        KafkaError._SSL,
         KafkaError._UNSUPPORTED_FEATURE,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError.FENCED_INSTANCE_ID,
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.INVALID_GROUP_ID,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.TOPIC_EXCEPTION,
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         KafkaError.UNRELEASED_INSTANCE_ID,
-        KafkaError.UNSUPPORTED_SASL_MECHANISM,
         KafkaError.UNSUPPORTED_VERSION,
     }
 )
@@ -89,51 +91,48 @@ SAME_INSTANCE = "give each its own --instance, for another process of this group
 CLASSIC = "use --group-protocol classic, for the broker is too old for consumer"
 
 ADVICE = {
-    KafkaError._AUTHENTICATION: "check sasl.* and security.protocol in [kafka.source] and [kafka.sink]",
-    KafkaError._SSL: "check ssl.* in [kafka.source] and [kafka.sink]",
+    **REFUSALS,
     KafkaError._FENCED: SAME_INSTANCE,
     KafkaError.FENCED_INSTANCE_ID: SAME_INSTANCE,
     KafkaError.UNRELEASED_INSTANCE_ID: SAME_INSTANCE,
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this user the group, or change --group",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant this user the topic, or name another",
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant this user transactional ids that begin with the "
-    "group, or use --delivery at-least-once",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this user READ on the group, or change --group",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant this user READ on a topic of the input and WRITE on one of "
+    "the output, or name another",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant this user WRITE on transactional ids that begin "
+    "with the group, or use --delivery at-least-once",
     KafkaError.UNSUPPORTED_VERSION: CLASSIC,
     KafkaError._UNSUPPORTED_FEATURE: CLASSIC,
 }
 """What to do about an error, where it can be said."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaAddress:
-    """A cluster and how to be let in.
+def make_client(
+    kind: type[Client],
+    address: KafkaAddress,
+    properties: Mapping[str, Any],
+    *,
+    admission: Admission | None = None,
+) -> Client:
+    """Return a client whose log goes to Python's logger `librdkafka`.
 
     Parameters
     ----------
-    bootstrap
-        `host:port`, several with commas between.
+    kind
+        Consumer, producer or admin client.
+    address
+        The cluster, and how to be let in.
     properties
-        Further librdkafka properties. Their values may be secret, so they have no representation.
-    """
-
-    bootstrap: str
-    properties: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    def credentials_only(self) -> KafkaAddress:
-        """Return the address without tuning, for a client of the other kind."""
-        security = {name: value for name, value in self.properties.items() if name.startswith(SECURITY)}
-        return KafkaAddress(bootstrap=self.bootstrap, properties=security)
-
-
-def make_client(kind: type[Client], address: KafkaAddress, properties: Mapping[str, Any]) -> Client:
-    """Return a client whose log goes to Python's logger `librdkafka`.
+        Properties of our own.
+    admission
+        Is told of errors that concern the whole client.
 
     Raises
     ------
     ConfigurationError
         If a property is unknown, does not fit, or is one of ours to set. Values are never quoted.
     """
-    for name in address.properties:
+    theirs = address.resolved()
+    for name in theirs:
         if name in OWNED:
             raise ConfigurationError(
                 f"the Kafka property {name!r} follows from other settings",
@@ -144,14 +143,14 @@ def make_client(kind: type[Client], address: KafkaAddress, properties: Mapping[s
         "client.id": "astrom3-broker",
         "socket.timeout.ms": REQUEST_MS,
         "log_level": CRITICAL,
-        "error_cb": ErrorNotes(address.bootstrap),
+        "error_cb": (admission or Admission(address)).note,
         **properties,
-        **address.properties,
+        **theirs,
     }
     try:
         return kind(settings, logger=logging.getLogger("librdkafka"))
     except KafkaException as error:
-        text = _without(str(error.args[0].str()), address.properties.values())
+        text = _without(str(error.args[0].str()), theirs.values())
         raise ConfigurationError(text, remedy="check the [kafka] tables and the bootstrap address") from None
 
 
@@ -192,6 +191,7 @@ def wait_for_topics(
     bootstrap: str,
     deadline_s: float,
     stop: threading.Event | None = None,
+    admission: Admission | None = None,
 ) -> None:
     """Wait until the cluster answers and has these topics (patterns, beginning with `^`, are not looked for).
 
@@ -207,18 +207,24 @@ def wait_for_topics(
     deadline = time.monotonic() + deadline_s
     stop = stop or threading.Event()
     warned = False
+    answer_s = FIRST_METADATA_S
     while not stop.is_set():
-        patience_s = min(METADATA_S, max(LOOK_S, deadline - time.monotonic()))
+        patience_s = min(answer_s, max(LOOK_S, deadline - time.monotonic()))
+        answer_s = METADATA_S
         missing = _missing_topics(client, topics, bootstrap, patience_s)
         if missing is not None and not missing:
             return
+        if missing is None and admission is not None:
+            client.poll(0)  # where the library tells why
+            admission.check(client, patience_s=REFUSED_AT_START_S)
         if not warned:
             waiting_for = "brokers" if missing is None else ", ".join(missing)
             log.warning("waiting_for_kafka", bootstrap=bootstrap, waiting_for=waiting_for)
             warned = True
         if time.monotonic() >= deadline:
             if missing is None:
-                raise TransientError(f"no Kafka broker answers at {bootstrap}")
+                last = f" ({admission.last})" if admission is not None and admission.last else ""
+                raise TransientError(f"no Kafka broker answers at {bootstrap}{last}", remedy=SILENCE)
             raise ConfigurationError(
                 f"{bootstrap} has no topic {', '.join(missing)}", remedy="make it, or correct its name"
             )
@@ -239,35 +245,14 @@ def _missing_topics(
             found = error.args[0]
             if found.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
                 return None
-        if found is None:
+        # Who may not look at a topic is told by `require_rights`, with all that is lacking.
+        if found is None or found.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             continue
         sorted_error = sort_error(found, f"looking for {topic or 'brokers'} on {bootstrap}")
         if isinstance(sorted_error, ConfigurationError):
             raise sorted_error
         missing.append(topic)
     return missing
-
-
-class ErrorNotes:
-    """Logs the library's global errors, from which it recovers by itself, without repeating them."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-        self._next: dict[int, float] = {}
-        self._away_at = float("-inf")
-
-    def were_away(self, *, within_s: float) -> bool:
-        """Tell whether no broker could be reached at some time of late."""
-        return time.monotonic() - self._away_at < within_s
-
-    def __call__(self, error: KafkaError) -> None:
-        """Take note of an error; the library's `error_cb`."""
-        now = time.monotonic()
-        if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._away_at = now
-        if now >= self._next.get(error.code(), 0.0):
-            self._next[error.code()] = now + REPEAT_S
-            log.warning("kafka_error", code=error.name(), detail=error.str(), bootstrap=self._bootstrap)
 
 
 def _without(text: str, secrets: Any) -> str:

@@ -16,6 +16,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.streams.base import OutgoingMessage
+from broker_plugin.streams.kafka_admission import Admission
 from broker_plugin.streams.kafka_client import (
     KafkaAddress,
     cluster_id,
@@ -23,6 +24,7 @@ from broker_plugin.streams.kafka_client import (
     sort_error,
     wait_for_topics,
 )
+from broker_plugin.streams.kafka_rights import require_rights
 from broker_plugin.streams.limits import Oversize
 
 __all__ = ["KafkaSink"]
@@ -72,7 +74,8 @@ class KafkaSink:
             "message.max.bytes": message_max_bytes + WIRE_ROOM_BYTES,
             **properties,
         }
-        self._producer = make_client(Producer, address, self._properties)
+        self._admission = Admission(address)
+        self._producer = self._make_producer()
 
     def connect(
         self, topics: Sequence[str], *, deadline_s: float, stop: threading.Event | None = None
@@ -85,8 +88,15 @@ class KafkaSink:
             If it does not answer in time, or does not have them or does not let us in.
         """
         wait_for_topics(
-            self._producer, topics, bootstrap=self._address.bootstrap, deadline_s=deadline_s, stop=stop
+            self._producer,
+            topics,
+            bootstrap=self._address.bootstrap,
+            deadline_s=deadline_s,
+            stop=stop,
+            admission=self._admission,
         )
+        if stop is None or not stop.is_set():
+            require_rights(self._address, write=topics)
 
     def cluster_id(self) -> str:
         """Return the id of the cluster."""
@@ -117,14 +127,21 @@ class KafkaSink:
 
     def _deliver(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         """Produce and flush; return what was refused for its size, raise for any other failure."""
-        failures = self._produce(messages)
+        try:
+            failures = self._produce(messages)
+        except TransientError:
+            self._admission.check(self._producer)
+            raise
         for message, error in failures:
             if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 continue
             reason = sort_error(error, f"producing to {message.topic}")
+            if isinstance(reason, TransientError):
+                self._admission.check(self._producer)
             if isinstance(reason, TransientError) and (error.fatal() or error.code() == KafkaError._FATAL):
                 self._reopen()  # this producer will never send again, another will
             raise reason
+        self._admission.granted()
         return [message for message, _ in failures]
 
     def _produce(self, messages: Sequence[OutgoingMessage]) -> list[tuple[OutgoingMessage, KafkaError]]:
@@ -189,7 +206,10 @@ class KafkaSink:
     def _reopen(self) -> None:
         log.warning("producer_reopened", bootstrap=self._address.bootstrap)
         self._producer.purge()
-        self._producer = make_client(Producer, self._address, self._properties)
+        self._producer = self._make_producer()
+
+    def _make_producer(self) -> Producer:
+        return make_client(Producer, self._address, self._properties, admission=self._admission)
 
 
 def _kafka_error(error: KafkaException) -> KafkaError:

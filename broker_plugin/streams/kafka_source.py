@@ -16,11 +16,16 @@ from typing import Literal
 import structlog
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
-from broker_plugin.errors import BrokerPluginError, ConfigurationError, MembershipLostError
+from broker_plugin.errors import (
+    BrokerPluginError,
+    ConfigurationError,
+    MembershipLostError,
+    TransientError,
+)
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.bounded_call import CallAbandonedError, call_within
+from broker_plugin.streams.kafka_admission import Admission
 from broker_plugin.streams.kafka_client import (
-    ErrorNotes,
     KafkaAddress,
     cluster_id,
     make_client,
@@ -30,6 +35,7 @@ from broker_plugin.streams.kafka_client import (
 from broker_plugin.streams.kafka_commit import CommitAnswer
 from broker_plugin.streams.kafka_member import member_properties
 from broker_plugin.streams.kafka_message import message_of, names, offsets_of, places_of
+from broker_plugin.streams.kafka_rights import require_rights
 from broker_plugin.streams.kafka_start import StartPolicy, begin_group, offset_after_loss
 from broker_plugin.streams.look_ahead import LookAhead
 from broker_plugin.streams.ownership import Ownership, Place, next_offsets
@@ -42,6 +48,9 @@ log = structlog.get_logger(__name__)
 OUTAGE_S = 300.0
 """Time after an outage in which the group may refuse a member that it had taken in: a broker that was killed
 does not remember who joined in its last moments. At other times somebody else holds our name."""
+
+REFUSED_LOOK_S = 0.5
+"""Wait for the answer of a cluster that has refused us. It holds the loop, which has nothing else to do."""
 
 CLOSE_S = 5.0
 """Longest wait for the farewell to the group. With its coordinator away it would take the session's time."""
@@ -82,11 +91,9 @@ class KafkaSource:
         batch_max_bytes: int = 64_000_000,
     ) -> None:
         self._answer = CommitAnswer()
-        self._notes = ErrorNotes(address.bootstrap)
         properties = {
             **member_properties(group, instance=instance, protocol=protocol),
             "on_commit": self._answer.note,
-            "error_cb": self._notes,
         }
         self._address = address
         self._topics = [portable(topic) if is_pattern(topic) else topic for topic in topics]
@@ -94,7 +101,8 @@ class KafkaSource:
         self._group = group
         self._start = StartPolicy() if start is None else start
         self._batch_max_bytes = batch_max_bytes
-        self._consumer = make_client(Consumer, address, properties)
+        self._admission = Admission(address)
+        self._consumer = make_client(Consumer, address, properties, admission=self._admission)
         self._ownership = Ownership()
         self._ahead = LookAhead(bytes_max=batch_max_bytes)
         self._astray: dict[Place, TopicPartition] = {}
@@ -112,8 +120,15 @@ class KafkaSource:
             If it does not answer in time, does not have them, does not let us in or must not begin.
         """
         wait_for_topics(
-            self._consumer, self._topics, bootstrap=self._address.bootstrap, deadline_s=deadline_s, stop=stop
+            self._consumer,
+            self._topics,
+            bootstrap=self._address.bootstrap,
+            deadline_s=deadline_s,
+            stop=stop,
+            admission=self._admission,
         )
+        if stop is None or not stop.is_set():
+            require_rights(self._address, read=self._topics, group=self._group)
         begin_group(
             self._address, self._topics, self._start, group=self._group, deadline_s=deadline_s, stop=stop
         )
@@ -271,6 +286,7 @@ class KafkaSource:
             self._error = self._sorted(error.args[0])
             return None
         if received is None:
+            self._look_at_refusal()
             return None
         defect = received.error()
         if defect is not None:
@@ -280,6 +296,7 @@ class KafkaSource:
             elif defect.code() != KafkaError.UNKNOWN_TOPIC_OR_PART or not self._by_pattern:
                 self._error = self._sorted(defect)
             return None
+        self._admission.granted()
         message = message_of(received)
         self._ownership.note(message)
         return message
@@ -293,6 +310,21 @@ class KafkaSource:
             if not self._paused:
                 self._consumer.resume([place])  # as in `_on_assign`
             del self._astray[key]
+
+    def _look_at_refusal(self) -> None:
+        """Find out whether a cluster that has refused us still does."""
+        if not self._admission.refused:
+            return
+        try:
+            self._consumer.list_topics(timeout=REFUSED_LOOK_S)
+            self._admission.granted()
+        except KafkaException:
+            try:
+                self._admission.check(self._consumer)
+            except ConfigurationError as error:
+                self._error = error
+            else:
+                self._error = TransientError(str(self._admission.error()))
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
@@ -323,6 +355,6 @@ class KafkaSource:
             return sort_error(error, "polling")
         # The library keeps the cause to its text. Of the few there are, a name held twice is the likely one.
         refusal = f"the group refuses this member for good: {error.str()}"
-        if self._notes.were_away(within_s=OUTAGE_S):
+        if self._admission.were_away(within_s=OUTAGE_S):
             return MembershipLostError(f"{refusal}; start the process again")
         return ConfigurationError(f"{refusal}; give each process of the group its own --instance")

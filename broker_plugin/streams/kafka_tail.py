@@ -16,9 +16,11 @@ from confluent_kafka import (
 )
 
 from broker_plugin.streams.base import Message
+from broker_plugin.streams.kafka_admission import Admission
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
 from broker_plugin.streams.kafka_member import RECEIVE_MAX_BYTES
 from broker_plugin.streams.kafka_message import message_of
+from broker_plugin.streams.kafka_rights import require_rights
 
 __all__ = ["KafkaTail"]
 
@@ -47,6 +49,7 @@ class KafkaTail:
     def __init__(self, address: KafkaAddress, topic: str, *, from_beginning: bool = False) -> None:
         self._address = address
         self._topic = topic
+        self._admission = Admission(address)
         self._consumer = make_client(
             Consumer,
             address,
@@ -58,6 +61,7 @@ class KafkaTail:
                 "auto.offset.reset": "earliest" if from_beginning else "latest",
                 "receive.message.max.bytes": RECEIVE_MAX_BYTES,
             },
+            admission=self._admission,
         )
         self._start = OFFSET_BEGINNING if from_beginning else OFFSET_END
 
@@ -70,10 +74,16 @@ class KafkaTail:
             If it does not answer in time, or has no such topic or does not let us in.
         """
         wait_for_topics(
-            self._consumer, [self._topic], bootstrap=self._address.bootstrap, deadline_s=deadline_s, stop=stop
+            self._consumer,
+            [self._topic],
+            bootstrap=self._address.bootstrap,
+            deadline_s=deadline_s,
+            stop=stop,
+            admission=self._admission,
         )
         if stop is not None and stop.is_set():
             return
+        require_rights(self._address, read=[self._topic])
         try:
             partitions = self._consumer.list_topics(self._topic, timeout=METADATA_S).topics[self._topic]
         except KafkaException as error:

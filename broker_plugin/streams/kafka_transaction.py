@@ -209,5 +209,6 @@ class TransactionalKafkaSink(KafkaSink):
                 )
             except KafkaException as error:
                 if not error.args[0].retriable() or time.monotonic() > deadline:
+                    self._admission.check(self._producer)
                     raise
                 time.sleep(RETRY_S)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from confluent_kafka import Consumer, KafkaException, libversion
 
 from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.streams.kafka_admission import Admission
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error
 from broker_plugin.streams.topic_pattern import matching
 
@@ -54,12 +55,16 @@ def probe_cluster(
     ConfigurationError
         If a property does not fit, or the cluster does not let us in.
     """
-    client = make_client(Consumer, address, {"group.id": GROUP, "allow.auto.create.topics": False})
+    admission = Admission(address)
+    properties = {"group.id": GROUP, "allow.auto.create.topics": False}
+    client = make_client(Consumer, address, properties, admission=admission)
     try:
         _reach(address.bootstrap, timeout_s)
         # All topics at once: to ask for one by name would make it, where a cluster makes them on demand.
         metadata = client.list_topics(timeout=timeout_s)
     except KafkaException as error:
+        client.poll(0)  # where the library tells that we are not let in
+        admission.check(client, patience_s=0.0)
         raise sort_error(error.args[0], f"asking {address.bootstrap}, where something listens") from error
     finally:
         client.close()

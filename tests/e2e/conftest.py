@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,14 @@ def run(tmp_path: Path) -> Iterator[StartRun]:
     """Starter of `broker-plugin run` with the given flags: `run(flags, survey="lsst", name="second")`."""
     started: list[ServerProcess] = []
 
-    def start(flags: Sequence[str], *, survey: str = "ztf", name: str = "run") -> ServerProcess:
-        started.append(start_run(tmp_path, flags, survey=survey, name=name))
+    def start(
+        flags: Sequence[str],
+        *,
+        survey: str = "ztf",
+        name: str = "run",
+        variables: Mapping[str, str] | None = None,
+    ) -> ServerProcess:
+        started.append(start_run(tmp_path, flags, survey=survey, name=name, variables=variables))
         return started[-1]
 
     yield start

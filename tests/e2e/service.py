@@ -99,14 +99,21 @@ def broker_plugin_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "broker_plugin", *arguments]
 
 
-def start_run(folder: Path, flags: Sequence[str], *, survey: str = "ztf", name: str = "run") -> ServerProcess:
+def start_run(
+    folder: Path,
+    flags: Sequence[str],
+    *,
+    survey: str = "ztf",
+    name: str = "run",
+    variables: Mapping[str, str] | None = None,
+) -> ServerProcess:
     """Start `broker-plugin run`; its log is `<folder>/<name>.log`."""
     folder.mkdir(exist_ok=True)
     process = ServerProcess(
         name,
         broker_plugin_command("run", "--survey", survey, "--device", "cpu", *flags),
         log_path=folder / f"{name}.log",
-        environment=environment(folder),
+        environment={**environment(folder), **(variables or {})},
     )
     process.start()
     return process

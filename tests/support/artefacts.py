@@ -28,6 +28,7 @@ __all__ = [
     "java",
     "java_version",
     "kafka_classpath",
+    "kafka_tools_classpath",
     "locked",
     "made_once",
     "maven",
@@ -56,6 +57,13 @@ JAVA_MINIMUM = 17
 MAVEN_S = 900.0
 """Longest wait for a download of 150 MB on a slow line."""
 
+TOOLS = f"""
+    <dependency>
+      <groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId>
+      <version>{KAFKA_VERSION}</version>
+    </dependency>"""
+"""Kafka's command-line tools, `kafka-acls.sh` among them; a broker does without."""
+
 POM = f"""\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -68,7 +76,7 @@ POM = f"""\
     <dependency>
       <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId>
       <version>{LOG4J_VERSION}</version>
-    </dependency>
+    </dependency>{{more}}
   </dependencies>
 </project>
 """
@@ -154,6 +162,14 @@ def kafka_classpath() -> str:
     return f"{made_once(f'kafka_2.13-{KAFKA_VERSION}', _fetch_kafka)}/*"
 
 
+def kafka_tools_classpath() -> str:
+    """Return the Java class path of Kafka's command-line tools."""
+    home = os.environ.get("KAFKA_HOME")
+    if home:
+        return f"{home}/libs/*"
+    return f"{made_once(f'kafka-tools-{KAFKA_VERSION}', _fetch_kafka_tools)}/*"
+
+
 def registry_home() -> Path:
     """Return the folder of the unpacked Apicurio registry."""
     return made_once(f"apicurio-registry-app-{REGISTRY_VERSION}", _fetch_registry)
@@ -181,8 +197,16 @@ def maven(arguments: Sequence[str], *, folder: Path) -> None:
 
 
 def _fetch_kafka(folder: Path) -> None:
+    _copy_dependencies(folder, POM.format(more=""))
+
+
+def _fetch_kafka_tools(folder: Path) -> None:
+    _copy_dependencies(folder, POM.format(more=TOOLS))
+
+
+def _copy_dependencies(folder: Path, project: str) -> None:
     pom = folder / "pom.xml"
-    pom.write_text(POM)
+    pom.write_text(project)
     goal = f"{DEPENDENCY_PLUGIN}:copy-dependencies"
     maven(["-f", str(pom), goal, "-DincludeScope=runtime", f"-DoutputDirectory={folder}"], folder=folder)
 

@@ -133,11 +133,17 @@ class KafkaBroker(KafkaCluster, Server):
         self._port, self._controller_port = free_ports(2)
         KafkaCluster.__init__(self, f"{LOOPBACK}:{self._port}")
 
+    def _listeners(self) -> str:
+        return f"PLAINTEXT://{LOOPBACK}:{self._port},CONTROLLER://{LOOPBACK}:{self._controller_port}"
+
+    def _format_options(self) -> list[str]:
+        """Return further options of the tool that formats the data folder."""
+        return []
+
     def _format(self) -> None:
-        listeners = f"PLAINTEXT://{LOOPBACK}:{self._port},CONTROLLER://{LOOPBACK}:{self._controller_port}"
         settings = {
             **PROPERTIES,
-            "listeners": listeners,
+            "listeners": self._listeners(),
             "controller.quorum.voters": f"1@{LOOPBACK}:{self._controller_port}",
             "log.dirs": str(self._data),
             **self.properties,
@@ -146,6 +152,7 @@ class KafkaBroker(KafkaCluster, Server):
         # The zero byte makes it begin with "A": the tool takes one that begins with "-" for an option.
         cluster_id = base64.urlsafe_b64encode(bytes(1) + os.urandom(15)).decode().rstrip("=")
         tool = ["kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._settings)]
+        tool += self._format_options()
         done = subprocess.run(
             [*self._java, *tool], capture_output=True, text=True, check=False, timeout=FORMAT_S
         )

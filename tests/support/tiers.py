@@ -23,6 +23,7 @@ ORDER = ("unit", "stream", "service", "data", "gpu_wheel", "gpu", "bench", "slow
 SERVICES = {
     "kafka_broker": "kafka",
     "private_kafka": "kafka",
+    "secure_kafka": "kafka",
     "redis_url": "redis",
     "private_redis": "redis",
     "registry_url": "registry",
