@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.fuzz.corpus import read_corpus
 from tests.fuzz.mutants import Mutant, mutant
 from tests.fuzz.subject import Finding, make_subject
@@ -31,8 +33,11 @@ CHUNK = 500
 BATCH = 25
 """Mutants that are judged together, as in the service."""
 
-HANG_S = 120.0
-"""Longest a batch may take: a hundred times what it takes on a quiet machine."""
+HANG_CPU_S = 60.0
+"""Most processor time of a batch: a hundred times what it takes. Not wall time, which a busy machine stretches."""
+
+HANG_WALL_S = 1800.0
+"""Longest wait for a worker that takes no processor time either: it is stuck."""
 
 ADDRESS_SPACE_BYTES = 12 * 2**30
 """A worker that asks for more is refused, so that a bomb does not cost the machine."""
@@ -102,6 +107,16 @@ class _Worker:
     chunk: range
     seen: int = -1
     since: float = 0.0
+    cpu_s: float = 0.0
+
+    def alive_now(self) -> None:
+        """Count from here whether it hangs."""
+        self.since, self.cpu_s = time.monotonic(), _cpu_s(self.process.pid)
+
+    def hangs(self) -> bool:
+        """Tell whether it has given no sign of life for too long."""
+        waited_s = time.monotonic() - self.since
+        return _cpu_s(self.process.pid) - self.cpu_s > HANG_CPU_S or waited_s > HANG_WALL_S
 
 
 def run_campaign(campaign: Campaign, *, progress: Any = None) -> Report:
@@ -152,11 +167,13 @@ def _look(worker: _Worker, campaign: Campaign, left: Iterator[range], note: Any)
         if chunk is None:
             worker.process.join()
             return None
-        worker.chunk, worker.seen, worker.since = chunk, -1, time.monotonic()
+        worker.chunk, worker.seen = chunk, -1
+        worker.alive_now()
         return worker
     if worker.alive_at.value != worker.seen:
-        worker.seen, worker.since = worker.alive_at.value, time.monotonic()
-    hung = time.monotonic() - worker.since > HANG_S
+        worker.seen = worker.alive_at.value
+        worker.alive_now()
+    hung = worker.hangs()
     if worker.process.is_alive() and not hung:
         return worker
     worker.process.kill()
@@ -165,7 +182,7 @@ def _look(worker: _Worker, campaign: Campaign, left: Iterator[range], note: Any)
     what = "hung" if hung else f"ended the process with status {worker.process.exitcode}"
     finding = Finding(number=number, kind="?", seed="?", what=f"{what} in the batch that begins here")
     start = max(number, worker.chunk.start)
-    entry = {"start": worker.chunk.start, "judged": 0, "outcomes": {}, "kinds": {}, "peak_mb": 0}
+    entry = {"start": -1, "judged": 0, "outcomes": {}, "kinds": {}, "peak_mb": 0}
     note(entry | {"seconds": 0.0, "findings": [asdict(finding)]})
     rest = range(start + BATCH, worker.chunk.stop)
     return _start(campaign, iter([rest]) if len(rest) else left)
@@ -183,6 +200,14 @@ def _start(campaign: Campaign, left: Iterator[range]) -> _Worker | None:
     theirs.close()
     ours.send(chunk)
     return _Worker(process, ours, alive_at, chunk, since=time.monotonic())
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def _work(campaign: Campaign, pipe: Connection, alive_at: Any) -> None:
