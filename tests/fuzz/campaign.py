@@ -34,7 +34,7 @@ BATCH = 25
 """Mutants that are judged together, as in the service."""
 
 HANG_CPU_S = 60.0
-"""Most processor time of a batch: a hundred times what it takes. Not wall time, which a busy machine stretches."""
+"""Most processor time of a batch: a hundred times what it takes. A busy machine stretches wall time."""
 
 HANG_WALL_S = 1800.0
 """Longest wait for a worker that takes no processor time either: it is stuck."""
