@@ -35,6 +35,7 @@ COMMANDS = {
     "topics": "Print the commands that make the topics which run writes, or make them.",
     "inspect": "Show what is in an alert packet or a bundle.",
     "bundles": "Keep the models in service: named versions, promotion, rollback.",
+    "similar": "Show which strange alerts of the last hours are like one of them.",
     "context": "Keep what catalogues and spectra say of objects, for the alerts to come.",
     "dlq": "Look at dead letters, and replay them.",
     "doctor": "Check this machine and the servers, and say what is wrong and what to do.",

@@ -295,6 +295,14 @@ class Settings(BaseSettings):
         description="Catalogue rows in the store that are nearer than this to an alert are taken for its "
         "object's, arcsec.",
     )
+    similar_hours: float = Field(
+        default=0.0,
+        ge=0,
+        le=168,
+        title="Recent embeddings",
+        description="How long the strangest alerts are kept for `broker-plugin similar`, hours; 0 for not "
+        "at all.",
+    )
     instance: str = Field(
         default="",
         title="Instance",

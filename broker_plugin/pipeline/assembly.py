@@ -71,7 +71,7 @@ class FilterRecipe:
         return Scorer.open(
             self.bundle,
             device=self.device,
-            embeddings=self.embeddings,
+            embeddings=self.embeddings or (self.memory is not None and self.memory.similar_hours > 0),
             class_prior=self.class_prior,
             decision_rule=self.decision_rule,
         )
@@ -90,7 +90,14 @@ class FilterRecipe:
             pause_on_drift=self.pause_on_drift,
             limits=self.limits,
         )
-        return AlertFilter(decoder, scorer, tense=self.tense, memory=memory, keep_alerts=self.keep_alerts)
+        return AlertFilter(
+            decoder,
+            scorer,
+            tense=self.tense,
+            memory=memory,
+            keep_alerts=self.keep_alerts,
+            keep_embeddings=self.embeddings,
+        )
 
 
 def parse_access(names: str) -> frozenset[Access]:

@@ -74,8 +74,8 @@ class AlertMemory(Protocol):
         """Return the alerts with what is known, in order."""
         ...
 
-    def remember(self, alerts: Sequence[Alert]) -> None:
-        """Keep what alerts brought; those that were recalled last, or some of them."""
+    def remember(self, alerts: Sequence[Alert], verdicts: Sequence[Verdict]) -> None:
+        """Keep what alerts brought, of those that were recalled last, and what was said of them."""
         ...
 
 
@@ -108,6 +108,8 @@ class AlertFilter:
         What is known of the objects beyond their packets; by default nothing.
     keep_alerts
         Hand the alerts on with their judgements, for candidates.
+    keep_embeddings
+        Leave the scorer's embeddings in the verdicts; else they are for the memory alone.
     """
 
     def __init__(
@@ -118,7 +120,9 @@ class AlertFilter:
         tense: Tense = Tense.CURRENT,
         memory: AlertMemory | None = None,
         keep_alerts: bool = False,
+        keep_embeddings: bool = True,
     ) -> None:
+        self._keep_embeddings = keep_embeddings
         self._keep_alerts = keep_alerts
         self._decoder = decoder
         self._scorer = scorer
@@ -208,8 +212,13 @@ class AlertFilter:
                 outcomes[row] = outcome
         with times.of("history"):
             # What cannot be scored must not spoil the alerts to come.
-            judged = zip(alerts, outcomes, strict=True)
-            self._memory.remember([alert for alert, outcome in judged if isinstance(outcome, Verdict)])
+            judged = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, Verdict)]
+            verdicts = [outcome for outcome in outcomes if isinstance(outcome, Verdict)]
+            self._memory.remember([alerts[row] for row in judged], verdicts)
+        if not self._keep_embeddings:
+            outcomes = [
+                replace(each, embedding=None) if isinstance(each, Verdict) else each for each in outcomes
+            ]
         return list(zip(recalled, outcomes, strict=True))
 
     def _score(self, alerts: list[Alert], received_at: datetime) -> list[Verdict | RejectedAlert]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from broker_plugin.pipeline.context import RADIUS_ARCSEC, Contexts
 from broker_plugin.pipeline.history import Histories
+from broker_plugin.pipeline.recents import Recents
 from broker_plugin.pipeline.recollection import Recollection
 from broker_plugin.records import Access
 from broker_plugin.store.address import NO_STORE, StoreAddress
@@ -31,11 +32,14 @@ class MemoryRecipe:
         How much is kept of an object.
     context_radius_arcsec
         Largest distance of a catalogue row from the alert that it is taken for.
+    similar_hours
+        How long the embeddings of the strangest alerts are kept, 0 for not at all.
     """
 
     address: StoreAddress
     bounds: HistoryBounds = field(default_factory=HistoryBounds)
     context_radius_arcsec: float = RADIUS_ARCSEC
+    similar_hours: float = 0.0
 
     @classmethod
     def of(
@@ -46,6 +50,7 @@ class MemoryRecipe:
         max_bytes: int = 10_000_000_000,
         bounds: HistoryBounds | None = None,
         context_radius_arcsec: float = RADIUS_ARCSEC,
+        similar_hours: float = 0.0,
     ) -> MemoryRecipe | None:
         """Return the recipe for a setting, None for `none`.
 
@@ -65,6 +70,7 @@ class MemoryRecipe:
             address=StoreAddress(text=store, timeout_s=timeout_s, max_bytes=max_bytes),
             bounds=HistoryBounds() if bounds is None else bounds,
             context_radius_arcsec=context_radius_arcsec,
+            similar_hours=similar_hours,
         )
 
     def check(self) -> str:
@@ -87,4 +93,5 @@ class MemoryRecipe:
             store,
             Histories(adapters(surveys), access=access, bounds=self.bounds),
             Contexts(access=access, radius_arcsec=self.context_radius_arcsec),
+            Recents(access=access, hours=self.similar_hours),
         )

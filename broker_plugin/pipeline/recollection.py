@@ -15,17 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
+from broker_plugin.codec.verdict import Verdict
 from broker_plugin.errors import StoreError
 from broker_plugin.pipeline.context import Contexts
 from broker_plugin.pipeline.history import Histories
+from broker_plugin.pipeline.recents import Recents
 from broker_plugin.records import Alert, QualityFlag
 from broker_plugin.store.backlog import Backlog
 from broker_plugin.store.guard import GuardedStore
 from broker_plugin.store.history import Rows, joined
-from broker_plugin.store.merging import merge
+from broker_plugin.store.merging import Update, merge
 from broker_plugin.times import SECONDS_PER_DAY
 
 __all__ = ["Recollection"]
@@ -51,12 +54,14 @@ class Recollection:
         The histories of objects.
     contexts
         What catalogues say of them.
+    recents
+        The strangest alerts of the last hours.
     backlog_rows
         Most rows that wait while the store is away.
 
     Attributes
     ----------
-    store, histories, contexts, backlog
+    store, histories, contexts, recents, backlog
         Its parts, for metrics.
     """
 
@@ -65,12 +70,14 @@ class Recollection:
         store: GuardedStore,
         histories: Histories,
         contexts: Contexts,
+        recents: Recents,
         *,
         backlog_rows: int = BACKLOG_ROWS,
     ) -> None:
         self.store = store
         self.histories = histories
         self.contexts = contexts
+        self.recents = recents
         self.backlog = Backlog(rows_max=backlog_rows)
         self._held: dict[str, bytes | None] = {}
 
@@ -79,6 +86,7 @@ class Recollection:
         wanted = (
             *self.histories.keys(alerts),
             *self.contexts.keys(alerts),
+            *self.recents.keys(),
             *self.backlog.oldest(BACKLOG_BATCH),
         )
         keys = list(dict.fromkeys(wanted))
@@ -90,22 +98,18 @@ class Recollection:
         with_history = self.histories.recalled(alerts, self._rows_of)
         return self.contexts.recalled(with_history, self._held.get)
 
-    def remember(self, alerts: Sequence[Alert]) -> None:
+    def remember(self, alerts: Sequence[Alert], verdicts: Sequence[Verdict]) -> None:
         """Keep what the alerts of the batch brought, or put it off while the store is away."""
         new = self.histories.brought(alerts)
         for key, rows in self.backlog.take(self._held).items():
             new[key] = joined([rows, new[key]]) if key in new else rows
+        ttl_s = self.histories.bounds.days * SECONDS_PER_DAY
+        updates = {key: Update(partial(self.histories.merged, new=rows), ttl_s) for key, rows in new.items()}
         try:
-            new = merge(
-                self.store,
-                new,
-                held=self._held,
-                merged=self.histories.merged,
-                ttl_s=self.histories.bounds.days * SECONDS_PER_DAY,
-            )
+            left = merge(self.store, updates | self.recents.updates(verdicts), held=self._held)
         except StoreError:
-            log.debug("history_put_off", objects=len(new))
-        self.backlog.put(new)
+            left = set(new)
+        self.backlog.put({key: rows for key, rows in new.items() if key in left})
         self._held = {}
 
     def close(self) -> None:

@@ -207,7 +207,7 @@ def _shadow(settings: Settings, recipe: FilterRecipe, stop: threading.Event) -> 
     bundle = str(locate_bundle(settings.shadow, settings.bundles, survey=settings.survey))
     open_bundle(bundle)  # what cannot be opened is refused here, before the stream begins
     return ShadowRecipe(
-        recipe=replace(recipe, bundle=bundle, embeddings=False, keep_alerts=False),
+        recipe=replace(recipe, bundle=bundle, embeddings=False, keep_alerts=False, memory=None),
         topic=settings.shadow_topic,
         address=sink_address(settings),
         ack_timeout_s=settings.ack_timeout_s,

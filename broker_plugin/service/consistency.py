@@ -90,6 +90,7 @@ def store_recipe(settings: Settings) -> MemoryRecipe | None:
         max_bytes=settings.store_max_bytes,
         bounds=HistoryBounds(epochs_max=settings.history_epochs_max, days=settings.history_days),
         context_radius_arcsec=settings.context_radius_arcsec,
+        similar_hours=settings.similar_hours,
     )
 
 

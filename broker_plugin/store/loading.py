@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from broker_plugin.errors import StoreError
 from broker_plugin.store.base import CorruptValueError, Store, opened, sealed
 from broker_plugin.store.catalogue_files import CatalogueColumns, read_rows
 from broker_plugin.store.context import SUMMARY_KEY, ContextRow, by_place, merged_rows
-from broker_plugin.store.merging import merge
+from broker_plugin.store.merging import Update, merge
 
 __all__ = ["load"]
 
@@ -54,28 +55,29 @@ def _write(store: Store, placed: dict[str, list[ContextRow]]) -> None:
     for begin in range(0, len(keys), KEYS_AT_ONCE):
         new = {key: placed[key] for key in keys[begin : begin + KEYS_AT_ONCE]}
         held = dict(zip(new, store.fetch(list(new)), strict=True))
-        if merge(store, new, held=held, merged=merged_rows, ttl_s=None):
+        updates = {key: Update(partial(merged_rows, new=rows), None) for key, rows in new.items()}
+        if merge(store, updates, held=held):
             raise StoreError("others load into the same store", remedy="load one catalogue at a time")
 
 
 def _add_to_summary(store: Store, catalogue: str, *, spectra: bool) -> None:
-    def merged(value: bytes | None, new: bool) -> bytes:
+    def merged(value: bytes | None) -> bytes:
         try:
             found = {} if value is None else dict(json.loads(opened(value)))
         except CorruptValueError:
             found = {}
-        found[catalogue] = new or bool(found.get(catalogue))
+        found[catalogue] = spectra or bool(found.get(catalogue))
         return sealed(json.dumps(found, sort_keys=True).encode())
 
-    held = {SUMMARY_KEY: store.fetch([SUMMARY_KEY])[0]}
-    merge(store, {SUMMARY_KEY: spectra}, held=held, merged=merged, ttl_s=None)
+    _write_one(store, SUMMARY_KEY, merged)
 
 
 def _replace(store: Store, key: str, note: list[int]) -> None:
-    def replaced(value: bytes | None, new: list[int]) -> bytes:
-        return sealed(json.dumps(new).encode())
+    _write_one(store, key, lambda value: sealed(json.dumps(note).encode()))
 
-    merge(store, {key: note}, held={key: store.fetch([key])[0]}, merged=replaced, ttl_s=None)
+
+def _write_one(store: Store, key: str, merged: Callable[[bytes | None], bytes]) -> None:
+    merge(store, {key: Update(merged, None)}, held={key: store.fetch([key])[0]})
 
 
 def _bookmarked(value: bytes | None) -> tuple[int, int]:

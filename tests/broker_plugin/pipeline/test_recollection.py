@@ -22,6 +22,7 @@ from broker_plugin.pipeline.context import Contexts
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.history import Histories
 from broker_plugin.pipeline.memory import MemoryRecipe
+from broker_plugin.pipeline.recents import Recents
 from broker_plugin.pipeline.recollection import Recollection
 from broker_plugin.pipeline.stages import StageTimes
 from broker_plugin.records import Access, Alert, AlertBatch, QualityFlag
@@ -64,12 +65,13 @@ class Stream:
             ),
             Histories(adapters(), access=PUBLIC),
             Contexts(access=PUBLIC),
+            Recents(access=PUBLIC, hours=0),
             backlog_rows=backlog_rows,
         )
 
     def judge(self, alerts: Sequence[Alert]) -> list[Alert]:
         recalled = self.memory.recall(alerts)
-        self.memory.remember(alerts)
+        self.memory.remember(alerts, [])
         return recalled
 
     def wait_out_the_pause(self) -> None:
@@ -159,7 +161,7 @@ def test_a_silent_redis_holds_the_stream_up_for_a_bounded_time(
         for night in range(1, 40):
             with times.of("history"):
                 recalled = stream.memory.recall(alerts_of(night, 3))
-                stream.memory.remember(alerts_of(night, 3))
+                stream.memory.remember(alerts_of(night, 3), [])
             assert flagged(recalled) == {True}
         # One call that waits in full, and those after the pauses of a second or more that this may take.
         assert stream.memory.store.errors["read"] <= 1 + times["history"] / 2
@@ -183,7 +185,7 @@ def test_a_batch_is_one_round_trip_before_and_one_after_scoring(
             before = wire.round_trips
             recalled = stream.memory.recall(alerts_of(night))
             assert wire.round_trips == before + 1
-            stream.memory.remember(alerts_of(night))
+            stream.memory.remember(alerts_of(night), [])
             assert wire.round_trips == before + 2
             assert added(recalled) == {night}
         before = wire.round_trips

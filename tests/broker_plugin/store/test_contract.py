@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from broker_plugin.store.address import StoreAddress
 from broker_plugin.store.base import Store, sealed, tag_of
-from broker_plugin.store.merging import merge
+from broker_plugin.store.merging import Update, merge
 from tests.broker_plugin.store.stores import KINDS, address, change, fresh, texts
 
 pytestmark = pytest.mark.parametrize("kind", KINDS)
@@ -103,19 +103,22 @@ def test_it_is_a_dictionary_with_compare_and_swap(
 
 def test_two_who_merge_at_once_lose_nothing(where: StoreAddress, store: Store, kind: str) -> None:
     (key,) = fresh("shared")
-    left: list[dict[str, set[int]]] = []
+    left: list[set[str]] = []
 
-    def union(value: bytes | None, new: set[int]) -> bytes:
-        old = {int(n) for n in value[8:].split()} if value else set()
-        return sealed(b" ".join(b"%d" % n for n in sorted(old | new)))
+    def with_number(number: int) -> Update:
+        def union(value: bytes | None) -> bytes:
+            old = {int(n) for n in value[8:].split()} if value else set()
+            return sealed(b" ".join(b"%d" % n for n in sorted(old | {number})))
+
+        return Update(union, None)
 
     def write(numbers: range, mine: Store) -> None:
         for number in numbers:
-            new = {key: {number}}
-            while new:  # what others were faster with is merged again
-                held = dict(zip(new, mine.fetch(list(new)), strict=True))
-                new = merge(mine, new, held=held, merged=union, ttl_s=None)
-        left.append(new)
+            again = {key}
+            while again:  # what others were faster with is merged again
+                held = {key: mine.fetch([key])[0]}
+                again = merge(mine, {key: with_number(number)}, held=held)
+        left.append(again)
 
     others = [store if kind == "memory" else where.open() for _ in range(3)]
     if kind == "memory":  # one process, one thread at a time
@@ -132,17 +135,15 @@ def test_two_who_merge_at_once_lose_nothing(where: StoreAddress, store: Store, k
             thread.join()
         for other in others:
             other.close()
-    assert left == [{}, {}, {}]
+    assert left == [set(), set(), set()]
     assert texts(store.fetch([key])) == [" ".join(map(str, range(60)))]
 
 
 def test_what_is_merged_twice_is_written_once(store: Store) -> None:
     (key,) = fresh("key")
 
-    def same(value: bytes | None, new: str) -> bytes:
-        return sealed(new.encode())
-
-    merge(store, {key: "new"}, held={key: None}, merged=same, ttl_s=100)
+    new = {key: Update(lambda value: sealed(b"new"), 100)}
+    assert merge(store, new, held={key: None}) == set()
     held = {key: store.fetch([key])[0]}
     swaps: list[int] = []
 
@@ -154,11 +155,11 @@ def test_what_is_merged_twice_is_written_once(store: Store) -> None:
             swaps.append(len(changes))
             return [True for _ in changes]
 
-    assert merge(Watched(), {key: "new"}, held=held, merged=same, ttl_s=100) == {}  # type: ignore[arg-type]
+    assert merge(Watched(), new, held=held) == set()  # type: ignore[arg-type]
     assert swaps == []
 
 
 def test_what_was_never_read_is_not_written(store: Store) -> None:
     (key,) = fresh("key")
-    assert merge(store, {key: 1}, held={}, merged=lambda old, new: b"", ttl_s=None) == {key: 1}
+    assert merge(store, {key: Update(lambda value: sealed(b""), None)}, held={}) == {key}
     assert store.fetch([key]) == [None]

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""From verdicts through a real store to `broker-plugin similar`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from broker_plugin.cli import main
+from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.engine.scorer import Scorer
+from broker_plugin.pipeline.assembly import FilterRecipe
+from broker_plugin.pipeline.memory import MemoryRecipe
+from broker_plugin.pipeline.recents import P_VALUE_MAX
+from broker_plugin.records import Access
+from broker_plugin.store.recent import recents_in, slot_keys
+from broker_plugin.streams.base import Message
+
+
+def recipe(folder: Path, tense: Tense = Tense.CURRENT, *, hours: float = 12.0) -> FilterRecipe:
+    memory = MemoryRecipe.of(f"sqlite:{folder / 'store'}", timeout_s=30, similar_hours=hours)
+    return FilterRecipe(device="cpu", tense=tense, memory=memory)
+
+
+def test_the_strange_of_a_stream_are_found_by_those_they_are_like(
+    native_packets: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = [
+        Message(topic="alerts", partition=0, offset=n, value=value) for n, value in enumerate(native_packets)
+    ]
+    made = recipe(tmp_path)
+    memory = made.recollection()
+    assert memory is not None
+    alert_filter = made.filter(made.scorer(), memory=memory)
+    alert_filter.judge(messages[:1])  # from now on the bundle is known
+    verdicts = [verdict for judgement in alert_filter.judge(messages) for verdict in judgement.verdicts]
+    memory.close()
+    assert all(verdict.embedding is None for verdict in verdicts)  # they are for the store alone
+    strange = {v.object_id: v for v in verdicts if v.anomaly_p_value <= P_VALUE_MAX}
+    assert len(strange) > 3
+    (of, *_) = sorted(strange)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as done:
+        main(["similar", of, "--store", f"sqlite:{tmp_path / 'store'}", "--json", "--n", "3"])
+    assert done.value.code == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(found) == 3
+    assert {each["object_id"] for each in found} <= strange.keys() - {of}
+    cosines = [each["cosine"] for each in found]
+    assert cosines == sorted(cosines, reverse=True)
+    vectors = {v.object_id: np.array(v.embedding) for v in embedded(native_packets)}
+    likest = max(strange.keys() - {of}, key=lambda other: float(vectors[of] @ vectors[other]))
+    # Half precision moves a cosine by some 1e-4, and an object may have several alerts.
+    assert cosines[0] >= float(vectors[of] @ vectors[likest]) - 1e-3
+    with pytest.raises(SystemExit) as done:
+        main(["similar", "ztf:nobody", "--store", f"sqlite:{tmp_path / 'store'}"])
+    assert done.value.code == 2
+    assert "--similar-hours" in capsys.readouterr().err
+
+
+def embedded(packets: list[bytes]) -> list[Verdict]:
+    scorer = Scorer.open("default", device="cpu", embeddings=True)
+    messages = [
+        Message(topic="alerts", partition=0, offset=n, value=value) for n, value in enumerate(packets)
+    ]
+    judgements = FilterRecipe(device="cpu").filter(scorer).judge(messages)
+    return [verdict for judgement in judgements for verdict in judgement.verdicts]
+
+
+@pytest.mark.parametrize(("tense", "hours"), [(Tense.ARCHIVAL, 12.0), (Tense.CURRENT, 0.0)])
+def test_replays_and_streams_that_were_not_asked_keep_none(
+    native_packets: list[bytes], tmp_path: Path, tense: Tense, hours: float
+) -> None:
+    made = recipe(tmp_path, tense, hours=hours)
+    memory = made.recollection()
+    assert memory is not None
+    scorer = made.scorer()
+    alert_filter = made.filter(scorer, memory=memory)
+    messages = [
+        Message(topic="alerts", partition=0, offset=n, value=value)
+        for n, value in enumerate(native_packets[:40])
+    ]
+    for _ in range(2):
+        alert_filter.judge(messages)
+    keys = slot_keys(scorer.bundle.digest, frozenset({Access.PUBLIC}), now=time.time(), hours=1)
+    assert not any(recents_in(value) for value in memory.store.fetch(keys))
+    memory.close()
