@@ -23,7 +23,7 @@ LAYERS = (
     ("features",),
     ("strata",),
     ("bundle", "calibration", "distributions", "parity", "prior"),
-    ("repository",),
+    ("repository", "stream_reference"),
     ("engine",),
     ("streams",),
     ("store",),

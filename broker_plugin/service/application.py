@@ -36,13 +36,12 @@ from broker_plugin.pipeline.outbox import Encode, Outbox, framed
 from broker_plugin.pipeline.reject_rate import RejectRate
 from broker_plugin.pipeline.runner import Runner
 from broker_plugin.pipeline.shadow import ShadowRecipe
-from broker_plugin.repository.layout import locate_bundle
 from broker_plugin.service.clusters import check_clusters
 from broker_plugin.service.consistency import check_service, store_recipe
 from broker_plugin.service.health import Health, HealthServer
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.metrics import Metrics
-from broker_plugin.service.models import located_bundle, open_models
+from broker_plugin.service.models import located_bundle, open_models, shadow_bundle
 from broker_plugin.service.outputs import (
     open_embeddings,
     open_ledger,
@@ -204,7 +203,7 @@ def _look_at_store(recipe: MemoryRecipe) -> None:
 def _shadow(settings: Settings, recipe: FilterRecipe, stop: threading.Event) -> ShadowRecipe | None:
     if not settings.shadow:
         return None
-    bundle = str(locate_bundle(settings.shadow, settings.bundles, survey=settings.survey))
+    bundle = shadow_bundle(settings)
     open_bundle(bundle)  # what cannot be opened is refused here, before the stream begins
     return ShadowRecipe(
         recipe=replace(recipe, bundle=bundle, embeddings=False, keep_alerts=False, memory=None),

@@ -23,7 +23,8 @@ from broker_plugin.errors import BrokerPluginError, ProviderError, RejectedAlert
 from broker_plugin.service.application import sink_address, source_address
 from broker_plugin.service.clusters import check_clusters
 from broker_plugin.service.consistency import REQUIRED, check_service, store_recipe
-from broker_plugin.service.models import located_bundle
+from broker_plugin.service.models import located_bundle, shadow_bundle
+from broker_plugin.service.outputs import written_topics
 from broker_plugin.settings import Settings, flag
 from broker_plugin.streams.kafka import KafkaAddress
 from broker_plugin.streams.probe import client_version, probe_cluster
@@ -146,6 +147,13 @@ def _bundle(settings: Settings) -> _Finding:
     )
 
 
+def _shadow(settings: Settings) -> _Finding:
+    if not settings.shadow:
+        return _Finding(found="no --shadow was given", outcome=Outcome.SKIPPED)
+    manifest = open_bundle(shadow_bundle(settings)).manifest
+    return _Finding(found=f"{manifest.name} {manifest.version}, every file as its manifest says")
+
+
 def _graphs(settings: Settings) -> _Finding:
     start_s = time.perf_counter()
     scorer = Scorer.open(
@@ -187,7 +195,7 @@ def _input(settings: Settings) -> _Finding:
 
 
 def _output(settings: Settings) -> _Finding:
-    topics = [topic for topic in (settings.output, settings.dead_letters) if topic]
+    topics = written_topics(settings)
     if not settings.sink_bootstrap or not (topics or settings.output_bootstrap):
         return _Finding(found="no --output was given", outcome=Outcome.SKIPPED)
     if settings.output_bootstrap and settings.bootstrap:
@@ -280,6 +288,7 @@ CHECKS: tuple[tuple[str, Callable[[Settings], _Finding], tuple[str, ...]], ...] 
     ("device", _device, ("onnx runtime", "cuda")),
     ("bundle", _bundle, ()),
     ("graphs", _graphs, ("device", "bundle")),
+    ("shadow", _shadow, ()),
     ("settings", _settings, ()),
     ("input", _input, ()),
     ("output", _output, ()),

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Whether the stream is still what the bundle was made for, from the last few thousand alerts.
 
-Three questions, each against what the bundle itself holds:
+Three questions, each against what the bundle itself holds. A bundle that was fitted to a stream knows what
+the stream was like then (`stream_reference`); of another one the training stands for it.
 
 - `score`: are anomaly p-values uniform? They are, of ordinary alerts like those of the calibration. The
   largest distance (Kolmogorov-Smirnov) of their distribution from the uniform one, for the fusion and each
   modality.
-- `class`: are classes as frequent as the class prior says? The population stability index of the mean class
-  probabilities of stellar sources.
-- `input`: are the values that the encoders read those that their scalers were fitted on? By modality, the
-  shift of the mean in standard deviations of the training, as a root mean square over the columns.
+- `class`: are classes as frequent as they were, or as the class prior says, if the operator gave one? The
+  population stability index of the mean class probabilities of stellar sources.
+- `input`: do the encoders read the same values? By modality, the shift of the mean in standard deviations, as
+  a root mean square over the columns.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,11 @@ from broker_plugin.engine.encoders import FUSED
 from broker_plugin.engine.scores import RawScores
 from broker_plugin.pipeline.monitor import BatchOutcome, QuietMonitor
 from broker_plugin.prior import BUNDLE, parse_prior
+from broker_plugin.stream_reference import InputSums, StreamReference, reference_of, scaled_columns
 
-__all__ = ["WINDOW", "DriftWatch"]
+__all__ = ["LEAST", "WINDOW", "DriftWatch"]
+
+FloatArray = NDArray[np.float64]
 
 WINDOW = 4096
 """Alerts that are looked at: minutes of a busy night. Fewer would make noise look like drift."""
@@ -45,15 +48,6 @@ HEAD = "head"
 """Stands for the source where there is one for all modalities."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Moments:
-    """Sums over some alerts' scaled inputs, by column."""
-
-    n_alerts: int
-    n: int
-    total: NDArray[np.float64]
-
-
 class DriftWatch(QuietMonitor):
     """Sets gauges `broker_plugin_drift{kind, source}`. All calls come from the loop's thread.
 
@@ -61,6 +55,8 @@ class DriftWatch(QuietMonitor):
     ----------
     bundle
         Whose reference is compared with.
+    survey
+        Whose alerts they are.
     registry
         Where the gauges are.
     class_prior
@@ -74,12 +70,14 @@ class DriftWatch(QuietMonitor):
     def __init__(
         self,
         bundle: Bundle,
+        survey: str,
         registry: CollectorRegistry,
         *,
         class_prior: str = BUNDLE,
         window: int = WINDOW,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._survey = survey
         self._class_prior = class_prior
         self._window = window
         self._clock = clock
@@ -98,15 +96,18 @@ class DriftWatch(QuietMonitor):
     def follow(self, bundle: Bundle) -> None:
         """Begin anew with another bundle's reference."""
         manifest = bundle.manifest
-        prior = parse_prior(self._class_prior, manifest.classes)
+        reference = reference_of(manifest, self._survey)
         self._classes = tuple(manifest.classes)
-        self._prior = np.array(prior.frequencies if prior else manifest.class_frequencies, np.float64)
-        self._scaled = _scaled_columns(manifest)
+        self._shares = _expected_shares(manifest, reference, self._class_prior)
+        self._scaled = scaled_columns(manifest)
+        self._reference = {
+            name: _expected_inputs(reference, name, columns) for name, columns in self._scaled.items()
+        }
         self._p_values: dict[str, deque[float]] = {
             source: deque(maxlen=self._window) for source in (FUSED, *(m.name for m in manifest.modalities))
         }
         self._probabilities: deque[NDArray[np.float64]] = deque(maxlen=self._window)
-        self._inputs: dict[str, deque[_Moments]] = {name: deque() for name in self._scaled}
+        self._inputs: dict[str, deque[tuple[int, InputSums]]] = {name: deque() for name in self._scaled}
         self._due = self._clock() + REFRESH_S
         self._gauge.clear()
         self._alerts.set(0)
@@ -117,11 +118,10 @@ class DriftWatch(QuietMonitor):
             tokens = scores.tokens[name]
             if not len(tokens.values):
                 continue
-            values = tokens.values[:, :columns].astype(np.float64)
-            moments = self._inputs[name]
-            moments.append(_Moments(int((tokens.lengths > 0).sum()), len(values), values.sum(axis=0)))
-            while sum(each.n_alerts for each in moments) - moments[0].n_alerts >= self._window:
-                moments.popleft()
+            sums = self._inputs[name]
+            sums.append((int((tokens.lengths > 0).sum()), InputSums(tokens.values, columns)))
+            while sum(n for n, _ in sums) - sums[0][0] >= self._window:
+                sums.popleft()
 
     def delivered(self, outcome: BatchOutcome) -> None:
         """Take in the verdicts of a batch."""
@@ -153,19 +153,30 @@ class DriftWatch(QuietMonitor):
                 found["score", source] = ks_from_uniform(np.array(p_values))
         if len(self._probabilities) >= LEAST:
             shares = np.mean(self._probabilities, axis=0)
-            found["class", HEAD] = population_stability(shares, self._prior)
-        for name, moments in self._inputs.items():
-            if sum(each.n_alerts for each in moments) >= LEAST:
-                total = np.sum([each.total for each in moments], axis=0)
-                mean = total / sum(each.n for each in moments)
-                found["input", name] = float(np.sqrt(np.mean(mean**2)))
+            found["class", HEAD] = population_stability(shares, self._shares)
+        for name, sums in self._inputs.items():
+            if sum(n for n, _ in sums) >= LEAST:
+                mean = np.sum([each.total for _, each in sums], axis=0) / sum(each.n for _, each in sums)
+                expected, spread = self._reference[name]
+                found["input", name] = float(np.sqrt(np.mean(((mean - expected) / spread) ** 2)))
         return found
 
 
-def _scaled_columns(manifest: Manifest) -> Mapping[str, int]:
-    """Return how many of the first columns of each modality's tokens were scaled to mean 0 and variance 1."""
-    scaled = {
-        model.name: len(model.spec.get("mean", model.spec.get("columns", ())))
-        for model in manifest.modalities
-    }
-    return {name: columns for name, columns in scaled.items() if columns}
+def _expected_shares(manifest: Manifest, reference: StreamReference | None, class_prior: str) -> FloatArray:
+    """Return the frequencies of the classes that nothing is new at."""
+    prior = parse_prior(class_prior, manifest.classes)
+    if prior is not None:
+        return np.array(prior.frequencies, np.float64)
+    if reference is not None and reference.classes is not None:
+        return np.array([reference.classes.get(name, 0.0) for name in manifest.classes], np.float64)
+    return np.array(manifest.class_frequencies, np.float64)
+
+
+def _expected_inputs(
+    reference: StreamReference | None, name: str, columns: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return mean and spread of a modality's inputs; of the training they are 0 and 1."""
+    noted = None if reference is None else reference.inputs.get(name)
+    if noted is None or len(noted.mean) != columns:
+        return np.zeros(columns), np.ones(columns)
+    return np.array(noted.mean), np.array(noted.std)

@@ -23,7 +23,7 @@ from broker_plugin.service.bundle_metrics import BundleMetrics
 from broker_plugin.service.drift import DriftWatch
 from broker_plugin.settings import Settings
 
-__all__ = ["ServedModels", "located_bundle", "open_models"]
+__all__ = ["ServedModels", "located_bundle", "open_models", "shadow_bundle"]
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +46,11 @@ def located_bundle(settings: Settings) -> str:
         If there is no such bundle.
     """
     return str(locate_bundle(settings.bundle, settings.bundles, survey=settings.survey))
+
+
+def shadow_bundle(settings: Settings) -> str:
+    """Return the same of `--shadow`."""
+    return str(locate_bundle(settings.shadow, settings.bundles, survey=settings.survey))
 
 
 @contextmanager
@@ -77,7 +82,7 @@ def open_models(
     """
     metrics = BundleMetrics(registry)
     first = _opened(recipe)
-    drift = DriftWatch(first.bundle, registry, class_prior=settings.class_prior)
+    drift = DriftWatch(first.bundle, str(settings.survey), registry, class_prior=settings.class_prior)
     switchable = SwitchableScorer(first, observe=drift.scored)
 
     def changed(outcome: BundleChange) -> None:

@@ -27,6 +27,7 @@ from trainer.stream.measure import TEST_SHARE, measure
 from trainer.stream.objects import away_from, one_each
 from trainer.stream.planted import KINDS, plant
 from trainer.stream.pooling import STRATUM_MIN, plan_strata
+from trainer.stream.reference import stream_references
 from trainer.stream.views import Engine
 
 __all__ = ["FITTED", "SCORES", "prepare_material", "refit", "training_positions"]
@@ -94,6 +95,7 @@ def refit(
         "stratum_min": STRATUM_MIN,
         "choice": fitted.choice,
         "results": results,
+        "reference": stream_references(bundle, [each.alert for each in sightings]),
     }
     _write(material, every, fitted, record, out)
 

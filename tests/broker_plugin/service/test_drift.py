@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from broker_plugin.bundle import open_bundle
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.errors import BundleError
 from broker_plugin.pipeline.alert_files import read_alerts
 from broker_plugin.pipeline.filter import Judgement
 from broker_plugin.pipeline.monitor import BatchOutcome
@@ -24,6 +26,8 @@ from broker_plugin.records import Alert, AlertBatch
 from broker_plugin.service.drift import LEAST, DriftWatch
 from broker_plugin.streams.base import Message
 from tests.broker_plugin.codec.test_verdict import VERDICT
+from tests.support.bundles import make_bundle
+from trainer.stream.reference import stream_references
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -45,7 +49,7 @@ def alerts(data_dir: Path) -> list[Alert]:
 
 
 def watch_of(scorer: Scorer, **settings: int) -> DriftWatch:
-    return DriftWatch(scorer.bundle, CollectorRegistry(), **settings)
+    return DriftWatch(scorer.bundle, "ztf", CollectorRegistry(), **settings)
 
 
 def outcome(verdicts: Sequence[Verdict]) -> BatchOutcome:
@@ -87,6 +91,37 @@ def test_ordinary_alerts_are_near_and_other_ones_far(scorer: Scorer, alerts: lis
     assert shifted["score", "metadata"] > 2 * ORDINARY
     assert shifted["class", "head"] > 2 * ordinary["class", "head"]
     assert shifted["input", "metadata"] > 1.5 * ordinary["input", "metadata"]
+
+
+@pytest.fixture(scope="module")
+def fitted(scorer: Scorer, alerts: list[Alert], tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+    """A bundle that knows what every other of the alerts was like."""
+    reference = stream_references(scorer.bundle, alerts[::2])
+    folder = tmp_path_factory.mktemp("fitted") / "bundle"
+    make_bundle(folder, stream={"fits": [{"surveys": ["ztf"], "reference": reference}]})
+    return Scorer.open(folder, device="cpu")
+
+
+def test_a_bundle_that_was_fitted_to_the_stream_is_measured_against_it(
+    fitted: Scorer, scorer: Scorer, alerts: list[Alert]
+) -> None:
+    of_the_fit = distances(fitted, alerts[::2])
+    ordinary = distances(fitted, alerts[1::2])
+    shifted = distances(fitted, [far_and_noisy(alert) for alert in alerts[1::2]])
+    against_training = distances(scorer, alerts[1::2])
+    for name in ("light_curve", "metadata"):
+        assert of_the_fit["input", name] < 1e-6  # the same sums, in another order
+        assert ordinary["input", name] < against_training["input", name]
+    assert shifted["input", "metadata"] > 5 * ordinary["input", "metadata"]
+    assert shifted["score", "metadata"] > 2 * ORDINARY
+
+
+def test_an_unreadable_reference_is_refused(tmp_path: Path) -> None:
+    fit = {"surveys": ["ztf"], "reference": {"ztf": {"n": 0, "classes": None, "inputs": {}}}}
+    bundle = open_bundle(make_bundle(tmp_path / "bundle", stream={"fits": [fit]}))
+    with pytest.raises(BundleError, match="unreadable reference for ztf"):
+        DriftWatch(bundle, "ztf", CollectorRegistry())
+    DriftWatch(bundle, "lsst", CollectorRegistry())
 
 
 def made_up(rng: np.random.Generator, scorer: Scorer, *, n: int, power: float, prior: float) -> list[Verdict]:
@@ -132,7 +167,7 @@ def test_the_window_forgets_and_few_alerts_say_nothing(scorer: Scorer, rng: np.r
 def test_gauges_are_set_and_begin_anew_with_another_bundle(scorer: Scorer, rng: np.random.Generator) -> None:
     registry = CollectorRegistry()
     now = [0.0]
-    watch = DriftWatch(scorer.bundle, registry, clock=lambda: now[0])
+    watch = DriftWatch(scorer.bundle, "ztf", registry, clock=lambda: now[0])
     gauge = 'broker_plugin_drift{kind="score",source="fused"}'
     watch.delivered(outcome(made_up(rng, scorer, n=500, power=1.0, prior=1.0)))
     assert gauge not in generate_latest(registry).decode()

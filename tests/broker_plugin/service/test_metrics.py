@@ -160,7 +160,7 @@ def test_the_page_lists_every_metric_and_nothing_else(
     with_two_gpus(monkeypatch)
     metrics = Metrics("ztf", topics=("alerts",))
     BundleMetrics(metrics.registry)
-    drift = DriftWatch(bundle, metrics.registry)
+    drift = DriftWatch(bundle, "ztf", metrics.registry)
     drift.delivered(outcome(judged(*[dataclasses.replace(VERDICT, class_applies=False)] * LEAST)))
     drift.refresh()
     table = _table(metrics)

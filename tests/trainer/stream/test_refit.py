@@ -13,6 +13,7 @@ import pytest
 from broker_plugin.bundle import FORMAT_VERSION, Bundle, open_bundle
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.records import Alert
+from broker_plugin.stream_reference import reference_of, scaled_columns
 from export.stream import next_version, write_stream_bundle
 from export.stream_card import BEGIN, END
 from tests.support.alerts import real_alerts
@@ -85,6 +86,16 @@ def test_the_new_bundle_is_the_old_one_and_the_streams_normal(base: Bundle, bund
         assert f"| {stratum.name} | {stratum.n:,} |" in card
         assert len(arrays[f"{stratum.name}/fused"]) == stratum.n >= 200
     assert card.count(BEGIN) == 1
+
+
+def test_what_the_stream_was_like_is_noted_for_drift(bundle: Bundle, alerts: list[Alert]) -> None:
+    noted = reference_of(bundle.manifest, "ztf")
+    assert noted is not None
+    assert 0 < noted.n <= len(alerts)
+    assert noted.inputs.keys() == scaled_columns(bundle.manifest).keys()
+    assert noted.classes is not None
+    assert sum(noted.classes.values()) == pytest.approx(1.0)
+    assert reference_of(bundle.manifest, "lsst") is None
 
 
 def test_planted_events_are_measured_by_the_light_curve_that_the_bundle_has(bundle: Bundle) -> None:
