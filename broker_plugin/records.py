@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum, StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -372,3 +373,52 @@ class AlertBatch:
             n_stored_epochs=tuple(alert.n_stored_epochs for alert in rows),
             context_sources=tuple(alert.context_sources for alert in rows),
         )
+
+    def take(self, rows: NDArray[np.intp]) -> AlertBatch:
+        """Return the alerts at `rows`, in that order.
+
+        Examples
+        --------
+        >>> len(AlertBatch.from_alerts([]).take(np.array([], np.intp)))
+        0
+        """
+        lengths = self.n_epochs[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        picked: dict[str, Any] = {
+            "epochs": self.epochs.take(np.repeat(self.offsets[rows], lengths) + within),
+            "offsets": offsets,
+        }
+        for column in fields(self):
+            values = getattr(self, column.name)
+            if isinstance(values, tuple):
+                picked[column.name] = tuple(values[row] for row in rows.tolist())
+            elif column.name not in picked:
+                picked[column.name] = values[rows]
+        return replace(self, **picked)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[AlertBatch]) -> AlertBatch:
+        """Return the alerts of several batches behind one another.
+
+        Examples
+        --------
+        >>> len(AlertBatch.concatenate([]))
+        0
+        """
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return cls.from_alerts([])
+        lengths = np.concatenate([part.n_epochs for part in parts])
+        joined: dict[str, Any] = {
+            "epochs": LightCurve.concatenate([part.epochs for part in parts]),
+            "offsets": np.concatenate([[0], np.cumsum(lengths)]),
+        }
+        for column in fields(cls):
+            values = [getattr(part, column.name) for part in parts]
+            if isinstance(values[0], tuple):
+                joined[column.name] = tuple(value for part in values for value in part)
+            elif column.name not in joined:
+                joined[column.name] = np.concatenate(values)
+        return replace(parts[0], **joined)

@@ -235,7 +235,7 @@ def star_table(rows: Sequence[ObjectRow], label: NDArray[np.int64]) -> StarTable
     """Return the objects as stars of one band: what analogues and odd light curves are made from."""
     curves = [row.light_curve if row.light_curve is not None else LightCurve.empty() for row in rows]
     position = np.array([(row.ra_deg, row.dec_deg) for row in rows], np.float64)  # NaN where unknown
-    galactic = np.array([galactic_deg(ra, dec) for ra, dec in position.tolist()])
+    galactic = np.stack(galactic_deg(*position.reshape(-1, 2).T), axis=1)
     period = np.array([row.period_day or 0.0 for row in rows])
     level = [_band_medians(curve) for curve in curves]
     usual = [float(np.median(each)) if len(each) else 1.0 for each in level]

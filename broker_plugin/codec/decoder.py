@@ -1,21 +1,80 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Messages to alerts: bytes, packets and survey adapters joined."""
+"""Messages to alerts: bytes, packets and survey adapters joined.
+
+There are two ways. `decode_batch` takes many messages and reads, by compiled programs, what the adapters need
+of each. `decode` takes one, reads all of it, and knows why a message is rejected. The first leaves to the
+second whatever is not plainly well.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_plugin.codec.bulk import BulkReader, warm_up
 from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits
 from broker_plugin.codec.packets import decode_message
 from broker_plugin.codec.schema_watch import SchemaWatch
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.errors import RejectedAlert, RejectReason
-from broker_plugin.records import Access, Alert, Provenance, QualityFlag
+from broker_plugin.records import Access, Alert, AlertBatch, Provenance, QualityFlag
+from broker_plugin.surveys.adapted import AdaptedAlerts
 from broker_plugin.surveys.base import PUBLIC_ONLY, Packet, SurveyAdapter
 
-__all__ = ["Decoder"]
+__all__ = ["DecodedBatch", "Decoder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedBatch:
+    """The alerts of those messages that could be decoded together, in the order of the messages.
+
+    Parameters
+    ----------
+    alerts
+        The alerts as columns.
+    message
+        The number of the message that each alert came in. A message that is not among them is for
+        `Decoder.decode`, which also knows why it is to be rejected.
+    parts
+        The same alerts with their measurements, schema by schema, and which of those are meant.
+    order
+        The place of each alert among those of all parts.
+    """
+
+    alerts: AlertBatch
+    message: NDArray[np.int64]
+    parts: tuple[tuple[AdaptedAlerts, NDArray[np.intp]], ...]
+    order: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls,
+        parts: Sequence[tuple[AdaptedAlerts, NDArray[np.intp]]],
+        messages: Sequence[NDArray[np.int64]],
+    ) -> DecodedBatch:
+        """Put parts together, with the message of each of their alerts."""
+        message = np.concatenate([np.zeros(0, np.int64), *messages])
+        order = np.argsort(message, kind="stable")
+        batches = [_rows_of(adapted.batch(), rows) for adapted, rows in parts]
+        alerts = _rows_of(AlertBatch.concatenate(batches), order)
+        return cls(alerts=alerts, message=message[order], parts=tuple(parts), order=order)
+
+    def each(self) -> list[Alert]:
+        """Return the alerts one by one, with the measurements that a history is made of."""
+        found = []
+        for adapted, rows in self.parts:
+            alerts = adapted.alerts()
+            found += [alerts[row] for row in rows.tolist()]
+        return [found[place] for place in self.order.tolist()]
+
+
+def _rows_of(batch: AlertBatch, rows: NDArray[np.intp]) -> AlertBatch:
+    in_place = len(rows) == len(batch) and bool((rows == np.arange(len(batch))).all())
+    return batch if in_place else batch.take(rows)
 
 
 class Decoder:
@@ -49,6 +108,39 @@ class Decoder:
         self._access = access
         self._watch = SchemaWatch(self._adapters, pause=pause_on_drift)
         self._limits = limits
+        self._bulk = BulkReader(schema_of=schemas.writer_schema, adapters=self._adapters, limits=limits)
+
+    def warm_up(self) -> None:
+        """Compile what `decode_batch` needs, or load it from its cache, before the first message comes."""
+        warm_up()
+
+    def decode_batch(self, values: Sequence[bytes], provenance: Sequence[Provenance]) -> DecodedBatch:
+        """Return the alerts of many messages: of each all of them, or none.
+
+        Raises
+        ------
+        TransientError
+            If a schema is known only to a registry that does not answer.
+        """
+        parts: list[tuple[AdaptedAlerts, NDArray[np.intp]]] = []
+        messages: list[NDArray[np.int64]] = []
+        for found in self._bulk.read(values):
+            drift = self._watch.drift(found.schema)
+            if drift.required:
+                continue  # whether that pauses the stream is decided message by message
+            version = found.schema.version
+            own = [replace(provenance[message], schema=version) for message in found.message.tolist()]
+            adapted = found.adapter.adapt_columns(found.columns, access=self._access, provenance=own)
+            adapted.curves.flags[QualityFlag.DEGRADED_SCHEMA][:] = bool(drift.expected)
+            packets = adapted.packet[found.is_within(self._limits)[adapted.packet]]
+            # All alerts of a message or none: one that is rejected takes the message's others with it.
+            lacking = np.bincount(found.message, minlength=len(values))
+            lacking -= np.bincount(found.message[packets], minlength=len(values))
+            message = found.message[adapted.packet]
+            rows = np.flatnonzero(lacking[message] == 0)
+            parts.append((adapted, rows))
+            messages.append(message[rows])
+        return DecodedBatch.of(parts, messages)
 
     def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
         """Return the alerts of one message: one, or as many as its container file holds.

@@ -28,6 +28,7 @@ __all__ = [
     "FRAME",
     "FRAME_MAGIC",
     "MESSAGE_MAX_BYTES",
+    "SYNC_BYTES",
     "ContainerReader",
     "Decoded",
     "decode_datum",
@@ -62,6 +63,7 @@ SCHEMAS_CACHED = 64
 """Container schemas kept parsed: a few versions of a few surveys. Parsing one takes longer than decoding."""
 
 SYNC_BYTES = 16
+"""Length of the marker that a container file has behind its header and behind each block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

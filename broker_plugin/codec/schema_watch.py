@@ -80,6 +80,10 @@ class SchemaWatch:
                 raise _pause(finding)
         return bool(finding.drift.expected)
 
+    def drift(self, writer: WriterSchema) -> Drift:
+        """Return what a schema lacks."""
+        return self._finding(writer).drift
+
     def _finding(self, writer: WriterSchema) -> _Finding:
         finding = self._findings.get(id(writer))
         if finding is None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from broker_plugin.codec.bulk import warm_up
 from broker_plugin.commands.run import RunFlags
 from broker_plugin.service.diagnosis import Check, Outcome, diagnose
 from broker_plugin.service.settings_sources import load_settings
@@ -30,6 +31,7 @@ def doctor(
     *,
     config: Path | None = None,
     flags: Annotated[RunFlags | None, Parameter(name="*")] = None,
+    warm: Annotated[bool, Parameter(negative="")] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Look at everything that a run needs, and say what is wrong and what to do about it.
@@ -41,6 +43,10 @@ def doctor(
     ----------
     config
         Settings in TOML.
+    warm
+        Compile the decoder first and keep the machine code, so that the next start does not have to: for
+        whoever builds an image or installs for others. It is kept beside the package where that can be
+        written, else in the user's cache folder, or in $NUMBA_CACHE_DIR.
     as_json
         Print the findings as JSON.
     """
@@ -50,6 +56,9 @@ def doctor(
     console = Console(stderr=as_json)
     checks: list[Check] = []
     with console.status("looking ...") as status:
+        if warm:
+            status.update("compiling ...")
+            warm_up()
         for check in diagnose(settings):
             checks.append(check)
             status.update(f"looked at {check.name}")

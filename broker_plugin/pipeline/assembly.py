@@ -90,6 +90,7 @@ class FilterRecipe:
             pause_on_drift=self.pause_on_drift,
             limits=self.limits,
         )
+        decoder.warm_up()
         return AlertFilter(
             decoder,
             scorer,

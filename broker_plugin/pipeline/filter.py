@@ -15,12 +15,15 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Protocol
 
+import numpy as np
 import structlog
 
+from broker_plugin.codec.decoder import DecodedBatch
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.engine.rehearsal import PLAIN_ALERT
 from broker_plugin.errors import NotFiniteError, RejectedAlert, RejectReason
+from broker_plugin.pipeline.decoding import DecodedMessages, join_rest
 from broker_plugin.pipeline.stages import StageTimes
 from broker_plugin.records import Access, Alert, AlertBatch, Provenance, QualityFlag
 from broker_plugin.streams.base import Message
@@ -50,6 +53,10 @@ class AlertDecoder(Protocol):
 
     def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
         """Return the alerts of one message."""
+        ...
+
+    def decode_batch(self, values: Sequence[bytes], provenance: Sequence[Provenance]) -> DecodedBatch:
+        """Return the alerts of those messages that can be decoded together."""
         ...
 
     def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
@@ -158,25 +165,32 @@ class AlertFilter:
         received_at = received_at or datetime.now(UTC)
         times = StageTimes() if times is None else times
         with times.of("decode"):
-            decoded = [self._decode(message) for message in messages]
-        alerts = [alert for found in decoded if isinstance(found, list) for alert in found]
-        judged = iter(self._judged(alerts, received_at, times))
+            decoded = self._decoded(messages)
+        judged = iter(self._judged(decoded, received_at, times))
         self._report_gaps()
         judgements = []
-        for message, found in zip(messages, decoded, strict=True):
+        for message, found in zip(messages, decoded.outcomes, strict=True):
             if isinstance(found, RejectedAlert):
                 judgements.append(Judgement(message=message, rejection=found))
             else:
-                seen, outcomes = zip(*(next(judged) for _ in found), strict=True)
+                seen, outcomes = zip(*(next(judged) for _ in range(found)), strict=True)
                 judgements.append(_judgement(message, outcomes, seen if self._keep_alerts else ()))
         return judgements
+
+    def _decoded(self, messages: Sequence[Message]) -> DecodedMessages:
+        values = [b"" if message.defect is not None else message.value for message in messages]
+        try:
+            together = self._decoder.decode_batch(values, [_provenance(message) for message in messages])
+        except DATA_ERRORS as error:
+            # As below; one by one it costs but the message that it is in.
+            self._note_gap("decode", error)
+            together = DecodedBatch.of([], [])
+        return join_rest(together, len(messages), lambda number: self._decode(messages[number]))
 
     def _decode(self, message: Message) -> list[Alert] | RejectedAlert:
         if message.defect is not None:
             return message.defect
-        provenance = Provenance(
-            topic=message.topic, partition=message.partition, offset=message.offset, schema=message.schema
-        )
+        provenance = _provenance(message)
         try:
             if message.packet is not None:
                 return [self._decoder.adapt(message.packet, provenance, writer=message.writer)]
@@ -190,13 +204,19 @@ class AlertFilter:
         return alerts or RejectedAlert(RejectReason.EMPTY, "the message holds no alert", access=frozenset())
 
     def _judged(
-        self, alerts: list[Alert], received_at: datetime, times: StageTimes
-    ) -> list[tuple[Alert, Verdict | RejectedAlert]]:
-        """Return each alert as it was judged, with all that was known of its object, and the outcome."""
+        self, decoded: DecodedMessages, received_at: datetime, times: StageTimes
+    ) -> list[tuple[Alert | None, Verdict | RejectedAlert]]:
+        """Return each alert as it was judged, with all that was known of its object, and the outcome.
+
+        An alert is None where nobody asked to keep it.
+        """
         if self._memory is None:
             with times.of("score"):
-                return list(zip(alerts, self._score(alerts, received_at), strict=True))
+                outcomes = self._score(_gathered(decoded), received_at)
+            kept = decoded.alerts() if self._keep_alerts else [None] * len(outcomes)
+            return list(zip(kept, outcomes, strict=True))
         with times.of("history"):
+            alerts = decoded.alerts()
             recalled = self._memory.recall(alerts)
         with times.of("score"):
             outcomes = self._score(recalled, received_at)
@@ -221,25 +241,28 @@ class AlertFilter:
             ]
         return list(zip(recalled, outcomes, strict=True))
 
-    def _score(self, alerts: list[Alert], received_at: datetime) -> list[Verdict | RejectedAlert]:
+    def _score(
+        self, alerts: AlertBatch | list[Alert], received_at: datetime
+    ) -> list[Verdict | RejectedAlert]:
         outcomes = self._bisect(alerts, received_at)
         if outcomes and all(isinstance(outcome, RejectedAlert) for outcome in outcomes):
             # Either these alerts are at fault or the scorer is, which dead-lettering the stream would hide.
             self._scorer.score(AlertBatch.from_alerts([PLAIN_ALERT]))
         return outcomes
 
-    def _bisect(self, alerts: list[Alert], received_at: datetime) -> list[Verdict | RejectedAlert]:
-        if not alerts:
+    def _bisect(
+        self, alerts: AlertBatch | list[Alert], received_at: datetime
+    ) -> list[Verdict | RejectedAlert]:
+        if not len(alerts):
             return []
         try:
-            batch = AlertBatch.from_alerts(alerts)
+            batch = alerts if isinstance(alerts, AlertBatch) else AlertBatch.from_alerts(alerts)
             return [*self._scorer.score(batch, tense=self._tense, received_at=received_at)]
         except DATA_ERRORS as error:
             if len(alerts) == 1:
                 self._note_gap("score", error)
                 return [_rejected(error)]
-        middle = len(alerts) // 2
-        return self._bisect(alerts[:middle], received_at) + self._bisect(alerts[middle:], received_at)
+        return [outcome for half in _halves(alerts) for outcome in self._bisect(half, received_at)]
 
     def _note_gap(self, stage: str, error: Exception) -> None:
         if not isinstance(error, RejectedAlert):
@@ -256,6 +279,28 @@ def _by_packet(alert: Alert) -> Alert:
     """Return an alert that says that what was known of its object had to be left out."""
     flags = {*alert.flags, QualityFlag.STORE_LEFT_OUT}
     return replace(alert, flags=tuple(flag for flag in QualityFlag if flag in flags))
+
+
+def _provenance(message: Message) -> Provenance:
+    return Provenance(
+        topic=message.topic, partition=message.partition, offset=message.offset, schema=message.schema
+    )
+
+
+def _gathered(decoded: DecodedMessages) -> AlertBatch | list[Alert]:
+    """Return the alerts as a batch, or one by one where one of them cannot be part of any."""
+    try:
+        return decoded.batch()
+    except DATA_ERRORS:
+        return decoded.alerts()
+
+
+def _halves(alerts: AlertBatch | list[Alert]) -> list[AlertBatch | list[Alert]]:
+    middle = len(alerts) // 2
+    if isinstance(alerts, AlertBatch):
+        rows = np.arange(len(alerts))
+        return [alerts.take(rows[:middle]), alerts.take(rows[middle:])]
+    return [alerts[:middle], alerts[middle:]]
 
 
 def _place(error: Exception) -> str:

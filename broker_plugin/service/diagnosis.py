@@ -13,6 +13,7 @@ from importlib import metadata
 
 from broker_plugin import __version__
 from broker_plugin.bundle import open_bundle
+from broker_plugin.codec.bulk import compiled_kernels
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.engine.processor import PRODUCT_SHAPE, describe_processor, matmul_gflops
@@ -31,7 +32,7 @@ from broker_plugin.streams.probe import client_version, probe_cluster
 
 __all__ = ["Check", "Outcome", "diagnose"]
 
-LIBRARIES = ("numpy", "fastavro", "confluent-kafka", "pyarrow", "nifty-ls", "pyerfa", "pydantic")
+LIBRARIES = ("numpy", "fastavro", "confluent-kafka", "pyarrow", "nifty-ls", "numba", "pyerfa", "pydantic")
 """Libraries whose version a report of a fault should hold."""
 
 LSST_SCHEMA_IDS = (701, 702, 703, 704, 800, 900, 1000, 1100, 1101)
@@ -99,6 +100,17 @@ def _python(settings: Settings) -> _Finding:
 def _libraries(settings: Settings) -> _Finding:
     versions = [f"{name} {metadata.version(name)}" for name in LIBRARIES]
     return _Finding(found=", ".join([*versions, f"librdkafka {client_version()}"]))
+
+
+def _kernels(settings: Settings) -> _Finding:
+    place, are_there = compiled_kernels()
+    if are_there:
+        return _Finding(found=f"compiled, in {place}")
+    return _Finding(
+        found=f"not compiled yet, to be kept in {place}: the next start takes some ten seconds longer",
+        remedy="`broker-plugin doctor --warm` compiles them now, as when an image is built",
+        outcome=Outcome.NOTE,
+    )
 
 
 def _processor(settings: Settings) -> _Finding:
@@ -281,6 +293,7 @@ def _store(settings: Settings) -> _Finding:
 CHECKS: tuple[tuple[str, Callable[[Settings], _Finding], tuple[str, ...]], ...] = (
     ("python", _python, ()),
     ("libraries", _libraries, ()),
+    ("kernels", _kernels, ()),
     ("processor", _processor, ()),
     ("onnx runtime", _runtime, ()),
     ("cpu", _cpu, ("onnx runtime",)),

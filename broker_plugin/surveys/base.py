@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a survey adapter is: one packet in, one alert out."""
+"""What a survey adapter is: packets in, alerts out, one by one or as columns over many."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from broker_plugin.epochs import EpochRows
 from broker_plugin.records import Access, Alert, LightCurve, Provenance, QualityFlag, SourceContext
+from broker_plugin.surveys.adapted import AdaptedAlerts
+from broker_plugin.surveys.columns import Layout, PacketColumns
 from broker_plugin.surveys.drift import SchemaNeeds
 
 __all__ = ["PUBLIC_ONLY", "Packet", "SurveyAdapter"]
@@ -29,6 +31,10 @@ class SurveyAdapter(Protocol):
     """What a writer schema must have for it."""
     histories: tuple[str, ...]
     """The fields of a packet that hold an epoch in each row."""
+    marks: tuple[str, ...]
+    """Fields at the top of every packet of the survey."""
+    layout: Layout
+    """What it reads of a packet."""
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is of this survey."""
@@ -42,6 +48,12 @@ class SurveyAdapter(Protocol):
         RejectedAlert
             If the packet cannot become an alert, with reason `ACCESS` where its trigger may not be seen.
         """
+        ...
+
+    def adapt_columns(
+        self, columns: PacketColumns, *, access: frozenset[Access], provenance: Sequence[Provenance]
+    ) -> AdaptedAlerts:
+        """Return the alerts of those packets of which `adapt` would return one."""
         ...
 
     def access_of(self, packet: Packet) -> frozenset[Access]:

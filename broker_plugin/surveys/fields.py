@@ -1,35 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Survey fields as data: where a value lies in a packet, in which unit, and how "missing" is spelt there.
 
-An adapter is a handful of tables of `Field`s. Today they are read out of decoded records, row by row; a
-decoder that is compiled from a writer schema can fill the same columns from the same tables. Inside
-`surveys/`, NaN in a column of numbers, -1 in a column of integers and `None` in a column of texts mean
-"missing"; nothing else in the package ever sees them.
+An adapter is a handful of tables of `Field`s. From the same tables `columns` reads decoded packets, and
+`codec.program` compiles what reads a message's bytes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from broker_plugin.errors import RejectedAlert, RejectReason
 
 __all__ = [
+    "INT64_MAX",
     "MISSING_INTEGER",
     "Field",
     "Kind",
     "RecordTable",
     "integer",
     "number",
-    "numbers",
-    "read_columns",
+    "plain_number",
+    "plain_text",
     "required_integer",
     "required_number",
     "required_text",
@@ -58,7 +54,9 @@ class Kind(StrEnum):
     INTEGER = "integer"
     TEXT = "text"
     ANY = "any"
-    """Read as it is, for the few fields that one survey spells in several types."""
+    """A text or an integer as it is, for the few fields that one survey spells in several types."""
+    PRESENCE = "presence"
+    """Whether an integer field of the same path is there at all, be it impossible."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +132,7 @@ def number(record: Mapping[str, Any], field: Field) -> float | None:
     >>> number({"drb": 0.5}, drb), number({"drb": None}, drb), number({"drb": "0.5"}, drb)
     (0.5, None, None)
     """
-    value = _plain(record.get(field.path))
+    value = plain_number(record.get(field.path))
     if value is None or value in field.sentinels:
         return None
     value *= field.scale
@@ -151,10 +149,7 @@ def integer(record: Mapping[str, Any], field: Field) -> int | None:
 
 def text(record: Mapping[str, Any], field: Field) -> str | None:
     """Return a text, or None where it is missing in any spelling."""
-    value = record.get(field.path)
-    if not isinstance(value, str) or value.strip().lower() in MISSING_TEXTS:
-        return None
-    return value if len(value) <= TEXT_MAX and value.isprintable() else None
+    return plain_text(record.get(field.path))
 
 
 def required_number(record: Mapping[str, Any], field: Field) -> float:
@@ -187,55 +182,27 @@ def required_text(record: Mapping[str, Any], field: Field) -> str:
     return value
 
 
-def numbers(rows: Sequence[Mapping[str, Any]], fields: Sequence[Field]) -> NDArray[np.float64]:
-    """Return columns of numbers in our units, NaN where missing or impossible; shape (F, T)."""
-    raw = [[row.get(field.path) for row in rows] for field in fields]
-    for position, values in enumerate(raw):
-        if not set(map(type, values)) <= {float, type(None)}:
-            raw[position] = [_plain(value) for value in values]
-    columns = np.array(raw, np.float64).reshape(len(fields), len(rows))
-    known = np.isfinite(columns)
-    for column, is_known, field in zip(columns, known, fields, strict=True):
-        for sentinel in field.sentinels:
-            is_known &= column != sentinel
-        if field.scale != 1.0:
-            with np.errstate(over="ignore"):
-                column *= field.scale
-    low, high = np.array([(field.low, field.high) for field in fields]).reshape(-1, 2).T[:, :, None]
-    known &= (columns >= low) & (columns <= high) & np.isfinite(columns)
-    columns[~known] = np.nan
-    return columns
-
-
-def integers(rows: Sequence[Mapping[str, Any]], field: Field) -> NDArray[np.int64]:
-    """Return a column of integers, `MISSING_INTEGER` where missing or impossible; shape (T,)."""
-    values = [integer(row, field) for row in rows]
-    return np.array([MISSING_INTEGER if value is None else value for value in values], np.int64)
-
-
-def read_columns(rows: Sequence[Mapping[str, Any]], table: RecordTable) -> dict[str, Any]:
-    """Return the columns of a table by our names: float64 and int64 arrays, lists for the other kinds."""
-    numeric = [field for field in table.fields if field.kind is Kind.NUMBER]
-    columns: dict[str, Any] = {
-        field.name: column for field, column in zip(numeric, numbers(rows, numeric), strict=True)
-    }
-    for field in table.fields:
-        if field.kind is Kind.INTEGER:
-            columns[field.name] = integers(rows, field)
-        elif field.kind is Kind.TEXT:
-            columns[field.name] = [text(row, field) for row in rows]
-        elif field.kind is Kind.ANY:
-            columns[field.name] = [row.get(field.path) for row in rows]
-    return columns
-
-
-def _plain(value: object) -> float | None:
+def plain_number(value: object) -> float | None:
+    """Return a value as a number, or None where it is of another type; NaN and infinity are kept."""
     if type(value) is not float and type(value) is not int:
         return None
     try:
         return float(value)
     except OverflowError:  # an integer of more than 308 digits
         return None
+
+
+def plain_text(value: object) -> str | None:
+    """Return a value if it is a text that stands for something.
+
+    Examples
+    --------
+    >>> plain_text("r"), plain_text("null"), plain_text(5)
+    ('r', None, None)
+    """
+    if not isinstance(value, str) or value.strip().lower() in MISSING_TEXTS:
+        return None
+    return value if len(value) <= TEXT_MAX and value.isprintable() else None
 
 
 def _rejection(record: Mapping[str, Any], field: Field) -> RejectedAlert:

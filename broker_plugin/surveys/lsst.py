@@ -32,22 +32,19 @@ from numpy.typing import NDArray
 from broker_plugin.epochs import EpochRows
 from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.records import Access, Alert, LightCurve, Origin, Provenance, QualityFlag, SourceContext
+from broker_plugin.surveys.adapted import AdaptedAlerts, optional, taken
 from broker_plugin.surveys.base import Packet
+from broker_plugin.surveys.columns import Columns, Layout, PacketColumns, columns_of_packets
 from broker_plugin.surveys.context import TEMPLATE_SNR_MIN, lsst_context
 from broker_plugin.surveys.drift import SchemaNeeds
-from broker_plugin.surveys.epochs import UNKNOWN_BAND, light_curve_of
+from broker_plugin.surveys.epochs import UNKNOWN_BAND, LightCurves, light_curves_of
 from broker_plugin.surveys.fields import (
     MISSING_INTEGER,
     Field,
     Kind,
     RecordTable,
-    integer,
-    number,
-    read_columns,
     required_integer,
     required_number,
-    rows_of,
-    text,
 )
 from broker_plugin.surveys.photometry import FLUX_MAX_NJY, known_pair, mag_of_flux
 from broker_plugin.surveys.sky import galactic_deg, separation_arcsec
@@ -127,8 +124,9 @@ SOURCE = RecordTable(
 )
 """The detection that triggered the alert."""
 
-OBJECT_PATH = "diaObject"
-SOLAR_SYSTEM_PATH = "ssSource"
+TOP = RecordTable(path="", fields=(Field(name="version", path="lsst_schema_version", kind=Kind.TEXT),))
+DIA_OBJECT = RecordTable(path="diaObject", fields=(OBJECT_ID,))
+SOLAR_SYSTEM = RecordTable(path="ssSource", fields=(SOLAR_SYSTEM_ID,))
 
 
 class LsstAdapter:
@@ -139,6 +137,8 @@ class LsstAdapter:
         names=re.compile(r"lsst\.v\d+_\d+\.alert"), trigger=(SOURCE,), history=(SOURCES, FORCED)
     )
     histories: tuple[str, ...] = (SOURCES.path, FORCED.path)
+    marks: tuple[str, ...] = (SOURCE.path,)
+    layout = Layout(heads=(TOP, SOURCE, DIA_OBJECT, SOLAR_SYSTEM), rows=(SOURCES, FORCED))
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is an LSST alert."""
@@ -151,120 +151,140 @@ class LsstAdapter:
     def adapt(self, packet: Packet, *, access: frozenset[Access], provenance: Provenance) -> Alert:
         """Return the alert of one packet, made only of what `access` may see."""
         try:
-            return _adapt(packet, access, provenance)
+            _check(packet, access)
         except RejectedAlert as rejection:
             raise RejectedAlert(
                 rejection.reason, rejection.detail, access=self.access_of(packet)
             ) from rejection
+        return _adapted(columns_of_packets([packet], self.layout), access, [provenance]).alerts()[0]
+
+    def adapt_columns(
+        self, columns: PacketColumns, *, access: frozenset[Access], provenance: Sequence[Provenance]
+    ) -> AdaptedAlerts:
+        """Return the alerts of those packets of which `adapt` would return one."""
+        return _adapted(columns, access, provenance)
 
     def light_curve(
         self, rows: EpochRows, mjd_tai: float, context: SourceContext
     ) -> tuple[LightCurve, set[QualityFlag]]:
         """Return the light curve up to a time and what is to be remarked about it."""
-        return _light_curve(rows, mjd_tai, context)
+        alert = np.zeros(len(rows), np.int64)
+        return _light_curves(rows, alert, np.array([mjd_tai]), [context]).only()
 
 
-def _adapt(packet: Packet, access: frozenset[Access], provenance: Provenance) -> Alert:
+def _check(packet: Packet, access: frozenset[Access]) -> None:
+    """Reject a packet that cannot become an alert: where `_fit` is False, this says why."""
     source = packet.get(SOURCE.path)
     if not isinstance(source, Mapping):
         raise RejectedAlert(RejectReason.MISSING_FIELD, "the packet has no diaSource record")
     if Access.PUBLIC not in access:
         raise RejectedAlert(RejectReason.ACCESS, "the sink is not declared for public alerts; declare it")
-    source_id = required_integer(source, SOURCE_ID)
-    ra_deg, dec_deg = required_number(source, RA), required_number(source, DEC)
-    mjd_tai = required_number(source, MJD)
-    values = {field.name: number(source, field) for field in SOURCE.fields if field.kind is Kind.NUMBER}
-    object_id, moving = _object_id(packet, source, source_id)
-    context = lsst_context(
-        is_solar_system=moving,
-        reliability=values["reliability"],
-        extendedness=values["extendedness"],
-        template_snr=_ratio(values["reference_njy"], values["reference_err_njy"]),
-    )
-    rows = _epoch_rows(
-        [source, *([] if moving else rows_of(packet, SOURCES.path))],
-        [] if moving else rows_of(packet, FORCED.path),
-        centre=(ra_deg, dec_deg),
-    )
-    curve, flags = _light_curve(rows, mjd_tai, context)
-    if rows.withdrawn[0]:
-        flags.add(QualityFlag.WITHDRAWN)
-    return Alert(
+    required_integer(source, SOURCE_ID)
+    for entry in (RA, DEC, MJD):
+        required_number(source, entry)
+
+
+def _fit(source: Columns, access: frozenset[Access]) -> NDArray[np.bool_]:
+    """Return which packets can become alerts."""
+    known = ~np.isnan([source[name] for name in ("ra_deg", "dec_deg", "mjd_tai")]).any(axis=0)
+    return np.asarray(known & (source["source_id"] != MISSING_INTEGER) & (Access.PUBLIC in access))
+
+
+def _adapted(
+    columns: PacketColumns, access: frozenset[Access], provenance: Sequence[Provenance]
+) -> AdaptedAlerts:
+    packets = np.flatnonzero(_fit(columns.heads[SOURCE.path], access))
+    source = taken(columns.heads[SOURCE.path], packets)
+    n = len(packets)
+    object_id, is_of_object, moving = _object_ids(columns, packets)
+    template_snr = _ratio(source["reference_njy"], source["reference_err_njy"])
+    contexts = _contexts(source, template_snr, moving)
+    alert_of = np.full(columns.n, -1)
+    alert_of[packets] = np.where(moving, -1, np.arange(n))
+
+    def rows_of_others(table: RecordTable) -> tuple[Columns, NDArray[np.int64]]:
+        alert = alert_of[columns.packet_of[table.path]]
+        return taken(columns.rows[table.path], alert >= 0), alert[alert >= 0]
+
+    rows, alert = _epoch_rows(source, rows_of_others(SOURCES), rows_of_others(FORCED))
+    curves = _light_curves(rows, alert, source["mjd_tai"], contexts)
+    curves.flags[QualityFlag.WITHDRAWN] = rows.withdrawn[:n]
+    versions = columns.heads[TOP.path]["version"][packets].tolist()
+    return AdaptedAlerts(
         survey=LsstAdapter.name,
-        alert_id=source_id,
+        packet=packets,
+        alert_id=source["source_id"],
         object_id=object_id,
-        ra_deg=ra_deg,
-        dec_deg=dec_deg,
-        mjd_tai=mjd_tai,
-        light_curve=curve,
-        metadata=_metadata(values, ra_deg, dec_deg, moving=moving),
-        source_context=context,
-        flags=tuple(flag for flag in QualityFlag if flag in flags),
-        provenance=_with_schema(packet, provenance),
-        rows=None if moving or object_id == _own_id(source_id) else rows,
+        ra_deg=source["ra_deg"],
+        dec_deg=source["dec_deg"],
+        mjd_tai=source["mjd_tai"],
+        curves=curves,
+        metadata=_metadata(source, template_snr, moving),
+        source_context=contexts,
+        provenance=[
+            _with_schema(provenance[packet], version)
+            for packet, version in zip(packets.tolist(), versions, strict=True)
+        ],
+        rows=rows,
+        row_alert=alert,
+        has_history=is_of_object,
     )
 
 
-def _light_curve(
-    rows: EpochRows, mjd_tai: float, context: SourceContext
-) -> tuple[LightCurve, set[QualityFlag]]:
-    no_reference = context in (SourceContext.SOLAR_SYSTEM, SourceContext.GALAXY_HOST)
-    return light_curve_of(
-        rows, mjd_tai, apparent_bands=frozenset() if no_reference else frozenset(BANDS.values())
-    )
+def _object_ids(
+    columns: PacketColumns, packets: NDArray[np.intp]
+) -> tuple[list[str], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return the objects' identities, which are objects beyond it, and which are of the solar system."""
+    source = columns.heads[SOURCE.path]
 
+    def first_known(name: str, other: RecordTable) -> NDArray[np.int64]:
+        own = source[name]
+        return np.where(own != MISSING_INTEGER, own, columns.heads[other.path][name])[packets]
 
-def _object_id(packet: Packet, source: Mapping[str, Any], source_id: int) -> tuple[str, bool]:
-    """Return the object's identity, and whether it is one of the solar system."""
-    dia_object, solar_system = packet.get(OBJECT_PATH), packet.get(SOLAR_SYSTEM_PATH)
-    number_of = integer(source, OBJECT_ID)
-    if number_of is None and isinstance(dia_object, Mapping):
-        number_of = integer(dia_object, OBJECT_ID)
-    if number_of is not None:
-        return f"lsst:{number_of}", False
-    number_of = integer(source, SOLAR_SYSTEM_ID)
-    if number_of is None and isinstance(solar_system, Mapping):
-        number_of = integer(solar_system, SOLAR_SYSTEM_ID)
-    if number_of is not None:
-        return f"lsst:sso:{number_of}", True
-    return _own_id(source_id), False
-
-
-def _own_id(source_id: int) -> str:
-    return f"lsst:src:{source_id}"
+    dia_object = first_known("object_id", DIA_OBJECT)
+    solar_system = first_known("solar_system_id", SOLAR_SYSTEM)
+    has_object = dia_object != MISSING_INTEGER
+    moving = ~has_object & (solar_system != MISSING_INTEGER)
+    number = np.where(has_object, dia_object, np.where(moving, solar_system, source["source_id"][packets]))
+    prefix = np.where(has_object, "lsst:", np.where(moving, "lsst:sso:", "lsst:src:"))
+    names = [f"{kind}{value}" for kind, value in zip(prefix.tolist(), number.tolist(), strict=True)]
+    return names, has_object, moving
 
 
 def _epoch_rows(
-    sources: Sequence[Mapping[str, Any]],
-    forced: Sequence[Mapping[str, Any]],
-    *,
-    centre: tuple[float, float],
-) -> EpochRows:
-    """Return the rows of all epochs, the alert's own first."""
-    seen, looked = read_columns(sources, SOURCES), read_columns(forced, FORCED)
-    n_seen, n = len(sources), len(sources) + len(forced)
-    looked["reference_njy"] = looked["reference_err_njy"] = np.full(len(forced), np.nan)
+    source: Columns,
+    history: tuple[Columns, NDArray[np.int64]],
+    forced: tuple[Columns, NDArray[np.int64]],
+) -> tuple[EpochRows, NDArray[np.int64]]:
+    """Return the rows of all epochs, the alerts' own first, and the alert of each."""
+    n_alerts, n_looked = len(source["source_id"]), len(forced[1])
+    n_seen = n_alerts + len(history[1])
+    n = n_seen + n_looked
+    alert = np.concatenate([np.arange(n_alerts), history[1], forced[1]])
+    no_reference = np.full(n_looked, np.nan)
+    looked = {**forced[0], "reference_njy": no_reference, "reference_err_njy": no_reference}
 
-    def both(name: str) -> NDArray[Any]:
-        return np.concatenate([seen[name], looked[name]])
+    def every(name: str) -> NDArray[Any]:
+        return np.concatenate([source[name], history[0][name], looked[name]])
 
-    difference, difference_err = known_pair(both("difference_njy"), both("difference_err_njy"))
-    reference, reference_err = known_pair(both("reference_njy"), both("reference_err_njy"))
-    total, total_err = known_pair(both("total_njy"), both("total_err_njy"))
-    identifier = both("source_id")
-    visit = both("visit")
+    difference, difference_err = known_pair(every("difference_njy"), every("difference_err_njy"))
+    reference, reference_err = known_pair(every("reference_njy"), every("reference_err_njy"))
+    total, total_err = known_pair(every("total_njy"), every("total_err_njy"))
+    identifier, visit = every("source_id"), every("visit")
     unknown_visit = visit == MISSING_INTEGER
     # Each its own, and the same in all packets if it has a number.
-    visit[unknown_visit] = np.where(identifier > 0, ~identifier, ~(2**62 + np.arange(n)))[unknown_visit]
+    own = np.where(identifier > 0, ~identifier, ~(2**62 + _place_in_alert(alert)))
+    visit[unknown_visit] = own[unknown_visit]
+    centre = (source["ra_deg"][alert], source["dec_deg"][alert])
     return EpochRows(
-        mjd_tai=both("mjd_tai"),
-        band=np.array([_band_code(band) for band in (*seen["band"], *looked["band"])], np.int8),
-        origin=np.repeat([Origin.DETECTION, Origin.FORCED], [n_seen, n - n_seen]).astype(np.int8),
-        detector=both("detector").astype(np.int32),
+        mjd_tai=every("mjd_tai"),
+        band=np.concatenate([part["band"].map(_band_code, np.int8) for part in (source, history[0], looked)]),
+        origin=np.repeat([Origin.DETECTION, Origin.FORCED], [n_seen, n_looked]).astype(np.int8),
+        detector=every("detector").astype(np.int32),
         access=np.full(n, Access.PUBLIC, np.int8),
         exposure=visit,
         identifier=identifier,
-        separation_arcsec=separation_arcsec(both("ra_deg"), both("dec_deg"), centre=centre),
+        separation_arcsec=separation_arcsec(every("ra_deg"), every("dec_deg"), centre=centre),
         difference_njy=difference,
         difference_err_njy=difference_err,
         reference_njy=reference,
@@ -272,34 +292,68 @@ def _epoch_rows(
         reference_arcsec=np.full(n, np.nan),
         total_njy=total,
         total_err_njy=total_err,
-        withdrawn=~np.isnan(both("withdrawn_mjd_tai")),
-        trigger=np.arange(n) == 0,
-    )
+        withdrawn=~np.isnan(every("withdrawn_mjd_tai")),
+        trigger=np.arange(n) < n_alerts,
+    ), alert
+
+
+def _light_curves(
+    rows: EpochRows,
+    alert: NDArray[np.int64],
+    mjd_tai: NDArray[np.float64],
+    contexts: Sequence[SourceContext],
+) -> LightCurves:
+    no_reference = [
+        context in (SourceContext.SOLAR_SYSTEM, SourceContext.GALAXY_HOST) for context in contexts
+    ]
+    return light_curves_of(rows, alert, mjd_tai, own_reference=~np.array(no_reference, np.bool_)[alert])
+
+
+def _place_in_alert(alert: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the place of each row among the rows of its alert."""
+    order = np.argsort(alert, kind="stable")
+    counts = np.bincount(alert)
+    place = np.empty(len(alert), np.int64)
+    place[order] = np.arange(len(alert)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return place
 
 
 def _band_code(band: str | None) -> int:
     return BANDS.get(band, UNKNOWN_BAND) if band is not None else UNKNOWN_BAND
 
 
-def _ratio(flux: float | None, flux_err: float | None) -> float | None:
-    return flux / flux_err if flux is not None and flux_err is not None and flux_err > 0 else None
+def _ratio(flux: NDArray[np.float64], flux_err: NDArray[np.float64]) -> NDArray[np.float64]:
+    return flux / np.where(flux_err > 0, flux_err, np.nan)
+
+
+def _contexts(
+    source: Columns, template_snr: NDArray[np.float64], moving: NDArray[np.bool_]
+) -> list[SourceContext]:
+    columns = (
+        moving.tolist(),
+        optional(source["reliability"]),
+        optional(source["extendedness"]),
+        optional(template_snr),
+    )
+    return [
+        lsst_context(is_solar_system=sso, reliability=reliability, extendedness=extended, template_snr=snr)
+        for sso, reliability, extended, snr in zip(*columns, strict=True)
+    ]
 
 
 def _metadata(
-    values: Mapping[str, float | None], ra_deg: float, dec_deg: float, *, moving: bool
-) -> dict[str, float]:
-    longitude, latitude = galactic_deg(ra_deg, dec_deg)
-    found: dict[str, float | None] = {"gal_lon_deg": longitude, "gal_lat_deg": latitude}
-    found["reliability"] = values["reliability"]
-    template, extendedness = values["reference_njy"], values["extendedness"]
-    if not moving:
-        template_snr = _ratio(template, values["reference_err_njy"])
-        if template is not None and template_snr is not None and template_snr >= TEMPLATE_SNR_MIN:
-            found["reference_mag"] = mag_of_flux(template)
-        found["star_galaxy_score"] = 1.0 - extendedness if extendedness is not None else None
-    return {name: value for name, value in found.items() if value is not None}
+    source: Columns, template_snr: NDArray[np.float64], moving: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    longitude, latitude = galactic_deg(source["ra_deg"], source["dec_deg"])
+    has_template = ~moving & (template_snr >= TEMPLATE_SNR_MIN)
+    return {
+        "gal_lon_deg": longitude,
+        "gal_lat_deg": latitude,
+        "reliability": source["reliability"],
+        "reference_mag": np.where(has_template, mag_of_flux(source["reference_njy"]), np.nan),
+        "star_galaxy_score": np.where(moving, np.nan, 1.0 - source["extendedness"]),
+    }
 
 
-def _with_schema(packet: Packet, provenance: Provenance) -> Provenance:
-    version = text(packet, Field(name="version", path="lsst_schema_version", kind=Kind.TEXT))
+def _with_schema(provenance: Provenance, version: str | None) -> Provenance:
     return provenance if provenance.schema or not version else replace(provenance, schema=version)

@@ -56,9 +56,10 @@ def flux_of_counts(counts: NDArray[np.float64], zero_point_mag: NDArray[np.float
     return counts * AB_ZERO_NJY * 10.0 ** (-0.4 * zero_point_mag)
 
 
-def mag_of_flux(flux_njy: float) -> float | None:
-    """Return the AB magnitude of a flux, None where it is not positive."""
-    return -2.5 * (math.log10(flux_njy) - math.log10(AB_ZERO_NJY)) if flux_njy > 0 else None
+def mag_of_flux(flux_njy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the AB magnitudes of fluxes, NaN where they are not positive."""
+    positive = np.where(flux_njy > 0, flux_njy, np.nan)
+    return np.asarray(-2.5 * (np.log10(positive) - math.log10(AB_ZERO_NJY)))
 
 
 def known_pair(

@@ -30,21 +30,20 @@ from numpy.typing import NDArray
 from broker_plugin.epochs import EpochRows
 from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.records import Access, Alert, LightCurve, Origin, Provenance, QualityFlag, SourceContext
+from broker_plugin.surveys.adapted import AdaptedAlerts, lookup, optional, taken
 from broker_plugin.surveys.base import Packet
+from broker_plugin.surveys.columns import Columns, Layout, PacketColumns, columns_of_packets
 from broker_plugin.surveys.context import REFERENCE_IS_SOURCE_ARCSEC, SAME_SOURCE_ARCSEC, ztf_context
 from broker_plugin.surveys.drift import SchemaNeeds
-from broker_plugin.surveys.epochs import UNKNOWN_BAND, light_curve_of, median
+from broker_plugin.surveys.epochs import N_BANDS, UNKNOWN_BAND, LightCurves, group_medians, light_curves_of
 from broker_plugin.surveys.fields import (
-    Kind,
+    MISSING_INTEGER,
     RecordTable,
     integer,
-    number,
-    read_columns,
     required_integer,
     required_number,
     required_text,
     rows_of,
-    text,
 )
 from broker_plugin.surveys.photometry import flux_of_counts, flux_of_mag, known_pair
 from broker_plugin.surveys.sky import galactic_deg, separation_arcsec
@@ -84,6 +83,8 @@ class ZtfAdapter:
         names=re.compile(r"ztf\.alert"), trigger=(IDENTITY, CANDIDATE), history=(DETECTIONS, FORCED)
     )
     histories: tuple[str, ...] = (DETECTIONS.path, FORCED.path)
+    marks: tuple[str, ...] = ("objectId", CANDIDATE.path)
+    layout = Layout(heads=(IDENTITY, CANDIDATE), rows=(DETECTIONS, FORCED))
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is a ZTF alert."""
@@ -104,20 +105,29 @@ class ZtfAdapter:
     def adapt(self, packet: Packet, *, access: frozenset[Access], provenance: Provenance) -> Alert:
         """Return the alert of one packet, made only of what `access` may see."""
         try:
-            return _adapt(packet, access, provenance)
+            _check(packet, access)
         except RejectedAlert as rejection:
             raise RejectedAlert(
                 rejection.reason, rejection.detail, access=self.access_of(packet)
             ) from rejection
+        return _adapted(columns_of_packets([packet], self.layout), access, [provenance]).alerts()[0]
+
+    def adapt_columns(
+        self, columns: PacketColumns, *, access: frozenset[Access], provenance: Sequence[Provenance]
+    ) -> AdaptedAlerts:
+        """Return the alerts of those packets of which `adapt` would return one."""
+        return _adapted(columns, access, provenance)
 
     def light_curve(
         self, rows: EpochRows, mjd_tai: float, context: SourceContext
     ) -> tuple[LightCurve, set[QualityFlag]]:
         """Return the light curve up to a time and what is to be remarked about it."""
-        return _light_curve(rows, mjd_tai, context)
+        alert = np.zeros(len(rows), np.int64)
+        return _light_curves(rows, alert, np.array([mjd_tai]), [context]).only()
 
 
-def _adapt(packet: Packet, access: frozenset[Access], provenance: Provenance) -> Alert:
+def _check(packet: Packet, access: frozenset[Access]) -> None:
+    """Reject a packet that cannot become an alert: where `_fit` is False, this says why."""
     candidate = packet.get(CANDIDATE.path)
     if not isinstance(candidate, Mapping):
         raise RejectedAlert(RejectReason.MISSING_FIELD, "the packet has no candidate record")
@@ -127,58 +137,10 @@ def _adapt(packet: Packet, access: frozenset[Access], provenance: Provenance) ->
             "the sink is not declared for the programme that took this alert; declare it or leave it out",
         )
     # Older packets of brokers name the alert only at the top.
-    candid = integer(candidate, CANDIDATE["candid"]) or required_integer(packet, IDENTITY["candid"])
-    object_name = required_text(packet, IDENTITY["object_name"])
-    ra_deg = required_number(candidate, CANDIDATE["ra_deg"])
-    dec_deg = required_number(candidate, CANDIDATE["dec_deg"])
-    _check_measurement(candidate)
-    values = {field.name: number(candidate, field) for field in CANDIDATE.fields if field.kind is Kind.NUMBER}
-    detections = [row for row in _visible(packet, DETECTIONS, access) if row.get("candid") is not None]
-    context = _context(candidate, values, seen_before=bool(detections))
-    moving = context is SourceContext.SOLAR_SYSTEM
-    if moving:
-        detections = []
-    forced = [] if moving else _visible(packet, FORCED, access)
-    rows = _epoch_rows(candidate, detections, forced, centre=(ra_deg, dec_deg))
-    mjd_tai = float(rows.mjd_tai[0])
-    curve, flags = _light_curve(rows, mjd_tai, context)
-    return Alert(
-        survey=ZtfAdapter.name,
-        alert_id=candid,
-        object_id=f"ztf:{object_name}",
-        ra_deg=ra_deg,
-        dec_deg=dec_deg,
-        mjd_tai=mjd_tai,
-        light_curve=curve,
-        metadata=_metadata(candidate, values, ra_deg, dec_deg, moving=moving),
-        source_context=context,
-        flags=tuple(flag for flag in QualityFlag if flag in flags),
-        provenance=_with_schema(packet, provenance),
-        rows=None if moving else rows,
-    )
-
-
-def _light_curve(
-    rows: EpochRows, mjd_tai: float, context: SourceContext
-) -> tuple[LightCurve, set[QualityFlag]]:
-    own_bands: frozenset[int] = frozenset()
-    if context not in (SourceContext.SOLAR_SYSTEM, SourceContext.GALAXY_HOST):
-        own_bands = _own_bands(rows)
-    return light_curve_of(rows, mjd_tai, apparent_bands=own_bands, same_exposure=SAME_EXPOSURE_MS)
-
-
-def _access(record: Mapping[str, Any]) -> Access:
-    programme = record.get(CANDIDATE["programme"].path)
-    return PROGRAMMES.get(programme, Access.PRIVATE) if type(programme) is int else Access.PRIVATE
-
-
-def _visible(packet: Packet, table: RecordTable, access: frozenset[Access]) -> list[Mapping[str, Any]]:
-    return [row for row in rows_of(packet, table.path) if _access(row) in access]
-
-
-def _check_measurement(candidate: Mapping[str, Any]) -> None:
-    """Reject an alert whose own measurement has no time, band, sign or size."""
-    for name in ("mag", "mag_err"):
+    if integer(candidate, CANDIDATE["candid"]) is None:
+        required_integer(packet, IDENTITY["candid"])
+    required_text(packet, IDENTITY["object_name"])
+    for name in ("ra_deg", "dec_deg", "mag", "mag_err"):
         required_number(candidate, CANDIDATE[name])
     if required_integer(candidate, CANDIDATE["filter"]) not in BANDS:
         raise RejectedAlert(RejectReason.INVALID_VALUE, "fid is none of ZTF's filters")
@@ -189,49 +151,131 @@ def _check_measurement(candidate: Mapping[str, Any]) -> None:
         raise RejectedAlert(RejectReason.INVALID_VALUE, "jd is not between 1990 and 2100")
 
 
+def _fit(top: Columns, candidate: Columns, access: frozenset[Access]) -> NDArray[np.bool_]:
+    """Return which packets can become alerts."""
+    known = [candidate[name] for name in ("ra_deg", "dec_deg", "mag", "mag_err", "jd_utc")]
+    return np.asarray(
+        _visible(candidate, access)
+        & ((candidate["candid"] != MISSING_INTEGER) | (top["candid"] != MISSING_INTEGER))
+        & top["object_name"].known
+        & ~np.isnan(known).any(axis=0)
+        & (_band(candidate) != UNKNOWN_BAND)
+        & ~np.isnan(candidate["sign"].map(_sign, np.float64))
+        & possible_mjd(tai_mjd_of_utc_jd(candidate["jd_utc"], np.zeros(len(top["candid"]))))
+    )
+
+
+def _adapted(
+    columns: PacketColumns, access: frozenset[Access], provenance: Sequence[Provenance]
+) -> AdaptedAlerts:
+    packets = np.flatnonzero(_fit(columns.heads[IDENTITY.path], columns.heads[CANDIDATE.path], access))
+    top = taken(columns.heads[IDENTITY.path], packets)
+    candidate = taken(columns.heads[CANDIDATE.path], packets)
+    n = len(packets)
+    alert_of = np.full(columns.n, -1)
+    alert_of[packets] = np.arange(n)
+
+    def visible(table: RecordTable) -> tuple[Columns, NDArray[np.int64]]:
+        alert, rows = alert_of[columns.packet_of[table.path]], columns.rows[table.path]
+        kept = (alert >= 0) & _visible(rows, access)
+        if "is_detection" in rows:
+            kept &= rows["is_detection"]
+        return taken(rows, kept), alert[kept]
+
+    detections, detected = visible(DETECTIONS)
+    forced, looked = visible(FORCED)
+    asteroid_arcsec = np.where(candidate["asteroid"].known, candidate["asteroid_arcsec"], np.nan)
+    contexts = _contexts(candidate, asteroid_arcsec, seen_before=np.bincount(detected, minlength=n) > 0)
+    moving = np.array([context is SourceContext.SOLAR_SYSTEM for context in contexts], np.bool_)
+    detections, detected = taken(detections, ~moving[detected]), detected[~moving[detected]]
+    forced, looked = taken(forced, ~moving[looked]), looked[~moving[looked]]
+    rows, alert = _epoch_rows(candidate, (detections, detected), (forced, looked))
+    mjd_tai = rows.mjd_tai[:n]
+    candid = np.where(candidate["candid"] != MISSING_INTEGER, candidate["candid"], top["candid"])
+    versions = top["schema_version"].map(lambda version: f"ztf {version}" if version else "", object).tolist()
+    return AdaptedAlerts(
+        survey=ZtfAdapter.name,
+        packet=packets,
+        alert_id=np.asarray(candid),
+        object_id=[f"ztf:{name}" for name in top["object_name"].tolist()],
+        ra_deg=candidate["ra_deg"],
+        dec_deg=candidate["dec_deg"],
+        mjd_tai=mjd_tai,
+        curves=_light_curves(rows, alert, mjd_tai, contexts),
+        metadata=_metadata(candidate, asteroid_arcsec, moving=moving),
+        source_context=contexts,
+        provenance=[
+            replace(provenance[packet], schema=version) if version else provenance[packet]
+            for packet, version in zip(packets.tolist(), versions, strict=True)
+        ],
+        rows=rows,
+        row_alert=alert,
+        has_history=~moving,
+    )
+
+
+def _visible(rows: Columns, access: frozenset[Access]) -> NDArray[np.bool_]:
+    return np.isin(_access_codes(rows), [int(each) for each in access])
+
+
+def _access_codes(rows: Columns) -> NDArray[np.int8]:
+    return lookup(rows["programme"], PROGRAMMES, Access.PRIVATE)
+
+
+def _band(rows: Columns) -> NDArray[np.int8]:
+    return lookup(rows["filter"], BANDS, UNKNOWN_BAND)
+
+
+def _access(record: Mapping[str, Any]) -> Access:
+    programme = record.get(CANDIDATE["programme"].path)
+    return PROGRAMMES.get(programme, Access.PRIVATE) if type(programme) is int else Access.PRIVATE
+
+
 def _sign(value: object) -> float:
     return SIGNS.get(value, np.nan) if isinstance(value, (str, int)) else np.nan
 
 
 def _epoch_rows(
-    candidate: Mapping[str, Any],
-    detections: Sequence[Mapping[str, Any]],
-    forced: Sequence[Mapping[str, Any]],
-    *,
-    centre: tuple[float, float],
-) -> EpochRows:
-    """Return the rows of all epochs, the alert's own first."""
-    seen = read_columns([candidate, *detections], DETECTIONS)
-    looked = read_columns(forced, FORCED)
-    n_seen, n = len(detections) + 1, len(detections) + 1 + len(forced)
+    candidate: Columns,
+    detections: tuple[Columns, NDArray[np.int64]],
+    forced: tuple[Columns, NDArray[np.int64]],
+) -> tuple[EpochRows, NDArray[np.int64]]:
+    """Return the rows of all epochs, the alerts' own first, and the alert of each."""
+    looked = forced[0]
+    n_alerts, n_looked = len(candidate["candid"]), len(forced[1])
+    n_seen = n_alerts + len(detections[1])
+    n = n_seen + n_looked
+    alert = np.concatenate([np.arange(n_alerts), detections[1], forced[1]])
+
+    def seen(name: str) -> NDArray[Any]:
+        return np.concatenate([candidate[name], detections[0][name]])
 
     def both(name: str) -> NDArray[Any]:
-        return np.concatenate([seen[name], looked[name]])
+        return np.concatenate([candidate[name], detections[0][name], looked[name]])
 
-    signs = np.array([_sign(value) for value in seen["sign"]])
-    seen_flux, seen_err = flux_of_mag(seen["mag"], seen["mag_err"])
-    sound = np.array([_is_usable(status) for status in looked["status"]], np.bool_)
+    signs = np.concatenate([part["sign"].map(_sign, np.float64) for part in (candidate, detections[0])])
+    seen_flux, seen_err = flux_of_mag(seen("mag"), seen("mag_err"))
+    sound = looked["status"].map(_is_usable, np.bool_)
     looked_flux = np.where(sound, flux_of_counts(looked["counts"], looked["zero_point_mag"]), np.nan)
     looked_err = flux_of_counts(looked["counts_err"], looked["zero_point_mag"])
     difference, difference_err = known_pair(
         np.concatenate([signs * seen_flux, looked_flux]), np.concatenate([seen_err, looked_err])
     )
     reference, reference_err = known_pair(*flux_of_mag(both("reference_mag"), both("reference_mag_err")))
-    jd = both("jd_utc")
-    exposure_s = both("exposure_s")
+    jd, exposure_s = both("jd_utc"), both("exposure_s")
     exposure_s[np.isnan(exposure_s)] = EXPOSURE_S
+    band = np.concatenate([_band(candidate), _band(detections[0]), _band(looked)])
     missing = np.full(n, np.nan)
-    separation = missing.copy()
-    separation[:n_seen] = separation_arcsec(seen["ra_deg"], seen["dec_deg"], centre=centre)
-    identifier = np.zeros(n, np.int64)
-    identifier[:n_seen] = seen["candid"]
-    access = [int(_access(row)) for row in (candidate, *detections, *forced)]
+    separation, identifier = missing.copy(), np.zeros(n, np.int64)
+    centre = (candidate["ra_deg"][alert[:n_seen]], candidate["dec_deg"][alert[:n_seen]])
+    separation[:n_seen] = separation_arcsec(seen("ra_deg"), seen("dec_deg"), centre=centre)
+    identifier[:n_seen] = seen("candid")
     return EpochRows(
         mjd_tai=tai_mjd_of_utc_jd(jd, exposure_s / 2),
-        band=np.array([BANDS.get(fid, UNKNOWN_BAND) for fid in both("filter").tolist()], np.int8),
-        origin=np.repeat([Origin.DETECTION, Origin.FORCED], [n_seen, n - n_seen]).astype(np.int8),
+        band=band,
+        origin=np.repeat([Origin.DETECTION, Origin.FORCED], [n_seen, n_looked]).astype(np.int8),
         detector=both("channel").astype(np.int32),
-        access=np.array(access, np.int8),
+        access=np.concatenate([_access_codes(part) for part in (candidate, detections[0], looked)]),
         exposure=_exposure_number(jd),
         identifier=identifier,
         separation_arcsec=separation,
@@ -243,8 +287,8 @@ def _epoch_rows(
         total_njy=missing,
         total_err_njy=missing,
         withdrawn=np.zeros(n, np.bool_),
-        trigger=np.arange(n) == 0,
-    )
+        trigger=np.arange(n) < n_alerts,
+    ), alert
 
 
 def _is_usable(status: str | None) -> bool:
@@ -256,59 +300,71 @@ def _exposure_number(jd: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.rint((np.nan_to_num(jd, nan=MJD_ZERO) - MJD_ZERO) * SECONDS_PER_DAY * 1000).astype(np.int64)
 
 
-def _own_bands(rows: EpochRows) -> frozenset[int]:
-    """Return the bands in which the source on the reference image is the object."""
-    own = set()
-    for band in set(rows.band.tolist()):
-        known = rows.reference_arcsec[(rows.band == band) & ~np.isnan(rows.reference_arcsec)]
-        if len(known) and median(known) <= REFERENCE_IS_SOURCE_ARCSEC:
-            own.add(band)
-    return frozenset(own)
+def _light_curves(
+    rows: EpochRows,
+    alert: NDArray[np.int64],
+    mjd_tai: NDArray[np.float64],
+    contexts: Sequence[SourceContext],
+) -> LightCurves:
+    no_reference = [
+        context in (SourceContext.SOLAR_SYSTEM, SourceContext.GALAXY_HOST) for context in contexts
+    ]
+    own_reference = ~np.array(no_reference, np.bool_)[alert] & _is_own_band(rows, alert)
+    return light_curves_of(rows, alert, mjd_tai, own_reference=own_reference, same_exposure=SAME_EXPOSURE_MS)
 
 
-def _context(
-    candidate: Mapping[str, Any], values: Mapping[str, float | None], *, seen_before: bool
-) -> SourceContext:
-    mag, reference_mag = values["mag"], values["reference_mag"]
-    return ztf_context(
-        asteroid_arcsec=_asteroid_arcsec(candidate, values),
-        reference_arcsec=values["reference_arcsec"],
-        reference_brighter=mag is not None and reference_mag is not None and reference_mag <= mag,
-        drb=values["drb"],
-        rb=values["rb"],
-        star_score=values["star_galaxy_score"],
-        ps1_arcsec=values["ps1_arcsec"],
-        seen_before=seen_before,
+def _is_own_band(rows: EpochRows, alert: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for every row whether the source on the reference image of its band is the object."""
+    keys, group = np.unique(alert * N_BANDS + rows.band, return_inverse=True)
+    medians = group_medians(rows.reference_arcsec, group, len(keys))
+    return np.asarray((medians <= REFERENCE_IS_SOURCE_ARCSEC)[group])
+
+
+def _contexts(
+    candidate: Columns, asteroid_arcsec: NDArray[np.float64], *, seen_before: NDArray[np.bool_]
+) -> list[SourceContext]:
+    columns = (
+        optional(asteroid_arcsec),
+        optional(candidate["reference_arcsec"]),
+        (candidate["reference_mag"] <= candidate["mag"]).tolist(),
+        optional(candidate["drb"]),
+        optional(candidate["rb"]),
+        optional(candidate["star_galaxy_score"]),
+        optional(candidate["ps1_arcsec"]),
+        seen_before.tolist(),
     )
-
-
-def _asteroid_arcsec(candidate: Mapping[str, Any], values: Mapping[str, float | None]) -> float | None:
-    named = text(candidate, CANDIDATE["asteroid"]) is not None
-    return values["asteroid_arcsec"] if named else None  # ZTF writes 60 where there is no asteroid
+    return [
+        ztf_context(
+            asteroid_arcsec=asteroid,
+            reference_arcsec=reference,
+            reference_brighter=brighter,
+            drb=drb,
+            rb=rb,
+            star_score=score,
+            ps1_arcsec=ps1,
+            seen_before=before,
+        )
+        for asteroid, reference, brighter, drb, rb, score, ps1, before in zip(*columns, strict=True)
+    ]
 
 
 def _metadata(
-    candidate: Mapping[str, Any],
-    values: Mapping[str, float | None],
-    ra_deg: float,
-    dec_deg: float,
-    *,
-    moving: bool,
-) -> dict[str, float]:
-    longitude, latitude = galactic_deg(ra_deg, dec_deg)
-    found: dict[str, float | None] = {"gal_lon_deg": longitude, "gal_lat_deg": latitude}
-    found["reliability"] = values["drb"] if values["drb"] is not None else values["rb"]
-    found["solar_system_distance_arcsec"] = _asteroid_arcsec(candidate, values)
-    if not moving:
-        reference_arcsec = found["reference_distance_arcsec"] = values["reference_arcsec"]
-        if reference_arcsec is not None and reference_arcsec <= REFERENCE_IS_SOURCE_ARCSEC:
-            found["reference_mag"] = values["reference_mag"]
-        ps1_arcsec = values["ps1_arcsec"]
-        if ps1_arcsec is not None and ps1_arcsec <= SAME_SOURCE_ARCSEC:
-            found |= {name: values[name] for name in PS1_COLUMNS}
-    return {name: value for name, value in found.items() if value is not None}
+    candidate: Columns, asteroid_arcsec: NDArray[np.float64], *, moving: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    longitude, latitude = galactic_deg(candidate["ra_deg"], candidate["dec_deg"])
+    drb, reference_arcsec = candidate["drb"], candidate["reference_arcsec"]
 
+    def where(condition: NDArray[np.bool_], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(condition & ~moving, values, np.nan)
 
-def _with_schema(packet: Packet, provenance: Provenance) -> Provenance:
-    version = text(packet, IDENTITY["schema_version"])
-    return replace(provenance, schema=f"ztf {version}") if version else provenance
+    own_reference = reference_arcsec <= REFERENCE_IS_SOURCE_ARCSEC
+    own_entry = candidate["ps1_arcsec"] <= SAME_SOURCE_ARCSEC
+    found: dict[str, NDArray[np.float64]] = {
+        "gal_lon_deg": longitude,
+        "gal_lat_deg": latitude,
+        "reliability": np.asarray(np.where(np.isnan(drb), candidate["rb"], drb)),
+        "solar_system_distance_arcsec": asteroid_arcsec,
+        "reference_distance_arcsec": where(~moving, reference_arcsec),
+        "reference_mag": where(own_reference, candidate["reference_mag"]),
+    }
+    return found | {name: where(own_entry, candidate[name]) for name in PS1_COLUMNS}

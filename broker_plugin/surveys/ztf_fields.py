@@ -57,7 +57,10 @@ DETECTION = (
     *REFERENCE,
 )
 
-DETECTIONS = RecordTable(path="prv_candidates", fields=DETECTION)
+DETECTIONS = RecordTable(
+    path="prv_candidates",
+    fields=(*DETECTION, Field(name="is_detection", path="candid", kind=Kind.PRESENCE)),
+)
 """Earlier detections, mixed with upper limits."""
 
 FORCED = RecordTable(

@@ -116,7 +116,7 @@ def defect_of(packet: Packet, survey: str, *, schema: str = "") -> str | None:
     placed = [row for row in every if row.get("ra") is not None and row.get("dec") is not None]
     if placed:
         ra, dec = (np.array([row[name] for row in placed], np.float64) for name in ("ra", "dec"))
-        apart = separation_arcsec(ra, dec, centre=(float(trigger["ra"]), float(trigger["dec"])))
+        apart = separation_arcsec(ra, dec, centre=(np.float64(trigger["ra"]), np.float64(trigger["dec"])))
         if np.nanmax(apart, initial=0.0) > ELSEWHERE_ARCSEC:
             return "history_elsewhere"
     return None

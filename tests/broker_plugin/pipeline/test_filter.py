@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
-from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.decoder import DecodedBatch, Decoder
 from broker_plugin.codec.packets import read_container_file
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
@@ -52,6 +52,9 @@ class PoisonedDecoder:
 
     def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
         return [self._poisoned(alert) for alert in self._decoder.decode(value, provenance)]
+
+    def decode_batch(self, values: Sequence[bytes], provenance: Sequence[Provenance]) -> DecodedBatch:
+        return DecodedBatch.of([], [])
 
     def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
         return self._poisoned(self._decoder.adapt(packet, provenance))
@@ -201,6 +204,9 @@ def test_a_gap_in_a_decoder_costs_one_message(
                 raise ValueError("secret 42")
             return decoder.decode(value, provenance)
 
+        def decode_batch(self, values: Sequence[bytes], provenance: Sequence[Provenance]) -> DecodedBatch:
+            raise ValueError("secret 43")
+
         def adapt(
             self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
         ) -> Alert:
@@ -253,3 +259,22 @@ def test_verdicts_have_the_tense_and_the_times_are_noted(
     assert {v.tense for j in judgements for v in j.verdicts} == {Tense.ARCHIVAL}
     assert set(times) == {"decode", "score"}
     assert all(seconds > 0 for seconds in times.values())
+
+
+def test_messages_judged_together_are_judged_as_alone(
+    alert_filter: AlertFilter,
+    decoder: Decoder,
+    scorer: Scorer,
+    messages: list[Message],
+    rng: np.random.Generator,
+) -> None:
+    class OneByOne(PoisonedDecoder):
+        """Decodes nothing together."""
+
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    junk = dataclasses.replace(messages[0], value=rng.bytes(500))
+    mixed = on_one_partition([*messages[:3], junk, *messages[3:]])
+    together = said(alert_filter.judge(mixed, received_at=at))
+    alone = said(AlertFilter(OneByOne(decoder, set()), scorer).judge(mixed, received_at=at))
+    assert str(together) == str(alone)
+    assert sum(isinstance(found, list) for found in together) == len(messages)

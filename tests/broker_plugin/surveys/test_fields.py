@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker_plugin.surveys.columns import Layout, columns_of_packets
 from broker_plugin.surveys.fields import (
     MISSING_INTEGER,
     Field,
@@ -17,7 +18,6 @@ from broker_plugin.surveys.fields import (
     RecordTable,
     integer,
     number,
-    read_columns,
     rows_of,
     text,
 )
@@ -45,13 +45,14 @@ TABLE = RecordTable(
         Field(name="bounded", path="a", scale=0.5, low=-10.0, high=10.0),
         Field(name="count", path="a", kind=Kind.INTEGER, low=1),
         Field(name="name", path="a", kind=Kind.TEXT),
+        Field(name="is_there", path="a", kind=Kind.PRESENCE),
     ),
 )
 
 
 @given(st.lists(st.one_of(st.just({}), st.fixed_dictionaries({"a": JUNK})), max_size=8))
 def test_columns_hold_what_single_values_hold(rows: list[dict[str, Any]]) -> None:
-    columns = read_columns(rows, TABLE)
+    columns = columns_of_packets([{"rows": rows}], Layout(heads=(), rows=(TABLE,))).rows["rows"]
     for name in ("plain", "scaled", "bounded"):
         single = [number(row, TABLE[name]) for row in rows]
         expected = np.array([math.nan if value is None else value for value in single], np.float64)
@@ -59,7 +60,8 @@ def test_columns_hold_what_single_values_hold(rows: list[dict[str, Any]]) -> Non
         assert not np.isinf(columns[name]).any()
     counts = [integer(row, TABLE["count"]) for row in rows]
     assert columns["count"].tolist() == [MISSING_INTEGER if count is None else count for count in counts]
-    assert columns["name"] == [text(row, TABLE["name"]) for row in rows]
+    assert columns["name"].tolist() == [text(row, TABLE["name"]) for row in rows]
+    assert columns["is_there"].tolist() == [row.get("a") is not None for row in rows]
 
 
 def test_sentinels_are_survey_values_and_bounds_are_ours() -> None:

@@ -175,7 +175,10 @@ def test_of_two_sources_in_one_visit_the_nearest_to_the_alert_stays() -> None:
 
 
 def test_rows_without_a_visit_are_not_taken_for_one() -> None:
-    rows = [previous(visit=None, midpointMjdTai=MJD - 1), previous(visit=0, midpointMjdTai=MJD - 3)]
+    rows = [
+        previous(visit=None, diaSourceId=2, midpointMjdTai=MJD - 1),
+        previous(visit=0, diaSourceId=3, midpointMjdTai=MJD - 3),
+    ]
     assert len(lsst_alert(lsst_packet(previous=rows)).light_curve) == 3
 
 

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where numba comes in: `@kernel` compiles a function once and keeps the machine code for the next start.
+
+The machine code lies beside this package where that can be written, else in the user's cache folder, else in
+a folder of this process alone; `NUMBA_CACHE_DIR` names another place. Code that was compiled when the package
+was installed (`broker-plugin doctor --warm`) is taken over from a package that cannot be written. Whoever can
+write that place can have code run here, as whoever can write the package can.
+
+With `NUMBA_DISABLE_JIT=1` kernels are plain Python, for looking at them step by step; with
+`NUMBA_BOUNDSCHECK=1` every access to an array is checked.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import structlog
+from numba.core import cgutils, types
+from numba.extending import intrinsic, overload
+
+from broker_plugin.codec.schemas import cache_folder
+
+__all__ = ["cache_place", "kernel", "overload_address"]
+
+log = structlog.get_logger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PACKAGE_CACHE = Path(__file__).parent / "__pycache__"
+
+
+def kernel(function: F) -> F:
+    """Compile a function at its first call, to run without the GIL."""
+    compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    if numba.config.CACHE_DIR and hasattr(compiled, "stats"):
+        _take_over(function, Path(compiled.stats.cache_path))
+    kept: F = compiled
+    return kept
+
+
+def overload_address(function: Callable[[int, int], Any]) -> None:
+    """Let kernels call a function of an address and a size; compiled, it gives those bytes as an array."""
+
+    @overload(function)  # type: ignore[untyped-decorator]
+    def compiled(address: int, size: int) -> Any:
+        def at(address: int, size: int) -> Any:
+            return numba.carray(_pointer(address), (size,), dtype=numba.uint8)
+
+        return at
+
+
+def cache_place(package: Path, user: Path) -> Path | None:
+    """Return the folder for machine code, None where numba's own choice beside the package will do.
+
+    Parameters
+    ----------
+    package
+        The folder beside the package.
+    user
+        The user's folder; made if it can be, for the user alone.
+    """
+    if _is_writable(package):
+        return None
+    if _is_writable(user):
+        return user
+    scratch = Path(tempfile.mkdtemp(prefix="astrom3-kernels-"))
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    log.warning("kernels_not_kept", package=str(package), user=str(user))
+    return scratch
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _take_over(function: Callable[..., Any], place: Path) -> None:
+    """Copy the machine code of a function from beside the package, where the place has none yet."""
+    stem = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}-"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        # The index comes last: it names the other files.
+        for file in sorted(PACKAGE_CACHE.glob(f"{stem}*.nb?"), key=lambda path: path.suffix):
+            if not (place / file.name).exists():
+                shutil.copyfile(file, place / file.name)
+    except OSError as error:
+        log.debug("kernels_not_taken_over", why=str(error))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _pointer(typing_context: Any, address: Any) -> Any:
+    def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(address), make
+
+
+if not numba.config.CACHE_DIR:
+    _place = cache_place(PACKAGE_CACHE, cache_folder().with_name("kernels"))
+    if _place is not None:
+        os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = str(_place)
