@@ -218,7 +218,7 @@ def _output(settings: Settings) -> _Finding:
         sink_address(settings),
         topics,
         missing=Outcome.NOTE,
-        remedy="make them, unless this cluster makes a topic when it is first written",
+        remedy="make them with `broker-plugin topics`, unless this cluster makes a topic when first written",
     )
 
 

@@ -16,11 +16,14 @@ from broker_plugin.bundle import open_bundle
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.errors import PauseReason, RejectedAlert, RejectReason, StreamPausedError
 from broker_plugin.pipeline.filter import Judgement
+from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.pipeline.monitor import BatchOutcome
 from broker_plugin.pipeline.stages import StageTimes
+from broker_plugin.records import Access
 from broker_plugin.service.bundle_metrics import BundleMetrics
 from broker_plugin.service.drift import LEAST, DriftWatch
 from broker_plugin.service.metrics import Metrics
+from broker_plugin.service.store_metrics import StoreCollector
 from broker_plugin.streams.base import Message
 from tests.broker_plugin.codec.test_verdict import VERDICT
 from tests.support.artefacts import REPOSITORY
@@ -163,6 +166,9 @@ def test_the_page_lists_every_metric_and_nothing_else(
     drift = DriftWatch(bundle, "ztf", metrics.registry)
     drift.delivered(outcome(judged(*[dataclasses.replace(VERDICT, class_applies=False)] * LEAST)))
     drift.refresh()
+    recipe = MemoryRecipe.of("memory")
+    assert recipe is not None
+    metrics.registry.register(StoreCollector(recipe.open(("ztf",), frozenset({Access.PUBLIC}))))
     table = _table(metrics)
     page = PAGE.read_text("utf-8")
     head, _, rest = page.partition(BEGIN)
