@@ -10,6 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.pipeline.ledger import Stretch
+from broker_plugin.pipeline.ledger_reader import LedgerReader, covered
+from broker_plugin.pipeline.offset_ranges import OffsetRanges
+from broker_plugin.streams.base import Message
+from broker_plugin.streams.ownership import Place
 from tests.e2e.conftest import StartRun
 from tests.e2e.service import (
     READY_S,
@@ -71,6 +77,29 @@ def wait_until_committed(topics: Topics, process: ServerProcess) -> None:
         return committed == N_PACKETS
 
     process.wait_ready(done, timeout_s=FINISH_S)
+
+
+def ledger_stretches(broker: KafkaCluster, ledger: str, topics: Topics) -> dict[Place, list[Stretch]]:
+    """Return what the ledger says of the input, by topic and partition."""
+    reader = LedgerReader(topics.group, SchemaStore(installed=False))
+    for record in broker.consume_all(ledger):
+        reader.take(
+            Message(
+                topic=ledger,
+                partition=record.partition,
+                offset=record.offset,
+                value=record.value or b"",
+                key=record.key,
+            )
+        )
+    return reader.by_place()
+
+
+def group_by_partition(places: set[tuple[int, int]]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for partition, offset in places:
+        found.setdefault(partition, []).append(offset)
+    return found
 
 
 def has_partitions(process: ServerProcess) -> bool:
@@ -186,7 +215,9 @@ def test_a_broker_that_goes_away_and_comes_back_is_waited_for(
     broker = private_kafka()
     topics = Topics(broker, topic)
     broker.produce(topics.input, as_records(packets))
+    ledger = broker.create_topic(topic("ledger"), config={"cleanup.policy": "compact"})
     flags = [*topics.flags, *SMALL_BATCHES, "--delivery", delivery, "--ack-timeout-s", "3"]
+    flags += ["--ledger", ledger]
     process = run(flags)
     wait_for_outputs(topics, 200, process)
     broker.kill()
@@ -197,8 +228,13 @@ def test_a_broker_that_goes_away_and_comes_back_is_waited_for(
     places = source_places(topics.verdicts(N_PACKETS))
     assert set(places) == all_places(topics)
     assert topics.letters(0) == []
+    stretches = ledger_stretches(broker, ledger, topics)
+    for partition, offsets in group_by_partition(all_places(topics)).items():
+        assert covered(stretches[topics.input, partition]) == OffsetRanges.of_offsets(offsets)
     if delivery == "exactly-once":
         assert set(places.values()) == {1}
+        recorded = sum(stretch.messages for found in stretches.values() for stretch in found)
+        assert recorded == len(all_places(topics))
 
 
 @pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
