@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from importlib import metadata
 
 from broker_plugin import __version__
@@ -28,6 +29,7 @@ from broker_plugin.service.models import located_bundle, shadow_bundle
 from broker_plugin.service.outputs import written_topics
 from broker_plugin.settings import Settings, flag
 from broker_plugin.streams.kafka import KafkaAddress
+from broker_plugin.streams.kafka_rights import require_rights
 from broker_plugin.streams.probe import client_version, probe_cluster
 
 __all__ = ["Check", "Outcome", "diagnose"]
@@ -198,9 +200,11 @@ def _settings(settings: Settings) -> _Finding:
 def _input(settings: Settings) -> _Finding:
     if not settings.bootstrap:
         return _Finding(found="no --bootstrap was given", outcome=Outcome.SKIPPED)
+    address, topics = source_address(settings), settings.topics
     return _cluster(
-        source_address(settings),
-        settings.topics,
+        address,
+        topics,
+        rights=partial(require_rights, address, read=topics, group=settings.group),
         missing=Outcome.FAILED,
         remedy="correct --input, or wait until the survey makes tonight's topic",
     )
@@ -214,15 +218,24 @@ def _output(settings: Settings) -> _Finding:
         with suppress(TransientError):  # the finding of another check
             source = probe_cluster(source_address(settings)).cluster_id
             check_clusters(settings, source=source, sink=probe_cluster(sink_address(settings)).cluster_id)
+    address = sink_address(settings)
     return _cluster(
-        sink_address(settings),
+        address,
         topics,
+        rights=partial(require_rights, address, write=topics),
         missing=Outcome.NOTE,
         remedy="make them with `broker-plugin topics`, unless this cluster makes a topic when first written",
     )
 
 
-def _cluster(address: KafkaAddress, topics: Sequence[str], *, missing: Outcome, remedy: str) -> _Finding:
+def _cluster(
+    address: KafkaAddress,
+    topics: Sequence[str],
+    *,
+    rights: Callable[[], None],
+    missing: Outcome,
+    remedy: str,
+) -> _Finding:
     try:
         probe = probe_cluster(address, topics)
     except TransientError as error:
@@ -233,6 +246,7 @@ def _cluster(address: KafkaAddress, topics: Sequence[str], *, missing: Outcome, 
             "TLS or a password hangs up on those who come without",
             outcome=Outcome.FAILED,
         )
+    rights()
     seen = [f"{probe.brokers} brokers at {address.bootstrap}"]
     seen += [f"{topic}: {count or 'no'} partitions" for topic, count in probe.partitions.items()]
     if all(probe.partitions.values()):

@@ -63,9 +63,11 @@ def write_config(
     return path
 
 
-def run_to_its_end(folder: Path, config: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+def run_to_its_end(
+    folder: Path, config: Path, *flags: str, command: str = "run"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        broker_plugin_command("run", "--device", "cpu", "--config", str(config), *flags),
+        broker_plugin_command(command, "--device", "cpu", "--config", str(config), *flags),
         env=environment(folder),
         capture_output=True,
         text=True,
@@ -174,6 +176,13 @@ def test_what_is_lacking_is_said_with_what_to_do_and_not_tried_again(
     assert "Traceback" not in done.stderr
     assert topics.outputs() == 0
     assert topics.committed() == 0
+    if lacking in ("reading", "writing"):
+        doctor = run_to_its_end(tmp_path, config, "--bundle", "none-such", "--json", command="doctor")
+        findings = {check["name"]: check for check in json.loads(doctor.stdout)["checks"]}
+        finding = findings["input" if lacking == "reading" else "output"]
+        assert finding["outcome"] == "failed"
+        assert said[0].format(**vars(topics)) in finding["found"]
+        assert "deploy/kafka/acls.sh" in finding["remedy"]
 
 
 def test_a_changed_password_is_waited_for_and_then_taken_from_its_file(

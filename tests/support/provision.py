@@ -25,6 +25,7 @@ from tests.support.artefacts import (
     cache_dir,
     java,
     kafka_classpath,
+    kafka_tools_classpath,
     redis_program,
     registry_home,
 )
@@ -149,6 +150,7 @@ def _root_prefix() -> list[str] | None:
 def _fetch(*, gpu_wheel: bool) -> None:
     if _wants("BOOTSTRAP"):
         _timed(f"Kafka {KAFKA_VERSION}", kafka_classpath)
+        _timed(f"Kafka's tools {KAFKA_VERSION}", kafka_tools_classpath)
     if _wants("REGISTRY"):
         _timed(f"schema registry {REGISTRY_VERSION}", registry_home)
     if _wants("REDIS"):
