@@ -21,7 +21,6 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in __al
     AclBindingFilter,
     AclOperation,
     AclPermissionType,
-    AdminClient,
     ResourcePatternType,
     ResourceType,
     ScramCredentialInfo,
@@ -208,10 +207,6 @@ class SecureKafka(KafkaBroker):
             check=False,
         )
 
-    def serves(self) -> bool:
-        """Return whether it answers its super user."""
-        return super().serves()
-
     def _take_ports(self) -> None:
         self._port, self._controller_port, internal, mutual, token = free_ports(5)
         self._internal = f"{LOOPBACK}:{internal}"
@@ -230,9 +225,6 @@ class SecureKafka(KafkaBroker):
 
     def _client(self) -> dict[str, Any]:
         return {**super()._client(), **self.scram(*ADMIN)}
-
-    def _admin(self) -> AdminClient:
-        return AdminClient({**self._client(), "socket.connection.setup.timeout.ms": 5000})
 
 
 def _anything_of(user: str) -> AclBindingFilter:
