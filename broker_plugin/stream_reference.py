@@ -92,7 +92,8 @@ def reference_of(manifest: Manifest, survey: str) -> StreamReference | None:
         If the note cannot be read.
     """
     for fit in reversed((manifest.stream or {}).get("fits", [])):  # the last fit of a survey counts
-        noted = fit.get("reference", {}).get(survey) if isinstance(fit, Mapping) else None
+        references = fit.get("reference") if isinstance(fit, Mapping) else None
+        noted = references.get(survey) if isinstance(references, Mapping) else None
         if noted is not None:
             try:
                 return StreamReference.model_validate(noted)

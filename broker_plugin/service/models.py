@@ -22,6 +22,7 @@ from broker_plugin.repository.layout import BundleRepository, locate_bundle, spl
 from broker_plugin.service.bundle_metrics import BundleMetrics
 from broker_plugin.service.drift import DriftWatch
 from broker_plugin.settings import Settings
+from broker_plugin.stream_reference import reference_of
 
 __all__ = ["ServedModels", "located_bundle", "open_models", "shadow_bundle"]
 
@@ -132,13 +133,17 @@ def _watch(
     if split_name(settings.bundle)[1] is not None or settings.bundle not in repository.known():
         return None
 
+    survey = str(settings.survey)
+
     def open_scorer(path: Path) -> Scorer:
-        return replace(recipe, bundle=str(path)).scorer()
+        opened = replace(recipe, bundle=str(path)).scorer()
+        reference_of(opened.bundle.manifest, survey)  # what drift cannot read is refused while it can be
+        return opened
 
     return BundleWatch(
         repository,
         settings.bundle,
-        survey=str(settings.survey),
+        survey=survey,
         scorer=scorer,
         open_scorer=open_scorer,
         hurry=hurry,

@@ -138,7 +138,7 @@ def test_promotion_and_rollback_in_mid_stream_lose_no_alert(
     assert list(digests_in_order(records).values()) == [[first, second, first]] * 3
 
 
-def test_a_bundle_that_cannot_score_leaves_the_old_one_running_and_ready(
+def test_bundles_that_cannot_serve_leave_the_old_one_running_and_ready(
     kafka_broker: KafkaCluster,
     topic: Callable[[str], str],
     data_dir: Path,
@@ -150,21 +150,25 @@ def test_a_bundle_that_cannot_score_leaves_the_old_one_running_and_ready(
     broken = make_bundle(tmp_path / "broken")
     replace_file(broken, "metadata.onnx", (broken / "light_curve.onnx").read_bytes())
     changes.add(repository, broken, version="3")
+    unread = {"fits": [{"surveys": ["ztf"], "reference": {"ztf": {"n": 0}}}]}
+    changes.add(repository, make_bundle(tmp_path / "unread", stream=unread), version="4")
     topics = Topics(kafka_broker, topic)
     process = run([*topics.flags, "--bundles", str(repository.root), "--metrics-port", "0"])
     wait_for_event(process, "started")
     changes.promote(repository, "default@3", now=True)
     wait_for_event(process, "bundle_refused")
+    changes.promote(repository, "default@4", now=True)
+    wait_for_events(process, "bundle_refused", 2)
     port = port_of(process)
     wait_until(lambda: get(port, "/readyz")[0] == 200, what="readiness", timeout_s=READY_S)
     kafka_broker.produce(topics.input, as_records(ztf_packets(data_dir)[:20]))
     wait_for_outputs(topics, 20, process)
     changed = 'broker_plugin_bundle_changes_total{outcome="%s"}'
-    assert metric(get(port, "/metrics")[1], changed % "refused") == 1
+    assert metric(get(port, "/metrics")[1], changed % "refused") == 2
     assert metric(get(port, "/metrics")[1], changed % "switched") == 0
     assert {verdict_of(record).bundle_digest for record in topics.verdicts(20)} == {digest(repository, "1")}
     # A rollback ends the trouble, and a hangup is no reason to end.
-    changes.rollback(repository, "default")
+    changes.promote(repository, "default@1", now=True)
     assert process._process is not None
     process._process.send_signal(signal.SIGHUP)
     assert get(port, "/healthz")[0] == 200
