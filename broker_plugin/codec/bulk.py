@@ -192,10 +192,10 @@ def compiled_kernels() -> tuple[Path, bool]:
     """Return the folder of the machine's compiled code, and whether it is there already."""
     from broker_plugin.codec.machine import run_segments
 
-    if not hasattr(run_segments, "stats"):  # with NUMBA_DISABLE_JIT there is nothing to compile
-        return Path(), True
-    place = Path(run_segments.stats.cache_path)
-    return place, any(place.glob("machine.run_segments-*.nbc"))
+    place = getattr(getattr(run_segments, "stats", None), "cache_path", None)
+    if place is None:
+        return Path(), True  # plain Python, or compiled at every start in order to check bounds
+    return Path(place), any(Path(place).glob("machine.run_segments-*.nbc"))
 
 
 def _adapter_of(schema: WriterSchema, adapters: Sequence[SurveyAdapter]) -> SurveyAdapter | None:

@@ -72,6 +72,10 @@ class DecodedBatch:
         return [found[place] for place in self.order.tolist()]
 
 
+def _with_schema(provenance: Provenance, version: str) -> Provenance:
+    return provenance if provenance.schema == version else replace(provenance, schema=version)
+
+
 def _rows_of(batch: AlertBatch, rows: NDArray[np.intp]) -> AlertBatch:
     in_place = len(rows) == len(batch) and bool((rows == np.arange(len(batch))).all())
     return batch if in_place else batch.take(rows)
@@ -129,7 +133,7 @@ class Decoder:
             if drift.required:
                 continue  # whether that pauses the stream is decided message by message
             version = found.schema.version
-            own = [replace(provenance[message], schema=version) for message in found.message.tolist()]
+            own = [_with_schema(provenance[message], version) for message in found.message.tolist()]
             adapted = found.adapter.adapt_columns(found.columns, access=self._access, provenance=own)
             adapted.curves.flags[QualityFlag.DEGRADED_SCHEMA][:] = bool(drift.expected)
             packets = adapted.packet[found.is_within(self._limits)[adapted.packet]]

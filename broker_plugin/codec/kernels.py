@@ -38,8 +38,9 @@ PACKAGE_CACHE = Path(__file__).parent / "__pycache__"
 
 def kernel(function: F) -> F:
     """Compile a function at its first call, to run without the GIL."""
-    compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    if numba.config.CACHE_DIR and hasattr(compiled, "stats"):
+    is_kept = not numba.config.BOUNDSCHECK  # kept code does not say whether it checks
+    compiled: Any = numba.njit(nogil=True, cache=is_kept, error_model="numpy")(function)
+    if is_kept and numba.config.CACHE_DIR and hasattr(compiled, "stats"):
         _take_over(function, Path(compiled.stats.cache_path))
     kept: F = compiled
     return kept

@@ -117,4 +117,6 @@ class Matrices:
     def _texts(self) -> list[str | None]:
         every = self._pool[: self._counts[POOL]].tobytes().decode("ascii")
         bounds = self._bounds[: self._counts[TEXTS] + 1].tolist()
-        return [plain_text(every[begin:end]) for begin, end in pairwise(bounds)]
+        texts = [every[begin:end] for begin, end in pairwise(bounds)]
+        meaning = {text: plain_text(text) for text in set(texts)}
+        return [meaning[text] for text in texts]
