@@ -26,6 +26,11 @@ RECORDS = "ASTROM3_TEST_DRILL_RECORDS"
 """Variable with the folder of the records, `runs/drill` by default."""
 
 
+PATIENT = {"broker.session.timeout.ms": "9000"}
+"""A broker that starves beside a dozen processes must not take itself for lost, as it would after the tests' 3 s;
+nine are Kafka's own default."""
+
+
 @pytest.fixture(scope="session")
 def drill_seed() -> int:
     """The seed of all that is random in this run: a new one each time, or the given one."""
@@ -66,7 +71,7 @@ def drill(
         running = Drill(
             plan,
             folder=tmp_path / "team",
-            broker=broker or private_kafka(),
+            broker=broker or private_kafka(PATIENT),
             packets=stream_packets,
             seed=drill_seed,
             wire=wire,

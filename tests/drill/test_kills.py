@@ -20,7 +20,7 @@ VISIBLE_S = {"classic": 15.0, "consumer": 60.0}
 """Time in which there are new verdicts after one kill and restart. A KIP-848 broker gives a killed member's
 partitions away when its session has run out, 45 s by default."""
 
-OVERCOME_S = 150.0
+OVERCOME_S = 300.0
 """Longest wait for that, so that a slow recovery is measured and not merely given up."""
 
 
