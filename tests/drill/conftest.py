@@ -27,8 +27,8 @@ RECORDS = "ASTROM3_TEST_DRILL_RECORDS"
 
 
 PATIENT = {"broker.session.timeout.ms": "9000"}
-"""Kafka's default. A broker that starves beside a dozen processes would be taken for lost after the 3 s of the
-other tests."""
+"""Kafka's default. A broker that starves beside a dozen processes would be taken for lost after the 3 s of
+the other tests."""
 
 
 @pytest.fixture(scope="session")
