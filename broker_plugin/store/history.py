@@ -101,7 +101,7 @@ class HistoryBounds:
     ----------
     epochs_max
         Most rows. Rubin will visit most fields some 800 times in ten years, and its deep fields a thousand
-        times in three months. A row costs some 50 bytes in the store, and time with every verdict.
+        times in three months. A row costs some 30 bytes in the store, and time with every verdict.
     days
         Rows older than this, before the latest of the object, are dropped, and an object that brings nothing
         for this long is forgotten. Two years show an annual variation twice, and a period search costs time
