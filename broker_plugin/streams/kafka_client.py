@@ -61,6 +61,9 @@ SILENCE = (
 )
 """What to look at when no broker answers."""
 
+SILENT = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
+"""How the library says that no broker answers."""
+
 LOOK_S = 0.5
 """Time between two looks for a broker or a topic that is not there yet."""
 
@@ -70,7 +73,6 @@ errors, which are logged here."""
 
 REFUSED = frozenset(
     {
-        *REFUSALS,
         KafkaError._FENCED,
         KafkaError._UNSUPPORTED_FEATURE,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -165,9 +167,13 @@ def sort_error(error: KafkaError, doing: str) -> BrokerPluginError:
         What was being done, for the message.
     """
     text = f"{doing}: {error.name()}: {error.str()}"
-    if error.code() in REFUSED:
-        return ConfigurationError(text, remedy=ADVICE.get(error.code(), ""))
-    return TransientError(text)
+    remedy = ADVICE.get(error.code(), "")
+    # A refused login is borne for a while: `Admission` says when it has lasted too long.
+    return (
+        ConfigurationError(text, remedy=remedy)
+        if error.code() in REFUSED
+        else TransientError(text, remedy=remedy)
+    )
 
 
 def cluster_id(client: Consumer | Producer) -> str:
@@ -243,7 +249,7 @@ def _missing_topics(
             found = client.list_topics(topic, timeout=patience_s).topics[topic].error
         except KafkaException as error:
             found = error.args[0]
-            if found.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):
+            if found.code() in SILENT or found.code() in REFUSALS:
                 return None
         # Who may not look at a topic is told by `require_rights`, with all that is lacking.
         if found is None or found.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:

@@ -214,6 +214,10 @@ class KafkaSource:
         """Stay in the group without taking messages, while a batch is being retried."""
         self._pause()
         self._look()
+        if isinstance(self._error, ConfigurationError):
+            # Whatever is being tried again, it will not help.
+            error, self._error = self._error, None
+            raise error
 
     def joined(self) -> bool:
         """Tell whether the group has given this member its partitions (perhaps none)."""
