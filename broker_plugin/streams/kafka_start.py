@@ -99,9 +99,13 @@ def begin_group(
     """
     deadline = time.monotonic() + deadline_s
     stop = stop or threading.Event()
-    with closing(
-        make_client(Consumer, address, {"group.id": group, "enable.auto.commit": False})
-    ) as outsider:
+    properties = {
+        "group.id": group,
+        "enable.auto.commit": False,
+        # Else it would wait for the transaction that a killed process of the group has left open.
+        "isolation.level": "read_uncommitted",
+    }
+    with closing(make_client(Consumer, address, properties)) as outsider:
         while not stop.is_set():
             try:
                 _begin(outsider, topics, policy, group)
