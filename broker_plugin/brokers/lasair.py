@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Lasair: objects of its LSST deployment in, annotations out, within the limits of its fields.
+
+Lasair keeps one annotation for each object and topic, the latest. Its server takes texts of limited length
+and refuses the whole annotation otherwise, so that what is too long is cut here, at a word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from broker_plugin import __version__
+from broker_plugin.brokers.packets import lsst_packet
+from broker_plugin.brokers.scoring import PacketScorer
+from broker_plugin.codec.verdict import Verdict
+from broker_plugin.errors import RejectedAlert, RejectReason
+from broker_plugin.surveys.base import Packet
+
+__all__ = ["LasairClient", "annotate", "annotation_of", "packet_of_object"]
+
+CLASSIFICATION_MAX, VERSION_MAX, EXPLANATION_MAX, CLASSDICT_MAX = 80, 16, 1024, 4096
+"""Characters that Lasair takes; the last is that of the JSON text."""
+
+NO_CLASS = "not a star"
+"""Classification of what the classes do not apply to; Lasair takes no empty one."""
+
+SOURCES, FORCED, OBJECT = "diaSourcesList", "diaForcedSourcesList", "diaObject"
+
+
+class LasairClient(Protocol):
+    """What is used of `lasair.lasair_client`."""
+
+    def object(self, object_id: Any, lite: bool = ..., lasair_added: bool = ...) -> Mapping[str, Any]:
+        """Return an object with its light curve."""
+        ...
+
+    def annotate_list(self, annotations: list[dict[str, Any]]) -> Any:
+        """Send annotations, in one request."""
+        ...
+
+
+def annotate(
+    client: LasairClient, object_ids: Iterable[int | str], *, topic: str, scorer: PacketScorer
+) -> list[RejectedAlert]:
+    """Judge objects and annotate them, all in one request.
+
+    Parameters
+    ----------
+    client
+        A `lasair_client` with the token of the topic's owner.
+    object_ids
+        As a filter's stream names them.
+    topic
+        The annotation topic, which Lasair's team makes.
+    scorer
+        Judges.
+
+    Returns
+    -------
+    rejected
+        Why objects got no annotation.
+    """
+    packets = [packet_of_object(client.object(object_id, lite=False)) for object_id in object_ids]
+    found = scorer.judge(packet for packet in packets if packet is not None)
+    verdicts = [each for each in found if isinstance(each, Verdict)]
+    if verdicts:
+        client.annotate_list([annotation_of(verdict, topic) for verdict in verdicts])
+    empty = RejectedAlert(RejectReason.EMPTY, "Lasair has no detection of this object")
+    return [each for each in found if isinstance(each, RejectedAlert)] + [empty] * packets.count(None)
+
+
+def packet_of_object(lasair_object: Mapping[str, Any]) -> Packet | None:
+    """Return the packet of an object's newest detection; None where it has none.
+
+    Its short form leaves out the position of each source; that of the object stands in.
+    """
+    seen = sorted(lasair_object.get(SOURCES) or (), key=lambda row: float(row["midpointMjdTai"]))
+    if not seen:
+        return None
+    owner = lasair_object.get(OBJECT) or {}
+    place = {"ra": owner.get("ra"), "dec": owner.get("dec", owner.get("decl"))}
+    named = {"diaObjectId": owner.get("diaObjectId", lasair_object.get("diaObjectId"))}
+    return lsst_packet(
+        place | named | dict(seen[-1]), previous=seen[:-1], forced=lasair_object.get(FORCED) or ()
+    )
+
+
+def annotation_of(verdict: Verdict, topic: str) -> dict[str, Any]:
+    """Return the annotation of a verdict, as `annotate_list` takes it."""
+    return {
+        "objectId": verdict.object_id.rpartition(":")[2],
+        "topic": topic,
+        "classification": (verdict.top_class or NO_CLASS)[:CLASSIFICATION_MAX],
+        "version": __version__[:VERSION_MAX],
+        "explanation": _cut(verdict.explanation, EXPLANATION_MAX),
+        "classdict": _classdict(verdict),
+        "url": "",
+    }
+
+
+def _classdict(verdict: Verdict) -> dict[str, Any]:
+    """Return the numbers of a verdict; the probable classes first, as many as fit."""
+    numbers: dict[str, Any] = {
+        "anomaly_p_value": verdict.anomaly_p_value,
+        "anomaly_score": verdict.anomaly_score,
+        "calibration_n": verdict.calibration_n,
+        "n_epochs": verdict.n_epochs,
+        "source_context": verdict.source_context,
+        "bundle_digest": verdict.bundle_digest,
+        "verdict_id": verdict.verdict_id,
+    }
+    for name, probability in sorted(verdict.class_probabilities.items(), key=lambda item: -item[1]):
+        fuller = numbers | {name: probability}
+        if len(json.dumps(fuller)) > CLASSDICT_MAX:
+            break
+        numbers = fuller
+    return numbers
+
+
+def _cut(text: str, length: int) -> str:
+    """Return a text of at most so many characters, cut at a word.
+
+    Examples
+    --------
+    >>> _cut("one two three", 9)
+    'one two…'
+    """
+    return text if len(text) <= length else text[: length - 1].rpartition(" ")[0] + "…"

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Real packets as Fink's Spark table through Fink's own way of calling a filter and a science module."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fink_utils.spark.utils import FinkUDF, expand_function_from_string
+from pyspark.sql import SparkSession
+from pyspark.sql.types import BooleanType
+
+from broker_plugin.surveys import lsst
+from broker_plugin.surveys.fields import Kind, RecordTable
+from tests.broker_plugin.brokers.sample import lsst_packets, report, rows
+from tests.support.artefacts import REPOSITORY
+
+SUBMITTED = REPOSITORY / "deploy" / "brokers" / "fink"
+
+TYPES = {Kind.NUMBER: pa.float64(), Kind.INTEGER: pa.int64(), Kind.TEXT: pa.string()}
+
+
+def struct_of(table: RecordTable) -> pa.DataType:
+    return pa.struct([(field.path, TYPES[field.kind]) for field in table.fields])
+
+
+def written(packets: list[dict[str, Any]], path: Path) -> None:
+    """Write packets as the table of alerts that Fink's chain works on."""
+    columns = {
+        "diaSource": pa.array([p["diaSource"] for p in packets], struct_of(lsst.SOURCE)),
+        "prvDiaSources": pa.array(
+            [rows(p, "prvDiaSources") for p in packets], pa.list_(struct_of(lsst.SOURCES))
+        ),
+        "prvDiaForcedSources": pa.array(
+            [rows(p, "prvDiaForcedSources") for p in packets], pa.list_(struct_of(lsst.FORCED))
+        ),
+        "diaObject": pa.array([p["diaObject"] for p in packets], pa.struct([("diaObjectId", pa.int64())])),
+        "number": pa.array(range(len(packets))),
+    }
+    pq.write_table(pa.table(columns), path)
+
+
+def submitted(name: str, path: Path) -> ModuleType:
+    """Import a file that is to be submitted, under the name that it will have."""
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(data_dir: Path) -> list[Any]:
+    spark = (
+        SparkSession.builder.master("local[1]")
+        .config("spark.ui.enabled", "false")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.driver.host", "127.0.0.1")
+        .getOrCreate()
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "alerts.parquet"
+        written(lsst_packets(data_dir), path)
+        table = spark.read.parquet(str(path))
+        module = submitted("astrom3_filter", SUBMITTED / "filter_astrom3_strange" / "filter.py")
+        assert module.DESCRIPTION
+        assert module.HBASE_SUPPORT is not None
+        function, columns = expand_function_from_string(table, "astrom3_filter.astrom3_strange")
+        chosen = table.filter(FinkUDF(function, BooleanType(), "").for_spark(*columns))
+        strange = {row["number"] for row in chosen.select("number").collect()}
+        science = submitted("astrom3_science", SUBMITTED / "science" / "processor.py")
+        scored = table.withColumn("astrom3", science.astrom3_scores(*science.COLUMNS))
+        found = {
+            row["number"]: row["astrom3"].asDict() for row in scored.select("number", "astrom3").collect()
+        }
+    spark.stop()
+    return [found[number] | {"strange": number in strange} for number in sorted(found)]
+
+
+if __name__ == "__main__":
+    report(main)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Real packets for the brokers' plug-in points, and what the pipeline decides of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from broker_plugin.brokers.scoring import Decision, PacketScorer, decision_of
+from broker_plugin.codec.packets import read_container_file
+from broker_plugin.codec.verdict import Verdict
+from broker_plugin.surveys.base import Packet
+
+__all__ = ["decisions", "framed_packets", "lsst_packets", "report", "rows", "ztf_packets"]
+
+
+def lsst_packets(data_dir: Path) -> list[dict[str, Any]]:
+    """Return 54 packets of two schema versions, some of them with hundreds of epochs or without an object."""
+    alerts = data_dir / "alerts" / "lsst"
+    both = [*read_container_file(alerts / "lsst_v9_0_nocutouts.avro")][::9]
+    return [
+        dict(packet) for packet in (*both, *[*read_container_file(alerts / "lsst_v10_0_nocutouts.avro")][::5])
+    ]
+
+
+def framed_packets(data_dir: Path) -> list[Path]:
+    """Return files with packets as Rubin frames them: a zero, four bytes of schema id, and no schema."""
+    files = sorted((data_dir / "alerts" / "lsst" / "raw").rglob("*.avro"))
+    return [path for path in files if path.read_bytes()[:1] == b"\0"]
+
+
+def ztf_packets(data_dir: Path) -> list[dict[str, Any]]:
+    """Return 53 packets."""
+    packets = [*read_container_file(data_dir / "alerts" / "ztf" / "nocutouts.avro")]
+    return [dict(packet) for packet in packets[::40]]
+
+
+def rows(packet: Packet, name: str) -> list[dict[str, Any]]:
+    """Return the rows of an array of a packet; none where it is null."""
+    return list(packet.get(name) or ())
+
+
+def decisions(packets: Iterable[Packet]) -> list[Decision | str]:
+    """Return what the pipeline decides of packets; of those without a verdict the reason."""
+    found = PacketScorer.open("default", device="cpu").judge(packets)
+    return [decision_of(each) if isinstance(each, Verdict) else str(each) for each in found]
+
+
+def report(main: Callable[[Path], Sequence[Any]]) -> None:
+    """Print as JSON what a broker's plug-in point makes of the packets in the folder of real data."""
+    json.dump(main(Path(sys.argv[1])), sys.stdout)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Environments of their own, for packages that cannot share the one of the tests."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.support.artefacts import REPOSITORY, cache_dir, locked
+from tests.support.process import ServerUnavailableError
+
+__all__ = ["core_requirements", "in_environment", "interpreter_of"]
+
+CONSTRAINTS = REPOSITORY / "constraints.txt"
+"""The pins of development, which hold in every environment."""
+
+INSTALL_S = 900.0
+"""Longest wait for 400 MB of wheels on a slow line."""
+
+
+def core_requirements() -> list[str]:
+    """Return what the package itself requires, without any of its extras."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    return sorted(project["dependencies"])
+
+
+def interpreter_of(name: str, requirements: Sequence[str]) -> Path:
+    """Return the Python of an environment, made on demand, again when the requirements changed.
+
+    Raises
+    ------
+    ServerUnavailableError
+        If it cannot be made.
+    """
+    folder = cache_dir() / name
+    pins = CONSTRAINTS.read_text() if CONSTRAINTS.exists() else ""
+    wanted = hashlib.sha256(repr((list(requirements), pins)).encode()).hexdigest()[:16]
+    stamp = folder / f"ready-{wanted}"
+    with locked(cache_dir() / "locks" / f"{name}.lock"):
+        if not stamp.exists():
+            # Environments hold their own path, so this one is made in place, and stamped when complete.
+            shutil.rmtree(folder, ignore_errors=True)
+            _make(folder, list(requirements))
+            stamp.touch()
+    return folder / "bin" / "python"
+
+
+def in_environment(
+    interpreter: Path,
+    arguments: Sequence[str],
+    *,
+    timeout_s: float = 120.0,
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run an environment's Python, with this checkout's packages importable, whatever it returns."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment |= {"PYTHONPATH": str(REPOSITORY), **(variables or {})}
+    return subprocess.run(
+        [str(interpreter), *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )
+
+
+def _make(folder: Path, requirements: list[str]) -> None:
+    interpreter = str(folder / "bin" / "python")
+    if CONSTRAINTS.exists():
+        requirements = [*requirements, "--constraint", str(CONSTRAINTS)]
+    if importlib.util.find_spec("uv") is not None:
+        steps = [
+            [sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, str(folder)],
+            [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", interpreter, *requirements],
+        ]
+    else:
+        steps = [
+            [sys.executable, "-m", "venv", str(folder)],
+            [interpreter, "-m", "pip", "install", "--quiet", *requirements],
+        ]
+    for step in steps:
+        done = subprocess.run(step, capture_output=True, text=True, check=False, timeout=INSTALL_S)
+        if done.returncode != 0:
+            output = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+            raise ServerUnavailableError(
+                f"{' '.join(step)} failed; is the package index reachable?\n{output}"
+            )

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Environments with the real packages of other brokers, each beside this package's own requirements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.support.environments import core_requirements, interpreter_of
+
+__all__ = ["HOSTS", "host_interpreter"]
+
+HOSTS: Mapping[str, tuple[str, ...]] = {
+    "ampel": ("ampel-interface==0.10.4.post2",),
+    "antares": ("antares-devkit==0.11.1",),
+    # Neither states that it needs Spark; its frames of rows are of pandas before 3.
+    "fink": ("fink-filters==7.45", "fink-utils==0.79.0", "pyspark>=4,<5", "pandas>=2.2,<3"),
+    "lasair": ("lasair==0.1.4",),
+    "pittgoogle": ("pittgoogle-client==0.3.23",),
+}
+"""By broker, what its plug-in point is tested with."""
+
+
+def host_interpreter(name: str) -> Path:
+    """Return the Python of a broker's environment, made on demand."""
+    return interpreter_of(f"host-{name}", [*core_requirements(), "onnxruntime>=1.22", *HOSTS[name]])
