@@ -13,10 +13,10 @@ from ampel.abstract.AbsStateT2Unit import AbsStateT2Unit
 from ampel.enum.DocumentCode import DocumentCode
 from ampel.struct.UnitResult import UnitResult
 
-from broker_plugin.brokers.packets import Row, lsst_packet, ztf_packet
 from broker_plugin.brokers.scoring import decision_of, opened
 from broker_plugin.errors import RejectedAlert
 from broker_plugin.surveys.base import Packet
+from broker_plugin.surveys.packets import Row, lsst_packet, ztf_packet
 
 __all__ = ["T2AstroM3", "packet_of_state"]
 

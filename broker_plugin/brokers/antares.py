@@ -12,10 +12,10 @@ from typing import Any
 
 from antares_devkit.models import BaseFilter
 
-from broker_plugin.brokers.packets import Row, lsst_packet, ztf_packet
 from broker_plugin.brokers.scoring import PacketScorer, decision_of
 from broker_plugin.errors import RejectedAlert
 from broker_plugin.surveys.base import Packet
+from broker_plugin.surveys.packets import Row, lsst_packet, ztf_packet
 
 __all__ = ["STRANGE", "AstroM3", "packet_of_locus"]
 

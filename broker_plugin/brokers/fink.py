@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from broker_plugin.brokers.packets import Row, lsst_packet
 from broker_plugin.brokers.scoring import Decision, decision_of, opened
 from broker_plugin.errors import RejectedAlert
 from broker_plugin.surveys.base import Packet
+from broker_plugin.surveys.packets import Row, lsst_packet
 
 __all__ = ["NOTHING", "lsst_packets", "lsst_scores", "lsst_strange"]
 

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from broker_plugin import __version__
-from broker_plugin.brokers.packets import lsst_packet
 from broker_plugin.brokers.scoring import PacketScorer
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.surveys.base import Packet
+from broker_plugin.surveys.packets import lsst_packet
 
 __all__ = ["LasairClient", "annotate", "annotation_of", "packet_of_object"]
 
@@ -43,7 +43,7 @@ class LasairClient(Protocol):
 
 def annotate(
     client: LasairClient, object_ids: Iterable[int | str], *, topic: str, scorer: PacketScorer
-) -> list[RejectedAlert]:
+) -> dict[int | str, RejectedAlert]:
     """Judge objects and annotate them, all in one request.
 
     Parameters
@@ -60,15 +60,21 @@ def annotate(
     Returns
     -------
     rejected
-        Why objects got no annotation.
+        By object, why it got no annotation.
     """
-    packets = [packet_of_object(client.object(object_id, lite=False)) for object_id in object_ids]
-    found = scorer.judge(packet for packet in packets if packet is not None)
-    verdicts = [each for each in found if isinstance(each, Verdict)]
-    if verdicts:
-        client.annotate_list([annotation_of(verdict, topic) for verdict in verdicts])
+    packets = {each: packet_of_object(client.object(each, lite=False)) for each in object_ids}
+    seen = {each: packet for each, packet in packets.items() if packet is not None}
+    found = dict(zip(seen, scorer.judge(seen.values()), strict=True))
+    annotations = [
+        annotation_of(verdict, object_id=each, topic=topic)
+        for each, verdict in found.items()
+        if isinstance(verdict, Verdict)
+    ]
+    if annotations:
+        client.annotate_list(annotations)
     empty = RejectedAlert(RejectReason.EMPTY, "Lasair has no detection of this object")
-    return [each for each in found if isinstance(each, RejectedAlert)] + [empty] * packets.count(None)
+    without = {each: empty for each in packets if each not in seen}
+    return without | {each: why for each, why in found.items() if isinstance(why, RejectedAlert)}
 
 
 def packet_of_object(lasair_object: Mapping[str, Any]) -> Packet | None:
@@ -87,10 +93,10 @@ def packet_of_object(lasair_object: Mapping[str, Any]) -> Packet | None:
     )
 
 
-def annotation_of(verdict: Verdict, topic: str) -> dict[str, Any]:
+def annotation_of(verdict: Verdict, *, object_id: int | str, topic: str) -> dict[str, Any]:
     """Return the annotation of a verdict, as `annotate_list` takes it."""
     return {
-        "objectId": verdict.object_id.rpartition(":")[2],
+        "objectId": str(object_id),
         "topic": topic,
         "classification": (verdict.top_class or NO_CLASS)[:CLASSIFICATION_MAX],
         "version": __version__[:VERSION_MAX],

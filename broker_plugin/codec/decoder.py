@@ -189,7 +189,7 @@ class Decoder:
     def _adapt(self, packet: Packet, provenance: Provenance, *, degraded: bool) -> Alert:
         adapter = self._adapter_of(packet)
         if adapter is None:
-            surveys = ", ".join(known.name for known in self._adapters)
+            surveys = ", ".join(dict.fromkeys(known.name for known in self._adapters))
             raise RejectedAlert(RejectReason.MISSING_FIELD, f"the packet is not an alert of: {surveys}")
         self._check_histories(packet, adapter)
         alert = adapter.adapt(packet, access=self._access, provenance=provenance).seen_by(self._access)

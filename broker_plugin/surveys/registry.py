@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.surveys import alerce, babamul
 from broker_plugin.surveys.base import SurveyAdapter
 from broker_plugin.surveys.lsst import LsstAdapter
+from broker_plugin.surveys.rebroadcast import Rebroadcast
 from broker_plugin.surveys.ztf import ZtfAdapter
 
 __all__ = ["SURVEYS", "adapters"]
@@ -17,7 +19,7 @@ SURVEYS: tuple[str, ...] = ("ztf", "lsst")
 
 
 def adapters(names: Iterable[str] = SURVEYS) -> tuple[SurveyAdapter, ...]:
-    """Return the adapters of surveys.
+    """Return the adapters of surveys: of other brokers' forms of their packets first, then of their own.
 
     Raises
     ------
@@ -26,12 +28,21 @@ def adapters(names: Iterable[str] = SURVEYS) -> tuple[SurveyAdapter, ...]:
 
     Examples
     --------
-    >>> [adapter.name for adapter in adapters(["lsst"])]
-    ['lsst']
+    >>> {adapter.name for adapter in adapters(["lsst"])}
+    {'lsst'}
     """
-    known: dict[str, SurveyAdapter] = {"ztf": ZtfAdapter(), "lsst": LsstAdapter()}
+    own: dict[str, SurveyAdapter] = {"ztf": ZtfAdapter(), "lsst": LsstAdapter()}
     wanted = list(dict.fromkeys(names))
     for name in wanted:
-        if name not in known:
+        if name not in own:
             raise ConfigurationError(f"no survey {name!r}; choose from {', '.join(SURVEYS)}")
-    return tuple(known[name] for name in wanted)
+    # A survey knows its packets by a field or two, which other brokers' forms of any survey may have.
+    return (*(form for form in _sent_on(own) if form.name in wanted), *(own[name] for name in wanted))
+
+
+def _sent_on(own: Mapping[str, SurveyAdapter]) -> tuple[SurveyAdapter, ...]:
+    return (
+        Rebroadcast(own["ztf"], recognises=babamul.is_ztf, restored=babamul.ztf_of),
+        Rebroadcast(own["lsst"], recognises=babamul.is_lsst, restored=babamul.lsst_of),
+        Rebroadcast(own["lsst"], recognises=alerce.is_lsst, restored=alerce.lsst_of),
+    )

@@ -10,16 +10,17 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from tests.support.artefacts import REPOSITORY, cache_dir, locked
 from tests.support.process import ServerUnavailableError
 
-__all__ = ["core_requirements", "in_environment", "interpreter_of"]
+__all__ = ["core_requirements", "in_environment", "interpreter_of", "pinned"]
 
 CONSTRAINTS = REPOSITORY / "constraints.txt"
-"""The pins of development, which hold in every environment."""
+"""The pins of development."""
 
 INSTALL_S = 900.0
 """Longest wait for 400 MB of wheels on a slow line."""
@@ -31,8 +32,24 @@ def core_requirements() -> list[str]:
     return sorted(project["dependencies"])
 
 
-def interpreter_of(name: str, requirements: Sequence[str]) -> Path:
+def pinned(names: Iterable[str]) -> list[str]:
+    """Return packages at the versions that the tests themselves run with.
+
+    Examples
+    --------
+    >>> pinned(["numpy"])[0].startswith("numpy==")
+    True
+    """
+    return [f"{name}=={version(name)}" for name in names]
+
+
+def interpreter_of(name: str, requirements: Sequence[str], *, constrained: bool = True) -> Path:
     """Return the Python of an environment, made on demand, again when the requirements changed.
+
+    Parameters
+    ----------
+    constrained
+        Hold to the pins of development.
 
     Raises
     ------
@@ -40,14 +57,15 @@ def interpreter_of(name: str, requirements: Sequence[str]) -> Path:
         If it cannot be made.
     """
     folder = cache_dir() / name
-    pins = CONSTRAINTS.read_text() if CONSTRAINTS.exists() else ""
+    constraints = CONSTRAINTS if constrained and CONSTRAINTS.exists() else None
+    pins = constraints.read_text() if constraints else ""
     wanted = hashlib.sha256(repr((list(requirements), pins)).encode()).hexdigest()[:16]
     stamp = folder / f"ready-{wanted}"
     with locked(cache_dir() / "locks" / f"{name}.lock"):
         if not stamp.exists():
             # Environments hold their own path, so this one is made in place, and stamped when complete.
             shutil.rmtree(folder, ignore_errors=True)
-            _make(folder, list(requirements))
+            _make(folder, list(requirements), constraints)
             stamp.touch()
     return folder / "bin" / "python"
 
@@ -73,10 +91,10 @@ def in_environment(
     )
 
 
-def _make(folder: Path, requirements: list[str]) -> None:
+def _make(folder: Path, requirements: list[str], constraints: Path | None) -> None:
     interpreter = str(folder / "bin" / "python")
-    if CONSTRAINTS.exists():
-        requirements = [*requirements, "--constraint", str(CONSTRAINTS)]
+    if constraints is not None:
+        requirements = [*requirements, "--constraint", str(constraints)]
     if importlib.util.find_spec("uv") is not None:
         steps = [
             [sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, str(folder)],

@@ -6,21 +6,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.environments import core_requirements, interpreter_of
+from tests.support.environments import core_requirements, interpreter_of, pinned
 
 __all__ = ["HOSTS", "host_interpreter"]
 
 HOSTS: Mapping[str, tuple[str, ...]] = {
     "ampel": ("ampel-interface==0.10.4.post2",),
     "antares": ("antares-devkit==0.11.1",),
-    # Neither states that it needs Spark; its frames of rows are of pandas before 3.
-    "fink": ("fink-filters==7.45", "fink-utils==0.79.0", "pyspark>=4,<5", "pandas>=2.2,<3"),
+    # Neither states that it needs Spark and astropy; its frames of rows are of pandas before 3.
+    "fink": ("fink-filters==7.45", "fink-utils==0.79.0", "astropy", "pyspark>=4,<5", "pandas>=2.2,<3"),
     "lasair": ("lasair==0.1.4",),
     "pittgoogle": ("pittgoogle-client==0.3.23",),
 }
 """By broker, what its plug-in point is tested with."""
 
 
+NUMERIC = ("numpy", "onnxruntime", "nifty-ls", "pyerfa")
+"""What decisions depend on to the last bit, the same as here."""
+
+
 def host_interpreter(name: str) -> Path:
     """Return the Python of a broker's environment, made on demand."""
-    return interpreter_of(f"host-{name}", [*core_requirements(), "onnxruntime>=1.22", *HOSTS[name]])
+    requirements = [*core_requirements(), *pinned(NUMERIC), *HOSTS[name]]
+    return interpreter_of(f"host-{name}", requirements, constrained=False)

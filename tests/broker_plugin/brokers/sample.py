@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ __all__ = ["decisions", "framed_packets", "lsst_packets", "report", "rows", "ztf
 
 
 def lsst_packets(data_dir: Path) -> list[dict[str, Any]]:
-    """Return 54 packets of two schema versions, some of them with hundreds of epochs or without an object."""
+    """Return packets of two schema versions, some of them with hundreds of epochs or without an object."""
     alerts = data_dir / "alerts" / "lsst"
-    both = [*read_container_file(alerts / "lsst_v9_0_nocutouts.avro")][::9]
-    return [
-        dict(packet) for packet in (*both, *[*read_container_file(alerts / "lsst_v10_0_nocutouts.avro")][::5])
-    ]
+    older = [*read_container_file(alerts / "lsst_v9_0_nocutouts.avro")][::8]
+    newer = [*read_container_file(alerts / "lsst_v10_0_nocutouts.avro")][::4]
+    packets = [dict(packet) for packet in (*older, *newer)]
+    return [p for p in packets if newest(p["diaSource"], rows(p, "prvDiaSources"), "midpointMjdTai")]
 
 
 def framed_packets(data_dir: Path) -> list[Path]:
@@ -33,9 +33,14 @@ def framed_packets(data_dir: Path) -> list[Path]:
 
 
 def ztf_packets(data_dir: Path) -> list[dict[str, Any]]:
-    """Return 53 packets."""
-    packets = [*read_container_file(data_dir / "alerts" / "ztf" / "nocutouts.avro")]
-    return [dict(packet) for packet in packets[::40]]
+    """Return every 35th packet that is newer than its history."""
+    packets = [dict(p) for p in read_container_file(data_dir / "alerts" / "ztf" / "nocutouts.avro")][::35]
+    return [p for p in packets if newest(p["candidate"], rows(p, "prv_candidates"), "jd")]
+
+
+def newest(own: Mapping[str, Any], history: Iterable[Mapping[str, Any]], time: str) -> bool:
+    """Tell whether an alert is newer than its history: brokers that keep data points judge the newest."""
+    return all(row[time] < own[time] for row in history)
 
 
 def rows(packet: Packet, name: str) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ def main(data_dir: Path) -> list[Any]:
     scorer = PacketScorer.open("default", device="cpu")
     rejected = annotate(client, list(LasairServer.objects), topic="astrom3", scorer=scorer)
     server.shutdown()
-    return [*LasairServer.annotations, *map(str, rejected)]
+    return [*LasairServer.annotations, *map(str, rejected.values())]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Alerts of LSST as ALeRCE's multi-survey pipeline sends them on between its steps.
+
+One message holds an object: new sources, earlier ones and forced photometry, with Rubin's own names and units
+but for the identifier and the band, which ALeRCE numbers (`schemas/magstats_ms_step/lsst` of its pipeline,
+2026). The newest of the new sources is the alert. ALeRCE's classifier topics hold probabilities without light
+curves, from which nothing can be judged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker_plugin.surveys import lsst
+from broker_plugin.surveys.base import Packet
+from broker_plugin.surveys.fields import number, rows_of
+from broker_plugin.surveys.packets import Row, lsst_packet
+
+__all__ = ["is_lsst", "lsst_of"]
+
+NEW, EARLIER, FORCED = "sources", "previous_sources", "forced_sources"
+
+BANDS = {6: "u", 1: "g", 2: "r", 3: "i", 4: "z", 5: "y"}
+"""ALeRCE's numbers of Rubin's bands."""
+
+
+def is_lsst(packet: Packet) -> bool:
+    """Tell whether a packet is ALeRCE's of an LSST object."""
+    return {NEW, EARLIER, FORCED} <= packet.keys()
+
+
+def lsst_of(packet: Packet) -> Packet:
+    """Return the LSST packet of one of ALeRCE's."""
+    new = sorted(rows_of(packet, NEW), key=lambda row: number(row, lsst.MJD) or 0.0)
+    source, earlier = (new[-1], new[:-1]) if new else ({}, [])
+    return lsst_packet(
+        _row(source),
+        previous=[_row(row) for row in (*earlier, *rows_of(packet, EARLIER))],
+        forced=[_row(row) for row in rows_of(packet, FORCED)],
+    )
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        **row,
+        "band": BANDS.get(row.get("band", 0)),
+        lsst.SOURCE_ID.path: row.get("measurement_id"),
+    }

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A survey's alerts as another broker sends them on: put back into the survey's form, then read as those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from broker_plugin.records import Access, Alert, Provenance
+from broker_plugin.surveys.base import Packet, SurveyAdapter
+
+__all__ = ["Rebroadcast"]
+
+
+class Rebroadcast:
+    """Reads one broker's form of one survey's alerts.
+
+    Parameters
+    ----------
+    survey
+        Reads what the broker's packet is turned into.
+    recognises
+        Tells whether a packet has the broker's form.
+    restored
+        Returns the survey's packet, as far as the broker sends it on.
+    """
+
+    def __init__(
+        self,
+        survey: SurveyAdapter,
+        *,
+        recognises: Callable[[Packet], bool],
+        restored: Callable[[Packet], Packet],
+    ) -> None:
+        self.name = survey.name
+        self._survey = survey
+        self._recognises = recognises
+        self._restored = restored
+
+    def recognises(self, packet: Packet) -> bool:
+        """Tell whether a packet has the broker's form."""
+        return self._recognises(packet)
+
+    def access_of(self, packet: Packet) -> frozenset[Access]:
+        """Return every access class that occurs in a packet."""
+        return self._survey.access_of(self._restored(packet))
+
+    def adapt(self, packet: Packet, *, access: frozenset[Access], provenance: Provenance) -> Alert:
+        """Return the alert of one packet, made only of what `access` may see."""
+        return self._survey.adapt(self._restored(packet), access=access, provenance=provenance)
