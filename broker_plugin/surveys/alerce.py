@@ -9,6 +9,7 @@ curves, from which nothing can be judged.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from broker_plugin.surveys import lsst
@@ -16,7 +17,10 @@ from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.fields import number, rows_of
 from broker_plugin.surveys.packets import Row, lsst_packet
 
-__all__ = ["is_lsst", "lsst_of"]
+__all__ = ["NAMES", "is_lsst", "lsst_of"]
+
+NAMES = re.compile(r"(?:[\w.]+\.)?\w+_lsst")
+"""Full names of its schemas."""
 
 NEW, EARLIER, FORCED = "sources", "previous_sources", "forced_sources"
 

@@ -17,6 +17,7 @@ Exposure
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,10 @@ from broker_plugin.surveys.fields import number, rows_of
 from broker_plugin.surveys.packets import Row, lsst_packet, ztf_packet
 from broker_plugin.times import SECONDS_PER_DAY, tai_mjd_of_utc_jd
 
-__all__ = ["is_lsst", "is_ztf", "lsst_of", "ztf_of"]
+__all__ = ["NAMES", "is_lsst", "is_ztf", "lsst_of", "ztf_of"]
+
+NAMES = re.compile(r"(?:[\w.]+\.)?(?:Enriched|Babamul)(?:Ztf|Lsst)Alert")
+"""Full names of its schemas, which BOOM derives from the names of its types."""
 
 CANDIDATE, HISTORY, FORCED = "candidate", "prv_candidates", "fp_hists"
 

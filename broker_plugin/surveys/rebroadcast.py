@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from broker_plugin.records import Access, Alert, Provenance
+from broker_plugin.epochs import EpochRows
+from broker_plugin.records import Access, Alert, LightCurve, Provenance, QualityFlag, SourceContext
 from broker_plugin.surveys.base import Packet, SurveyAdapter
+from broker_plugin.surveys.drift import SchemaNeeds
 
 __all__ = ["Rebroadcast"]
 
@@ -18,6 +21,8 @@ class Rebroadcast:
     ----------
     survey
         Reads what the broker's packet is turned into.
+    names
+        Matches the full names of the broker's schemas; whatever these lack is normal.
     recognises
         Tells whether a packet has the broker's form.
     restored
@@ -28,10 +33,12 @@ class Rebroadcast:
         self,
         survey: SurveyAdapter,
         *,
+        names: re.Pattern[str],
         recognises: Callable[[Packet], bool],
         restored: Callable[[Packet], Packet],
     ) -> None:
         self.name = survey.name
+        self.needs = SchemaNeeds(names=names, trigger=(), history=())
         self._survey = survey
         self._recognises = recognises
         self._restored = restored
@@ -47,3 +54,9 @@ class Rebroadcast:
     def adapt(self, packet: Packet, *, access: frozenset[Access], provenance: Provenance) -> Alert:
         """Return the alert of one packet, made only of what `access` may see."""
         return self._survey.adapt(self._restored(packet), access=access, provenance=provenance)
+
+    def light_curve(
+        self, rows: EpochRows, mjd_tai: float, context: SourceContext
+    ) -> tuple[LightCurve, set[QualityFlag]]:
+        """Return the light curve of measurements, by the survey's rules."""
+        return self._survey.light_curve(rows, mjd_tai, context)

@@ -42,7 +42,7 @@ def adapters(names: Iterable[str] = SURVEYS) -> tuple[SurveyAdapter, ...]:
 
 def _sent_on(own: Mapping[str, SurveyAdapter]) -> tuple[SurveyAdapter, ...]:
     return (
-        Rebroadcast(own["ztf"], recognises=babamul.is_ztf, restored=babamul.ztf_of),
-        Rebroadcast(own["lsst"], recognises=babamul.is_lsst, restored=babamul.lsst_of),
-        Rebroadcast(own["lsst"], recognises=alerce.is_lsst, restored=alerce.lsst_of),
+        Rebroadcast(own["ztf"], names=babamul.NAMES, recognises=babamul.is_ztf, restored=babamul.ztf_of),
+        Rebroadcast(own["lsst"], names=babamul.NAMES, recognises=babamul.is_lsst, restored=babamul.lsst_of),
+        Rebroadcast(own["lsst"], names=alerce.NAMES, recognises=alerce.is_lsst, restored=alerce.lsst_of),
     )

@@ -13,6 +13,7 @@ __all__ = ["HOSTS", "host_interpreter"]
 HOSTS: Mapping[str, tuple[str, ...]] = {
     "ampel": ("ampel-interface==0.10.4.post2",),
     "antares": ("antares-devkit==0.11.1",),
+    "babamul": ("babamul==0.2.0",),
     # Neither states that it needs Spark and astropy; its frames of rows are of pandas before 3.
     "fink": ("fink-filters==7.45", "fink-utils==0.79.0", "astropy", "pyspark>=4,<5", "pandas>=2.2,<3"),
     "lasair": ("lasair==0.1.4",),

@@ -142,6 +142,12 @@ def test_pitt_google_carries_the_decision(data_dir: Path, rubin_schemas: Path) -
             agree(found[path.name], decision)
 
 
+def test_babamul_s_own_models_know_the_form_that_is_read(data_dir: Path) -> None:
+    found = inside("babamul", data_dir)
+    assert len(found) > 80
+    assert any(earlier > 1 for _, earlier, _ in found)
+
+
 def compare(found: list[Any], expected: list[Any]) -> None:
     for one, other in zip(found, expected, strict=True):
         if isinstance(other, str):

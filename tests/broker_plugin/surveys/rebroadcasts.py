@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import erfa
+import fastavro
 
 from broker_plugin.surveys import alerce
 from broker_plugin.surveys.base import Packet
 
-__all__ = ["alerce_lsst", "babamul_lsst", "babamul_ztf", "lsst_as_sent_on", "ztf_as_sent_on"]
+__all__ = ["alerce_lsst", "babamul_lsst", "babamul_ztf", "container", "lsst_as_sent_on", "ztf_as_sent_on"]
 
 ZTF_BANDS = {1: "g", 2: "r", 3: "i"}
 MJD_ZERO = 2_400_000.5
@@ -136,6 +138,33 @@ def ztf_as_sent_on(packet: Packet) -> dict[str, Any]:
         "prv_candidates": [_without(row, lost) for row in _rows(packet, "prv_candidates")],
         "fp_hists": [_without(row, lost) for row in sound],
     }
+
+
+def container(packet: Packet, name: str) -> bytes:
+    """Return a packet as an Avro container file under a schema of this name."""
+    buffer = io.BytesIO()
+    fastavro.writer(buffer, _schema_of(packet, name), [packet])
+    return buffer.getvalue()
+
+
+def _schema_of(value: Any, name: str) -> Any:
+    """Return an Avro schema that can hold a value; whatever is null stays that."""
+    if isinstance(value, Mapping):
+        fields = [{"name": key, "type": _schema_of(each, f"{name}_{key}")} for key, each in value.items()]
+        return {"type": "record", "name": name, "fields": fields}
+    if isinstance(value, list) and not (value and isinstance(value[0], Mapping)):
+        return {"type": "array", "items": _schema_of(value[0], name) if value else "string"}
+    if isinstance(value, list):
+        common = {key: each for row in value for key, each in row.items() if each is not None}
+        every = {key: common.get(key) for row in value for key in row}
+        fields = [
+            {"name": key, "type": ["null", "string" if each is None else _schema_of(each, f"{name}_{key}")]}
+            for key, each in every.items()
+        ]
+        return {"type": "array", "items": {"type": "record", "name": name, "fields": fields}}
+    return {type(None): ["null", "string"], bool: "boolean", int: "long", float: "double", str: "string"}[
+        type(value)
+    ]
 
 
 def alerce_lsst(packet: Packet) -> dict[str, Any]:

@@ -14,13 +14,14 @@ from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.packets import read_container_file
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.errors import RejectedAlert
-from broker_plugin.records import Access, Alert, Provenance
+from broker_plugin.records import Access, Alert, Provenance, QualityFlag
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.registry import adapters
 from tests.broker_plugin.surveys.rebroadcasts import (
     alerce_lsst,
     babamul_lsst,
     babamul_ztf,
+    container,
     lsst_as_sent_on,
     ztf_as_sent_on,
 )
@@ -91,6 +92,26 @@ def test_alerce_sends_on_all_of_rubin_s_rows(decoder: Decoder, lsst_packets: lis
     for packet in lsst_packets:
         own = outcome(decoder, {name: value for name, value in packet.items() if name != "ssSource"})
         assert_same(outcome(decoder, alerce_lsst(packet)), own)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [(babamul_lsst, "EnrichedLsstAlert"), (alerce_lsst, "magstats_lsst")]
+)
+def test_what_a_broker_leaves_out_is_no_drift_of_the_survey_s_schema(
+    form: Callable[[Packet], Packet], name: str, lsst_packets: list[dict[str, Any]]
+) -> None:
+    strict = Decoder(schemas=SchemaStore(), adapters=adapters(), pause_on_drift=True)
+    for packet in lsst_packets[:6]:
+        value = container(form(packet), name)
+        alerts = strict.decode(value, Provenance(topic="", partition=0, offset=0, schema=""))
+        assert QualityFlag.DEGRADED_SCHEMA not in alerts[0].flags
+        assert len(alerts[0].light_curve) == len(assured(strict, form(packet)).light_curve)
+
+
+def assured(decoder: Decoder, packet: Packet) -> Alert:
+    alert = outcome(decoder, packet)
+    assert isinstance(alert, Alert)
+    return alert
 
 
 def test_later_detections_of_the_object_are_not_seen(
