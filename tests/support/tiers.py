@@ -2,8 +2,8 @@
 """Which tiers of the tests ran, and what happens to a tier whose means are missing.
 
 A tier is a kind of means: nothing (unit), librdkafka's own mock cluster and SQLite (stream), real
-servers (service), real data, the GPU wheel, a GPU. On a developer's machine a test without its means
-is skipped, with the reason; where the tiers are required, it is an error.
+servers (service), real data, other brokers' packages (hosts), the GPU wheel, a GPU. On a developer's
+machine a test without its means is skipped, with the reason; where the tiers are required, it is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 __all__ = ["DATA_FIXTURES", "SERVICES", "TierRecorder", "tier_of", "tiers_required", "unavailable"]
 
-ORDER = ("unit", "stream", "service", "data", "gpu_wheel", "gpu", "bench", "slow")
+ORDER = ("unit", "stream", "service", "data", "hosts", "gpu_wheel", "gpu", "bench", "slow")
 """The order in which the summary names them."""
 
 SERVICES = {
@@ -79,7 +79,7 @@ def tier_of(markers: Iterable[str], fixtures: Iterable[str], folders: Iterable[s
     ['unit']
     """
     marked, asked = set(markers), set(fixtures)
-    tiers: list[str] = [name for name in ("gpu_wheel", "gpu", "bench", "slow") if name in marked]
+    tiers: list[str] = [name for name in ("hosts", "gpu_wheel", "gpu", "bench", "slow") if name in marked]
     servers = sorted({server for fixture, server in SERVICES.items() if fixture in asked})
     if servers:
         tiers += [f"service({server})" for server in servers]

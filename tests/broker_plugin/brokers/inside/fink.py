@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import tempfile
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,18 +48,20 @@ def written(packets: list[dict[str, Any]], path: Path) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def submitted(name: str, path: Path) -> ModuleType:
-    """Import a file that is to be submitted, under the name that it will have."""
-    spec = spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+def submitted(folder: Path, name: str, path: Path) -> ModuleType:
+    """Import a file that is to be submitted, from where Spark's workers find it too."""
+    shutil.copy(path, folder / f"{name}.py")
+    return import_module(name)
 
 
 def main(data_dir: Path) -> list[Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        sys.path.insert(0, folder)
+        os.environ["PYTHONPATH"] = os.pathsep.join((folder, os.environ["PYTHONPATH"]))
+        return judged(Path(folder), lsst_packets(data_dir))
+
+
+def judged(folder: Path, packets: list[dict[str, Any]]) -> list[Any]:
     spark = (
         SparkSession.builder.master("local[1]")
         .config("spark.ui.enabled", "false")
@@ -65,22 +69,20 @@ def main(data_dir: Path) -> list[Any]:
         .config("spark.driver.host", "127.0.0.1")
         .getOrCreate()
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "alerts.parquet"
-        written(lsst_packets(data_dir), path)
-        table = spark.read.parquet(str(path))
-        module = submitted("astrom3_filter", SUBMITTED / "filter_astrom3_strange" / "filter.py")
-        assert module.DESCRIPTION
-        assert module.HBASE_SUPPORT is not None
-        function, columns = expand_function_from_string(table, "astrom3_filter.astrom3_strange")
-        chosen = table.filter(FinkUDF(function, BooleanType(), "").for_spark(*columns))
-        strange = {row["number"] for row in chosen.select("number").collect()}
-        science = submitted("astrom3_science", SUBMITTED / "science" / "processor.py")
-        scored = table.withColumn("astrom3", science.astrom3_scores(*science.COLUMNS))
-        found = {
-            row["number"]: row["astrom3"].asDict() for row in scored.select("number", "astrom3").collect()
-        }
+    path = folder / "alerts.parquet"
+    written(packets, path)
+    table = spark.read.parquet(str(path))
+    module = submitted(folder, "astrom3_filter", SUBMITTED / "filter_astrom3_strange" / "filter.py")
+    assert module.DESCRIPTION
+    assert module.HBASE_SUPPORT is not None
+    function, columns = expand_function_from_string(table, "astrom3_filter.astrom3_strange")
+    chosen = table.filter(FinkUDF(function, BooleanType(), "").for_spark(*columns))
+    strange = {row["number"] for row in chosen.select("number").collect()}
+    science = submitted(folder, "astrom3_science", SUBMITTED / "science" / "processor.py")
+    scored = table.withColumn("astrom3", science.astrom3_scores(*science.COLUMNS))
+    rows_found = scored.select("number", "astrom3").collect()
     spark.stop()
+    found = {row["number"]: row["astrom3"].asDict() for row in rows_found}
     return [found[number] | {"strange": number in strange} for number in sorted(found)]
 
 
