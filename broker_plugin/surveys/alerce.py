@@ -14,18 +14,22 @@ from typing import Any
 
 from broker_plugin.surveys import lsst
 from broker_plugin.surveys.base import Packet
-from broker_plugin.surveys.fields import number, rows_of
+from broker_plugin.surveys.fields import Field, Kind, integer, number, rows_of
 from broker_plugin.surveys.packets import Row, lsst_packet
 
-__all__ = ["NAMES", "is_lsst", "lsst_of"]
+__all__ = ["HISTORIES", "NAMES", "is_lsst", "lsst_of"]
 
 NAMES = re.compile(r"(?:[\w.]+\.)?\w+_lsst")
 """Full names of its schemas."""
 
 NEW, EARLIER, FORCED = "sources", "previous_sources", "forced_sources"
 
+HISTORIES = (NEW, EARLIER, FORCED)
+
 BANDS = {6: "u", 1: "g", 2: "r", 3: "i", 4: "z", 5: "y"}
 """ALeRCE's numbers of Rubin's bands."""
+
+BAND = Field(name="band", path="band", kind=Kind.INTEGER)
 
 
 def is_lsst(packet: Packet) -> bool:
@@ -47,6 +51,6 @@ def lsst_of(packet: Packet) -> Packet:
 def _row(row: Row) -> dict[str, Any]:
     return {
         **row,
-        "band": BANDS.get(row.get("band", 0)),
+        "band": BANDS.get(integer(row, BAND) or 0),
         lsst.SOURCE_ID.path: row.get("measurement_id"),
     }

@@ -25,16 +25,18 @@ import numpy as np
 
 from broker_plugin.surveys import lsst, ztf_fields
 from broker_plugin.surveys.base import Packet
-from broker_plugin.surveys.fields import number, rows_of
+from broker_plugin.surveys.fields import Field, number, rows_of
 from broker_plugin.surveys.packets import Row, lsst_packet, ztf_packet
 from broker_plugin.times import SECONDS_PER_DAY, tai_mjd_of_utc_jd
 
-__all__ = ["NAMES", "is_lsst", "is_ztf", "lsst_of", "ztf_of"]
+__all__ = ["HISTORIES", "NAMES", "is_lsst", "is_ztf", "lsst_of", "ztf_of"]
 
 NAMES = re.compile(r"(?:[\w.]+\.)?(?:Enriched|Babamul)(?:Ztf|Lsst)Alert")
 """Full names of its schemas, which BOOM derives from the names of its types."""
 
 CANDIDATE, HISTORY, FORCED = "candidate", "prv_candidates", "fp_hists"
+
+HISTORIES = (HISTORY, FORCED)
 
 SAME_TIME_DAY = 1e-5
 """Times nearer than this (0.9 s) are of one exposure; two exposures are 30 s apart at the least."""
@@ -43,6 +45,9 @@ ZTF_FIDS = {"g": 1, "r": 2, "i": 3}
 
 ZTF_UNIT, ZTF_ZERO_POINT_MAG = 1e-9, 23.9
 """What undoes BOOM's multiplication of ZTF's flux, and the zero point that it then has."""
+
+FLUX = Field(name="flux", path="psfFlux", unit="nJy or fJy")
+FLUX_ERR = Field(name="flux_err", path="psfFluxErr", unit="nJy or fJy")
 
 
 def is_ztf(packet: Packet) -> bool:
@@ -102,17 +107,17 @@ def _lsst_row(row: Row) -> dict[str, Any]:
 
 
 def _ztf_detection(row: Row) -> dict[str, Any]:
-    flux = row.get("psfFlux")
+    flux = number(row, FLUX)
     return {
         **row,
         "fid": ZTF_FIDS.get(str(row.get("band"))),
-        "isdiffpos": None if flux is None else bool(flux > 0),
+        "isdiffpos": None if flux is None else flux > 0,
         "candid": round(_jd(row) * SECONDS_PER_DAY),  # any number: a row without one is an upper limit
     }
 
 
 def _ztf_forced(row: Row) -> dict[str, Any]:
-    flux, flux_err = row.get("psfFlux"), row.get("psfFluxErr")
+    flux, flux_err = number(row, FLUX), number(row, FLUX_ERR)
     return {
         "jd": row.get("jd"),
         "fid": ZTF_FIDS.get(str(row.get("band"))),

@@ -23,6 +23,8 @@ class Rebroadcast:
         Reads what the broker's packet is turned into.
     names
         Matches the full names of the broker's schemas; whatever these lack is normal.
+    histories
+        The fields of the broker's packet that hold an epoch in each row.
     recognises
         Tells whether a packet has the broker's form.
     restored
@@ -34,10 +36,12 @@ class Rebroadcast:
         survey: SurveyAdapter,
         *,
         names: re.Pattern[str],
+        histories: tuple[str, ...],
         recognises: Callable[[Packet], bool],
         restored: Callable[[Packet], Packet],
     ) -> None:
         self.name = survey.name
+        self.histories = histories
         self.needs = SchemaNeeds(names=names, trigger=(), history=())
         self._survey = survey
         self._recognises = recognises

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import TypedDict
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys import alerce, babamul
@@ -16,6 +18,11 @@ __all__ = ["SURVEYS", "adapters"]
 
 SURVEYS: tuple[str, ...] = ("ztf", "lsst")
 """Names of the surveys, in the order in which adapters are asked whether they know a packet."""
+
+
+class _Form(TypedDict):
+    names: re.Pattern[str]
+    histories: tuple[str, ...]
 
 
 def adapters(names: Iterable[str] = SURVEYS) -> tuple[SurveyAdapter, ...]:
@@ -41,8 +48,10 @@ def adapters(names: Iterable[str] = SURVEYS) -> tuple[SurveyAdapter, ...]:
 
 
 def _sent_on(own: Mapping[str, SurveyAdapter]) -> tuple[SurveyAdapter, ...]:
+    boom: _Form = {"names": babamul.NAMES, "histories": babamul.HISTORIES}
+    multi: _Form = {"names": alerce.NAMES, "histories": alerce.HISTORIES}
     return (
-        Rebroadcast(own["ztf"], names=babamul.NAMES, recognises=babamul.is_ztf, restored=babamul.ztf_of),
-        Rebroadcast(own["lsst"], names=babamul.NAMES, recognises=babamul.is_lsst, restored=babamul.lsst_of),
-        Rebroadcast(own["lsst"], names=alerce.NAMES, recognises=alerce.is_lsst, restored=alerce.lsst_of),
+        Rebroadcast(own["ztf"], recognises=babamul.is_ztf, restored=babamul.ztf_of, **boom),
+        Rebroadcast(own["lsst"], recognises=babamul.is_lsst, restored=babamul.lsst_of, **boom),
+        Rebroadcast(own["lsst"], recognises=alerce.is_lsst, restored=alerce.lsst_of, **multi),
     )
