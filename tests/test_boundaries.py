@@ -28,6 +28,7 @@ LAYERS = (
     ("streams",),
     ("store",),
     ("pipeline",),
+    ("brokers",),
     ("service", "settings"),
     ("demo",),
     ("comparison",),
@@ -35,6 +36,10 @@ LAYERS = (
     ("cli", "__main__"),
 )
 """From the lowest up: a module imports from its own layer and those below."""
+
+
+IN_OTHER_BROKERS = [f"broker_plugin/brokers/{name}.py" for name in ("ampel", "antares", "fink", "pittgoogle")]
+"""Modules that import their host's packages, and are imported by it alone."""
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -51,7 +56,7 @@ def test_importing_every_runtime_module_pulls_in_no_training_library() -> None:
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in RUNTIME
-        if path.name != "__main__.py"
+        if path.name != "__main__.py" and path.relative_to(ROOT).as_posix() not in IN_OTHER_BROKERS
     ]
     script = (
         f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\n"

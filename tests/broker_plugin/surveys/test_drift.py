@@ -22,7 +22,7 @@ from broker_plugin.surveys.drift import Drift, drift_of, release_of
 from broker_plugin.surveys.fields import Field, RecordTable
 from broker_plugin.surveys.registry import adapters
 
-ZTF, LSST = adapters()
+ZTF, LSST = adapters()[-2:]
 
 CURRENT = {"ztf": "ztf/native/2752190655615010046.avro", "lsst": "lsst/lsst_v10_0_nocutouts.avro"}
 
