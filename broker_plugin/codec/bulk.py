@@ -22,7 +22,7 @@ from broker_plugin.codec.packets import CONTAINER_MAGIC, FRAME, FRAME_MAGIC, SYN
 from broker_plugin.codec.program import Program, UnsupportedSchemaError, compile_schema
 from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.errors import RejectedAlert
-from broker_plugin.surveys.base import SurveyAdapter
+from broker_plugin.surveys.base import ColumnAdapter, SurveyAdapter
 from broker_plugin.surveys.columns import Layout, PacketColumns
 
 __all__ = ["BulkReader", "Found", "compiled_kernels", "warm_up"]
@@ -44,7 +44,7 @@ class Found:
         The message that each packet came in.
     """
 
-    adapter: SurveyAdapter
+    adapter: ColumnAdapter
     schema: WriterSchema
     columns: PacketColumns
     message: NDArray[np.int64]
@@ -62,7 +62,7 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class _Plan:
     schema: WriterSchema
-    adapter: SurveyAdapter
+    adapter: ColumnAdapter
     program: Program
 
 
@@ -171,7 +171,7 @@ class BulkReader:
 
     def _made(self, schema: WriterSchema) -> _Plan | None:
         adapter = _adapter_of(schema, self._adapters)
-        if adapter is None:
+        if not isinstance(adapter, ColumnAdapter):
             return None
         try:
             return _Plan(schema, adapter, compile_schema(schema, adapter.layout))

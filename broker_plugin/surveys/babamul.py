@@ -29,7 +29,7 @@ from broker_plugin.surveys.fields import Field, number, rows_of
 from broker_plugin.surveys.packets import Row, lsst_packet, ztf_packet
 from broker_plugin.times import SECONDS_PER_DAY, tai_mjd_of_utc_jd
 
-__all__ = ["HISTORIES", "NAMES", "is_lsst", "is_ztf", "lsst_of", "ztf_of"]
+__all__ = ["HISTORIES", "MARKS", "NAMES", "is_lsst", "is_ztf", "lsst_of", "ztf_of"]
 
 NAMES = re.compile(r"(?:[\w.]+\.)?(?:Enriched|Babamul)(?:Ztf|Lsst)Alert")
 """Full names of its schemas, which BOOM derives from the names of its types."""
@@ -37,6 +37,7 @@ NAMES = re.compile(r"(?:[\w.]+\.)?(?:Enriched|Babamul)(?:Ztf|Lsst)Alert")
 CANDIDATE, HISTORY, FORCED = "candidate", "prv_candidates", "fp_hists"
 
 HISTORIES = (HISTORY, FORCED)
+MARKS = (CANDIDATE, HISTORY, FORCED, "survey_matches")
 
 SAME_TIME_DAY = 1e-5
 """Times nearer than this (0.9 s) are of one exposure; two exposures are 30 s apart at the least."""

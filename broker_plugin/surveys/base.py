@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from broker_plugin.epochs import EpochRows
 from broker_plugin.records import Access, Alert, LightCurve, Provenance, QualityFlag, SourceContext
@@ -12,7 +12,7 @@ from broker_plugin.surveys.adapted import AdaptedAlerts
 from broker_plugin.surveys.columns import Layout, PacketColumns
 from broker_plugin.surveys.drift import SchemaNeeds
 
-__all__ = ["PUBLIC_ONLY", "Packet", "SurveyAdapter"]
+__all__ = ["PUBLIC_ONLY", "ColumnAdapter", "Packet", "SurveyAdapter"]
 
 Packet = Mapping[str, Any]
 """A decoded Avro record."""
@@ -22,7 +22,7 @@ PUBLIC_ONLY: frozenset[Access] = frozenset({Access.PUBLIC})
 
 
 class SurveyAdapter(Protocol):
-    """Turns packets of one survey into alerts."""
+    """Turns packets of one survey into alerts, one by one."""
 
     name: str
     """The survey's name, `ztf` or `lsst`."""
@@ -33,8 +33,6 @@ class SurveyAdapter(Protocol):
     """The fields of a packet that hold an epoch in each row."""
     marks: tuple[str, ...]
     """Fields at the top of every packet of the survey."""
-    layout: Layout
-    """What it reads of a packet."""
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is of this survey."""
@@ -48,12 +46,6 @@ class SurveyAdapter(Protocol):
         RejectedAlert
             If the packet cannot become an alert, with reason `ACCESS` where its trigger may not be seen.
         """
-        ...
-
-    def adapt_columns(
-        self, columns: PacketColumns, *, access: frozenset[Access], provenance: Sequence[Provenance]
-    ) -> AdaptedAlerts:
-        """Return the alerts of those packets of which `adapt` would return one."""
         ...
 
     def access_of(self, packet: Packet) -> frozenset[Access]:
@@ -74,4 +66,18 @@ class SurveyAdapter(Protocol):
         context
             What that alert's packet says of the source.
         """
+        ...
+
+
+@runtime_checkable
+class ColumnAdapter(SurveyAdapter, Protocol):
+    """Turns many packets into alerts at once too, from columns that compiled programs fill."""
+
+    layout: Layout
+    """What it reads of a packet."""
+
+    def adapt_columns(
+        self, columns: PacketColumns, *, access: frozenset[Access], provenance: Sequence[Provenance]
+    ) -> AdaptedAlerts:
+        """Return the alerts of those packets of which `adapt` would return one."""
         ...

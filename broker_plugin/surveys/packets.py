@@ -44,12 +44,11 @@ def lsst_packet(
     >>> packet["diaSource"], packet["prvDiaSources"]
     ({'ra': 1.5, 'diaSourceId': 7}, [{'diaSourceId': 6}])
     """
-    object_id = None if dia_object is None else _value(dia_object.get(lsst.OBJECT_ID.path), lsst.OBJECT_ID)
     return {
         lsst.SOURCE.path: _record(source, lsst.SOURCE),
         lsst.SOURCES.path: [_record(row, lsst.SOURCES) for row in previous],
         lsst.FORCED.path: [_record(row, lsst.FORCED) for row in forced],
-        lsst.OBJECT_PATH: None if object_id is None else {lsst.OBJECT_ID.path: object_id},
+        lsst.DIA_OBJECT.path: None if dia_object is None else _record(dia_object, lsst.DIA_OBJECT),
     }
 
 

@@ -25,6 +25,8 @@ class Rebroadcast:
         Matches the full names of the broker's schemas; whatever these lack is normal.
     histories
         The fields of the broker's packet that hold an epoch in each row.
+    marks
+        Fields at the top of every packet of the broker.
     recognises
         Tells whether a packet has the broker's form.
     restored
@@ -37,11 +39,13 @@ class Rebroadcast:
         *,
         names: re.Pattern[str],
         histories: tuple[str, ...],
+        marks: tuple[str, ...],
         recognises: Callable[[Packet], bool],
         restored: Callable[[Packet], Packet],
     ) -> None:
         self.name = survey.name
         self.histories = histories
+        self.marks = marks
         self.needs = SchemaNeeds(names=names, trigger=(), history=())
         self._survey = survey
         self._recognises = recognises

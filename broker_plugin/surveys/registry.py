@@ -23,6 +23,7 @@ SURVEYS: tuple[str, ...] = ("ztf", "lsst")
 class _Form(TypedDict):
     names: re.Pattern[str]
     histories: tuple[str, ...]
+    marks: tuple[str, ...]
 
 
 def adapters(names: Iterable[str] = SURVEYS) -> tuple[SurveyAdapter, ...]:
@@ -48,8 +49,8 @@ def adapters(names: Iterable[str] = SURVEYS) -> tuple[SurveyAdapter, ...]:
 
 
 def _sent_on(own: Mapping[str, SurveyAdapter]) -> tuple[SurveyAdapter, ...]:
-    boom: _Form = {"names": babamul.NAMES, "histories": babamul.HISTORIES}
-    multi: _Form = {"names": alerce.NAMES, "histories": alerce.HISTORIES}
+    boom: _Form = {"names": babamul.NAMES, "histories": babamul.HISTORIES, "marks": babamul.MARKS}
+    multi: _Form = {"names": alerce.NAMES, "histories": alerce.HISTORIES, "marks": alerce.HISTORIES}
     return (
         Rebroadcast(own["ztf"], recognises=babamul.is_ztf, restored=babamul.ztf_of, **boom),
         Rebroadcast(own["lsst"], recognises=babamul.is_lsst, restored=babamul.lsst_of, **boom),
