@@ -40,12 +40,14 @@ class Found:
 
     Parameters
     ----------
+    schema
+        None where it is not known.
     message
         The message that each packet came in.
     """
 
     adapter: ColumnAdapter
-    schema: WriterSchema
+    schema: WriterSchema | None
     columns: PacketColumns
     message: NDArray[np.int64]
 

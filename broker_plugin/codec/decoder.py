@@ -8,13 +8,13 @@ second whatever is not plainly well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.codec.bulk import BulkReader, warm_up
+from broker_plugin.codec.bulk import BulkReader, Found, warm_up
 from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits
 from broker_plugin.codec.packets import decode_message
 from broker_plugin.codec.schema_watch import SchemaWatch
@@ -23,9 +23,22 @@ from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.records import Access, Alert, AlertBatch, Provenance, QualityFlag
 from broker_plugin.surveys.adapted import AdaptedAlerts
-from broker_plugin.surveys.base import PUBLIC_ONLY, Packet, SurveyAdapter
+from broker_plugin.surveys.base import PUBLIC_ONLY, ColumnAdapter, Packet, SurveyAdapter
+from broker_plugin.surveys.columns import columns_of_packets
+from broker_plugin.surveys.drift import Drift
 
-__all__ = ["DecodedBatch", "Decoder"]
+__all__ = ["NO_PACKETS", "DecodedBatch", "Decoder", "ReadPacket"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPacket:
+    """A packet that is decoded already, and the schema that it was written with, where that is known."""
+
+    packet: Packet
+    writer: WriterSchema | None = None
+
+
+NO_PACKETS: Mapping[int, ReadPacket] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,33 +131,66 @@ class Decoder:
         """Compile what `decode_batch` needs, or load it from its cache, before the first message comes."""
         warm_up()
 
-    def decode_batch(self, values: Sequence[bytes], provenance: Sequence[Provenance]) -> DecodedBatch:
+    def decode_batch(
+        self,
+        values: Sequence[bytes],
+        provenance: Sequence[Provenance],
+        *,
+        packets: Mapping[int, ReadPacket] = NO_PACKETS,
+    ) -> DecodedBatch:
         """Return the alerts of many messages: of each all of them, or none.
+
+        Parameters
+        ----------
+        values, provenance
+            The messages' bytes, and where they came from.
+        packets
+            By the number of a message, the packet that it was decoded to already; its bytes are not read.
 
         Raises
         ------
         TransientError
             If a schema is known only to a registry that does not answer.
         """
-        parts: list[tuple[AdaptedAlerts, NDArray[np.intp]]] = []
-        messages: list[NDArray[np.int64]] = []
-        for found in self._bulk.read(values):
-            drift = self._watch.drift(found.schema)
-            if drift.required:
-                continue  # whether that pauses the stream is decided message by message
-            version = found.schema.version
+        parts = []
+        for found in self._bulk.read([b"" if n in packets else value for n, value in enumerate(values)]):
+            version = found.schema.version if found.schema else ""
             own = [_with_schema(provenance[message], version) for message in found.message.tolist()]
-            adapted = found.adapter.adapt_columns(found.columns, access=self._access, provenance=own)
-            adapted.curves.flags[QualityFlag.DEGRADED_SCHEMA][:] = bool(drift.expected)
-            packets = adapted.packet[found.is_within(self._limits)[adapted.packet]]
-            # All alerts of a message or none: one that is rejected takes the message's others with it.
-            lacking = np.bincount(found.message, minlength=len(values))
-            lacking -= np.bincount(found.message[packets], minlength=len(values))
-            message = found.message[adapted.packet]
-            rows = np.flatnonzero(lacking[message] == 0)
-            parts.append((adapted, rows))
-            messages.append(message[rows])
-        return DecodedBatch.of(parts, messages)
+            parts.append(self._adapt_columns(found, own, len(values)))
+        for found in self._columns_of(packets):
+            own = [provenance[message] for message in found.message.tolist()]
+            parts.append(self._adapt_columns(found, own, len(values)))
+        well = [part for part in parts if part is not None]
+        return DecodedBatch.of([part for part, _ in well], [message for _, message in well])
+
+    def _columns_of(self, packets: Mapping[int, ReadPacket]) -> Iterator[Found]:
+        """Yield the columns of packets, survey by survey and schema by schema."""
+        groups: dict[tuple[int, int], tuple[ColumnAdapter, list[int]]] = {}
+        for number, read in packets.items():
+            adapter = self._adapter_of(read.packet)
+            if isinstance(adapter, ColumnAdapter):
+                groups.setdefault((id(adapter), id(read.writer)), (adapter, []))[1].append(number)
+        for adapter, numbers in groups.values():
+            columns = columns_of_packets([packets[number].packet for number in numbers], adapter.layout)
+            writer = packets[numbers[0]].writer
+            yield Found(adapter=adapter, schema=writer, columns=columns, message=np.array(numbers))
+
+    def _adapt_columns(
+        self, found: Found, provenance: Sequence[Provenance], n_messages: int
+    ) -> tuple[tuple[AdaptedAlerts, NDArray[np.intp]], NDArray[np.int64]] | None:
+        """Return alerts, those of them whose messages hold no other packet, and the messages of these."""
+        drift = Drift() if found.schema is None else self._watch.drift(found.schema)
+        if drift.required:
+            return None  # whether that pauses the stream is decided message by message
+        adapted = found.adapter.adapt_columns(found.columns, access=self._access, provenance=provenance)
+        adapted.curves.flags[QualityFlag.DEGRADED_SCHEMA][:] = bool(drift.expected)
+        packets = adapted.packet[found.is_within(self._limits)[adapted.packet]]
+        # All alerts of a message or none: one that is rejected takes the message's others with it.
+        lacking = np.bincount(found.message, minlength=n_messages)
+        lacking -= np.bincount(found.message[packets], minlength=n_messages)
+        message = found.message[adapted.packet]
+        rows = np.flatnonzero(lacking[message] == 0)
+        return (adapted, rows), message[rows]
 
     def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
         """Return the alerts of one message: one, or as many as its container file holds.

@@ -8,7 +8,7 @@ spoils the scoring of the batch that it is in.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 import structlog
 
-from broker_plugin.codec.decoder import DecodedBatch
+from broker_plugin.codec.decoder import NO_PACKETS, DecodedBatch, ReadPacket
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.engine.rehearsal import PLAIN_ALERT
@@ -55,7 +55,13 @@ class AlertDecoder(Protocol):
         """Return the alerts of one message."""
         ...
 
-    def decode_batch(self, values: Sequence[bytes], provenance: Sequence[Provenance]) -> DecodedBatch:
+    def decode_batch(
+        self,
+        values: Sequence[bytes],
+        provenance: Sequence[Provenance],
+        *,
+        packets: Mapping[int, ReadPacket] = NO_PACKETS,
+    ) -> DecodedBatch:
         """Return the alerts of those messages that can be decoded together."""
         ...
 
@@ -179,8 +185,15 @@ class AlertFilter:
 
     def _decoded(self, messages: Sequence[Message]) -> DecodedMessages:
         values = [b"" if message.defect is not None else message.value for message in messages]
+        packets = {
+            number: ReadPacket(message.packet, message.writer)
+            for number, message in enumerate(messages)
+            if message.packet is not None and message.defect is None
+        }
         try:
-            together = self._decoder.decode_batch(values, [_provenance(message) for message in messages])
+            together = self._decoder.decode_batch(
+                values, [_provenance(message) for message in messages], packets=packets
+            )
         except DATA_ERRORS as error:
             # As below; one by one it costs but the message that it is in.
             self._note_gap("decode", error)

@@ -13,7 +13,7 @@ import fastavro
 import numpy as np
 import pytest
 
-from broker_plugin.codec.decoder import DecodedBatch, Decoder
+from broker_plugin.codec.decoder import DecodedBatch, Decoder, ReadPacket
 from broker_plugin.codec.limits import Limits
 from broker_plugin.codec.packets import CONTAINER_MAGIC, read_container_file
 from broker_plugin.codec.schemas import SchemaStore
@@ -306,3 +306,23 @@ def test_what_exceeds_a_limit_is_left_over(decoder: Decoder, data_dir: Path) -> 
     ):
         strict = Decoder(schemas=SchemaStore(), adapters=adapters(), limits=limits)
         assert strict.decode_batch(values, places(values)).message.tolist() == done
+
+
+def test_packets_that_are_decoded_already_give_what_each_gives_alone(
+    decoder: Decoder, data_dir: Path
+) -> None:
+    ztf = [*read_container_file(data_dir / "alerts" / "ztf" / "nocutouts.avro")][::15]
+    lsst = [*read_container_file(data_dir / "alerts" / "lsst" / "lsst_v10_0_nocutouts.avro")][::3]
+    packets = [packet for pair in zip(ztf, lsst, strict=False) for packet in pair]
+    values = [b""] * len(packets)
+    read = {number: ReadPacket(packet) for number, packet in enumerate(packets)}
+    batch = decoder.decode_batch(values, places(values), packets=read)
+    by_message = dict(zip(batch.message.tolist(), batch.each(), strict=True))
+    assert len(by_message) > 80
+    for number, (packet, place) in enumerate(zip(packets, places(values), strict=True)):
+        try:
+            alone = decoder.adapt(packet, place)
+        except RejectedAlert:
+            assert number not in by_message
+        else:
+            assert everything(by_message[number]) == everything(alone)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
-from broker_plugin.codec.decoder import DecodedBatch, Decoder
+from broker_plugin.codec.decoder import NO_PACKETS, DecodedBatch, Decoder, ReadPacket
 from broker_plugin.codec.packets import read_container_file
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
@@ -53,7 +53,13 @@ class PoisonedDecoder:
     def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
         return [self._poisoned(alert) for alert in self._decoder.decode(value, provenance)]
 
-    def decode_batch(self, values: Sequence[bytes], provenance: Sequence[Provenance]) -> DecodedBatch:
+    def decode_batch(
+        self,
+        values: Sequence[bytes],
+        provenance: Sequence[Provenance],
+        *,
+        packets: Mapping[int, ReadPacket] = NO_PACKETS,
+    ) -> DecodedBatch:
         return DecodedBatch.of([], [])
 
     def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
@@ -204,7 +210,13 @@ def test_a_gap_in_a_decoder_costs_one_message(
                 raise ValueError("secret 42")
             return decoder.decode(value, provenance)
 
-        def decode_batch(self, values: Sequence[bytes], provenance: Sequence[Provenance]) -> DecodedBatch:
+        def decode_batch(
+            self,
+            values: Sequence[bytes],
+            provenance: Sequence[Provenance],
+            *,
+            packets: Mapping[int, ReadPacket] = NO_PACKETS,
+        ) -> DecodedBatch:
             raise ValueError("secret 43")
 
         def adapt(
