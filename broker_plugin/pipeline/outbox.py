@@ -20,6 +20,9 @@ __all__ = ["Encode", "Outbox", "Parcel", "framed"]
 Encode = Callable[[Verdict], bytes]
 """How a verdict becomes bytes: `encode_container`, or `framed(schema_id)`."""
 
+HOP_FORMAT = ("_format", b"avro")
+"""Header by which SCiMMA's `hop-client` knows an Avro container file; other readers ignore it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
@@ -60,6 +63,7 @@ class Outbox:
         self._encode = encode
         self._routes = tuple(routes)
         self._embeddings = embeddings
+        self._format: Headers = (HOP_FORMAT,) if encode is encode_container else ()
         self._schema_version = str(json.loads(schema_text())["version"])
 
     def pack(self, judgements: Sequence[Judgement]) -> list[Parcel]:
@@ -97,6 +101,7 @@ class Outbox:
             ("source_topic", encoded(message.topic)),
             ("source_partition", str(message.partition).encode()),
             ("source_offset", str(message.offset).encode()),
+            *self._format,
         )
 
 

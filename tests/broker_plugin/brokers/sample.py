@@ -54,6 +54,6 @@ def decisions(packets: Iterable[Packet]) -> list[Decision | str]:
     return [decision_of(each) if isinstance(each, Verdict) else str(each) for each in found]
 
 
-def report(main: Callable[[Path], Sequence[Any]]) -> None:
+def report(main: Callable[..., Sequence[Any]]) -> None:
     """Print as JSON what a broker's plug-in point makes of the packets in the folder of real data."""
-    json.dump(main(Path(sys.argv[1])), sys.stdout)
+    json.dump(main(Path(sys.argv[1]), *sys.argv[2:]), sys.stdout)

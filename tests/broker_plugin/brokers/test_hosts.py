@@ -8,7 +8,7 @@ same packets over. What a broker does not keep of a packet is blanked before the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,12 @@ from broker_plugin.brokers.lasair import (
 )
 from broker_plugin.codec.packets import decode_message
 from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.pipeline.assembly import FilterRecipe
+from broker_plugin.pipeline.dead_letters import DeadLetters
+from broker_plugin.pipeline.outbox import Outbox
+from broker_plugin.streams.base import Message
 from tests.broker_plugin.brokers.sample import decisions, framed_packets, lsst_packets, ztf_packets
+from tests.support.cluster import KafkaCluster
 from tests.support.environments import in_environment
 from tests.support.hosts import host_interpreter
 from tests.support.process import ServerUnavailableError
@@ -35,7 +40,7 @@ HOST_S = 800.0
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(HOST_S + 100.0)]
 
 
-def inside(host: str, data_dir: Path) -> list[Any]:
+def inside(host: str, data_dir: Path, *further: str) -> list[Any]:
     """Return what a broker's plug-in point made of the packets."""
     try:
         interpreter = host_interpreter(host)
@@ -44,7 +49,7 @@ def inside(host: str, data_dir: Path) -> list[Any]:
     module = f"tests.broker_plugin.brokers.inside.{host}"
     done = in_environment(
         interpreter,
-        ["-m", module, str(data_dir)],
+        ["-m", module, str(data_dir), *further],
         timeout_s=HOST_S,
         variables={"PYSPARK_PYTHON": str(interpreter), "OMP_NUM_THREADS": "1"},
     )
@@ -149,6 +154,25 @@ def test_babamul_s_own_models_know_the_form_that_is_read(data_dir: Path) -> None
     found = inside("babamul", data_dir)
     assert len(found) > 80
     assert any(earlier > 1 for _, earlier, _ in found)
+
+
+def test_scimma_s_client_reads_what_is_sent(
+    data_dir: Path, kafka_broker: KafkaCluster, topic: Callable[[str], str], lsst: list[dict[str, Any]]
+) -> None:
+    messages = [
+        Message(topic="in", partition=0, offset=n, value=b"", packet=packet) for n, packet in enumerate(lsst)
+    ]
+    recipe = FilterRecipe(device="cpu")
+    judged = [each for each in recipe.filter(recipe.scorer()).judge(messages) if each.verdicts]
+    verdicts = kafka_broker.create_topic(topic("verdicts"))
+    parcels = Outbox(verdicts, DeadLetters(topic="none")).pack(judged)
+    kafka_broker.produce(
+        verdicts, [(each.key, each.value, each.headers) for parcel in parcels for each in parcel.contents]
+    )
+    found = inside("scimma", data_dir, kafka_broker.bootstrap, verdicts)
+    sent = [(each.verdicts[0].verdict_id, each.verdicts[0].anomaly_p_value) for each in judged]
+    assert found == [["AvroBlob", *each] for each in sent]
+    assert len(found) > 40
 
 
 def compare(found: list[Any], expected: list[Any]) -> None:
