@@ -17,16 +17,16 @@ from broker_plugin.engine.explanation import counted
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import FilterRecipe, parse_access, parse_dead_letter_access
 from broker_plugin.pipeline.backfill import Backfill, open_backfill
-from broker_plugin.pipeline.dead_letter_file import to_json
 from broker_plugin.pipeline.dead_letters import DeadLetters
-from broker_plugin.pipeline.filter import Judgement
 from broker_plugin.pipeline.memory import MemoryRecipe
+from broker_plugin.pipeline.spark import replay_on_spark
+from broker_plugin.pipeline.written import VERDICT, write_judgements
 from broker_plugin.prior import BUNDLE
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.signals import InterruptedBySignal, interrupt_on_signal
 from broker_plugin.streams.archive import ArchiveSource
-from broker_plugin.streams.output_files import check_outputs, complete_files
+from broker_plugin.streams.output_files import check_outputs
 from broker_plugin.streams.verdict_files import check_format
 
 __all__ = ["replay"]
@@ -95,7 +95,8 @@ def replay(
         What names the class: the bundle's own rule, or argmax, the most probable one. With another class
         prior than the bundle's it is always argmax.
     workers
-        Processes that decode and score. The verdicts do not depend on it.
+        Processes that decode and score. The verdicts do not depend on it. With Spark and more than one: those
+        of a Spark on this machine; leave it out where Spark's own configuration names a cluster.
     dead_letters
         What could not become a verdict, as JSON lines; by default OUT.dead.jsonl. Empty where all could.
     schemas
@@ -107,7 +108,8 @@ def replay(
         sqlite:PATH or redis://HOST:PORT/DB. With none a verdict depends on its packet alone; with the others
         also on the alerts before it, so give the files in order of time.
     engine
-        What runs the work: only local in this version.
+        What runs the work: this machine's processes, or Apache Spark (extra `spark`), with one task a file.
+        On Spark --out and --dead-letters are directories with a part for every file, in their order.
     access
         What the readers of the verdicts may see: public, partnership, caltech, private, with commas between.
     dead_letters_access
@@ -131,8 +133,11 @@ def replay(
         )
     if memory is not None:
         console.print(f"store: {memory.check()}", soft_wrap=True, markup=False)
-    if engine != "local":
-        raise ConfigurationError("this version has the local engine only; use --engine local --workers N")
+    if memory is not None and engine == "spark":
+        raise ConfigurationError(
+            "with a store alerts are judged in order, each knowing those before it",
+            remedy="use --engine local",
+        )
     recipe = FilterRecipe(
         bundle=chosen_bundle(bundle, bundles),
         device=device,
@@ -153,6 +158,9 @@ def replay(
     check_outputs(outputs, [*(path for path in paths if path.is_file()), *source.paths])
     if source.verdict_files:
         _warn(console, f"not read, since they hold verdicts: {_some(source.verdict_files)}")
+    if engine == "spark":
+        parts = replay_on_spark(recipe, letters, source.paths, outputs, workers=workers)
+        return _end(console, parts.counts, outputs, parts.ended_early)
     try:
         with interrupt_on_signal(), open_backfill(recipe, workers=workers) as backfill:
             for line in (backfill.provider.reason, *backfill.provider.warnings):
@@ -161,12 +169,19 @@ def replay(
     except InterruptedBySignal as signal:
         _warn(console, f"stopped by {signal}; nothing was written, so start again from the beginning")
         return signal.exit_status
+    return _end(console, counts, outputs, source.ended_early)
+
+
+def _end(
+    console: Console, counts: Counter[str], outputs: tuple[Path, Path], ended_early: Sequence[str]
+) -> int:
+    """Say what was written and what is missing, and return the exit status."""
     console.print(_summary(counts, *outputs), soft_wrap=True, highlight=False)
-    if source.ended_early:
-        what = "an input" if len(source.ended_early) == 1 else f"{len(source.ended_early)} inputs"
-        _warn(console, f"INCOMPLETE: {what} ended early, alerts are missing. {_some(source.ended_early)}")
-        return EXIT_ENDED_EARLY
-    return 0
+    if not ended_early:
+        return 0
+    what = "an input" if len(ended_early) == 1 else f"{len(ended_early)} inputs"
+    _warn(console, f"INCOMPLETE: {what} ended early, alerts are missing. {_some(ended_early)}")
+    return EXIT_ENDED_EARLY
 
 
 def _write_all(
@@ -176,18 +191,13 @@ def _write_all(
     outputs: tuple[Path, Path],
     console: Console,
 ) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    with complete_files(*outputs) as (verdict_handle, dead_letters), _progress(console) as progress:
-        verdicts = check_format(outputs[0])(verdict_handle)
+    with _progress(console) as progress:
         task = progress.add_task("reading", total=source.bytes_total, alerts=0)
-        for judgements in backfill.judge(source):
-            verdicts.write([verdict for judgement in judgements for verdict in judgement.verdicts])
-            rejected = [(j.message, j.rejection) for j in judgements if j.rejection is not None]
-            dead_letters.writelines(f"{to_json(letters.pack(*pair))}\n".encode() for pair in rejected)
-            counts.update(_outcomes(judgements))
-            progress.update(task, completed=source.bytes_read, alerts=counts["verdict"])
-        verdicts.finish()
-    return counts
+
+        def advance(counts: Counter[str]) -> None:
+            progress.update(task, completed=source.bytes_read, alerts=counts[VERDICT])
+
+        return write_judgements(backfill.judge(source), letters, outputs, advance=advance)
 
 
 def _warn(console: Console, text: str) -> None:
@@ -197,16 +207,6 @@ def _warn(console: Console, text: str) -> None:
 def _some(names: Sequence[object]) -> str:
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return "; ".join(str(name) for name in names[:NAMED]) + more
-
-
-def _outcomes(judgements: Sequence[Judgement]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for judgement in judgements:
-        if judgement.rejection is None:
-            counts["verdict"] += len(judgement.verdicts)
-        else:
-            counts[str(judgement.rejection.reason)] += 1
-    return counts
 
 
 def _progress(console: Console) -> Progress:
@@ -221,8 +221,8 @@ def _progress(console: Console) -> Progress:
 
 
 def _summary(counts: Counter[str], out: Path, dead_letter_path: Path) -> str:
-    text = f"{counted(counts['verdict'], 'verdict')} in {out}"
-    dead = {reason: n for reason, n in counts.items() if reason != "verdict"}
+    text = f"{counted(counts[VERDICT], 'verdict')} in {out}"
+    dead = {reason: n for reason, n in counts.items() if reason != VERDICT}
     if not dead:
         return text
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(dead.items()))

@@ -17,11 +17,12 @@ HOSTS: Mapping[str, tuple[str, ...]] = {
     # Neither states that it needs Spark and astropy; its frames of rows are of pandas before 3.
     "fink": ("fink-filters==7.45", "fink-utils==0.79.0", "astropy", "pyspark>=4,<5", "pandas>=2.2,<3"),
     "lasair": ("lasair==0.1.4",),
+    "spark": ("pyspark>=4,<5", "pandas>=2.2,<3"),
     # It does not state that it needs six.
     "scimma": ("hop-client==0.13.0", "six"),
     "pittgoogle": ("pittgoogle-client==0.3.23",),
 }
-"""By broker, what its plug-in point is tested with."""
+"""By broker or engine, what its plug-in point is tested with."""
 
 
 NUMERIC = ("numpy", "onnxruntime", "nifty-ls", "pyerfa")
