@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 from broker_plugin.errors import ConfigurationError
 
-__all__ = ["iso_utc", "milliseconds", "parse_moment"]
+__all__ = ["iso_utc", "milliseconds", "moment_of", "parse_moment"]
 
 AGO = re.compile(r"(?P<number>\d+)(?P<unit>[smhd])")
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+EARLIEST_MS, LATEST_MS = 631_152_000_000, 4_102_444_800_000
+"""1990 and 2100, as for observations."""
 
 
 def parse_moment(text: str, *, now: datetime | None = None) -> datetime:
@@ -55,15 +58,28 @@ def milliseconds(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
-def iso_utc(timestamp_ms: int | None) -> str | None:
-    """Return Kafka's milliseconds as ISO 8601 in UTC.
+def moment_of(timestamp_ms: int | None) -> datetime | None:
+    """Return the moment of Kafka's milliseconds; None where there are none or they lie outside 1990 to 2100.
+
+    A producer may stamp a message with any number, and some count in other units.
 
     Examples
     --------
-    >>> iso_utc(1500), iso_utc(None)
-    ('1970-01-01T00:00:01.500Z', None)
+    >>> moment_of(1_000_000_000_000).isoformat(), moment_of(1_000_000_000_000_000), moment_of(None)
+    ('2001-09-09T01:46:40+00:00', None, None)
     """
-    if timestamp_ms is None:
+    if timestamp_ms is None or not EARLIEST_MS <= timestamp_ms <= LATEST_MS:
         return None
-    moment = EPOCH + timedelta(milliseconds=timestamp_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return EPOCH + timedelta(milliseconds=timestamp_ms)
+
+
+def iso_utc(timestamp_ms: int | None) -> str | None:
+    """Return Kafka's milliseconds as ISO 8601 in UTC; None where `moment_of` knows none.
+
+    Examples
+    --------
+    >>> iso_utc(1_000_000_000_500), iso_utc(None)
+    ('2001-09-09T01:46:40.500Z', None)
+    """
+    moment = moment_of(timestamp_ms)
+    return None if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -17,7 +17,7 @@ FORBIDDEN_AT_RUN_TIME = ("torch", "sklearn", "pandas", "onnx", "trainer", "expor
 
 LAYERS = (
     ("taxonomy", "records", "epochs"),
-    ("errors", "instants", "nights", "times"),
+    ("addresses", "errors", "instants", "nights", "times"),
     ("surveys",),
     ("codec",),
     ("features",),

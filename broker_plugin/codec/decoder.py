@@ -232,6 +232,24 @@ class Decoder:
         degraded = writer is not None and self._watch.is_degraded(writer, registered=False)
         return self._adapt(packet, provenance, degraded=degraded)
 
+    def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:
+        """Return every access class that occurs in a message; None if unknown.
+
+        Parameters
+        ----------
+        packet
+            What the message was decoded to already, if it was.
+
+        Raises
+        ------
+        RejectedAlert
+            If the message cannot be decoded.
+        """
+        if packet is not None:
+            return self._access_of([packet])
+        decoded = decode_message(value, schema_of=self._schemas.writer_schema, limits=self._limits)
+        return self._access_of(decoded.packets)
+
     def _adapt(self, packet: Packet, provenance: Provenance, *, degraded: bool) -> Alert:
         adapter = self._adapter_of(packet)
         if adapter is None:

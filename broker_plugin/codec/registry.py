@@ -10,8 +10,9 @@ from __future__ import annotations
 import weakref
 from functools import cache
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
+from broker_plugin.addresses import shown_address
 from broker_plugin.codec.packets import FRAME, FRAME_MAGIC
 from broker_plugin.codec.verdict import schema_text as verdict_schema_text
 from broker_plugin.errors import ConfigurationError, TransientError
@@ -68,7 +69,7 @@ class SchemaRegistry:
                 "the address of a schema registry begins with http://, https:// or mock://",
                 remedy="correct it",
             )
-        self.url = _without_credentials(url)
+        self.url = shown_address(url)
         self._is_mock = url.startswith("mock://")
         given = user_info or _credentials(url)
         self._client = _mock_client(self.url) if self._is_mock else _client(self.url, given, request_s)
@@ -198,8 +199,3 @@ def _credentials(url: str) -> str | None:
     """Return the `user:password` of an address. They are passed apart: the HTTP library logs addresses."""
     parts = urlsplit(url)
     return f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
-
-
-def _without_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

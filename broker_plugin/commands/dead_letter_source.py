@@ -12,7 +12,7 @@ from broker_plugin.pipeline.dead_letter_reader import DeadLetter, Place, read_fi
 from broker_plugin.service.application import sink_address
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.settings import Settings
-from broker_plugin.streams.kafka import KafkaAddress, KafkaSnapshot
+from broker_plugin.streams.kafka import KafkaSnapshot
 
 __all__ = ["LetterTopic", "letter_in_file", "letters_in_file", "parse_place", "since_ms"]
 
@@ -31,7 +31,7 @@ class LetterTopic:
     def __init__(self, bootstrap: str | None, topic: str | None, config: Path | None) -> None:
         self.settings: Settings = load_settings({}, config=config)
         given = sink_address(self.settings)
-        self.address = KafkaAddress(bootstrap=bootstrap or given.bootstrap, properties=given.properties)
+        self.address = replace(given, bootstrap=bootstrap or given.bootstrap)
         self.name = topic or self.settings.dead_letters
 
     def snapshot(self) -> KafkaSnapshot:

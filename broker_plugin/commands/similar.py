@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter, validators
@@ -16,6 +17,7 @@ from rich.table import Table
 from broker_plugin.bundle import open_bundle
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access
+from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.store.address import NO_STORE, StoreAddress
 from broker_plugin.store.recent import Recent, nearest, recents_in, slot_keys
@@ -31,6 +33,7 @@ def similar(
     n: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 10,
     hours: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 12.0,
     bundle: str = "default",
+    bundles: Path | None = None,
     access: str = "public",
     store: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -51,7 +54,9 @@ def similar(
     hours
         How far to look back.
     bundle
-        The bundle of the run: name or directory.
+        The bundle of the run: NAME, NAME@VERSION or a directory.
+    bundles
+        Repository of bundles, a directory; by default ASTROM3_BUNDLES.
     access
         As for the run.
     store
@@ -60,7 +65,9 @@ def similar(
         Print JSON lines.
     """
     address = StoreAddress(text=_store(store), timeout_s=TIMEOUT_S)
-    keys = slot_keys(open_bundle(bundle).digest, parse_access(access), now=time.time(), hours=hours)
+    keys = slot_keys(
+        open_bundle(chosen_bundle(bundle, bundles)).digest, parse_access(access), now=time.time(), hours=hours
+    )
     with closing(address.open()) as opened:
         recents = [recent for value in opened.fetch(keys) for recent in recents_in(value)]
     of = _chosen(object_id, recents)

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -191,7 +192,7 @@ def reading_address(settings: Settings, bootstrap: str | None) -> KafkaAddress:
     given = sink_address(settings)
     if not (bootstrap or given.bootstrap):
         raise ConfigurationError("no cluster to read from; give --bootstrap or ASTROM3_BOOTSTRAP")
-    address = KafkaAddress(bootstrap=bootstrap or given.bootstrap, properties=given.properties)
+    address = replace(given, bootstrap=bootstrap or given.bootstrap)
     return address.credentials_only()
 
 

@@ -69,6 +69,10 @@ class AlertDecoder(Protocol):
         """Return the alert of a packet that is decoded already."""
         ...
 
+    def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:
+        """Return every access class that occurs in a message; None if unknown."""
+        ...
+
 
 class AlertScorer(Protocol):
     """Turns alerts into verdicts: `broker_plugin.engine.scorer.Scorer`."""
@@ -180,7 +184,7 @@ class AlertFilter:
                 judgements.append(Judgement(message=message, rejection=found))
             else:
                 seen, outcomes = zip(*(next(judged) for _ in range(found)), strict=True)
-                judgements.append(_judgement(message, outcomes, seen if self._keep_alerts else ()))
+                judgements.append(self._judgement(message, outcomes, seen if self._keep_alerts else ()))
         return judgements
 
     def _decoded(self, messages: Sequence[Message]) -> DecodedMessages:
@@ -277,6 +281,26 @@ class AlertFilter:
                 return [_rejected(error)]
         return [outcome for half in _halves(alerts) for outcome in self._bisect(half, received_at)]
 
+    def _judgement(
+        self,
+        message: Message,
+        outcomes: Sequence[Verdict | RejectedAlert],
+        alerts: Sequence[Alert],
+    ) -> Judgement:
+        for outcome in outcomes:
+            if isinstance(outcome, RejectedAlert):
+                return Judgement(message=message, rejection=self._with_rights(outcome, message))
+        return Judgement(
+            message=message,
+            verdicts=tuple(outcome for outcome in outcomes if isinstance(outcome, Verdict)),
+            alerts=tuple(alerts),
+        )
+
+    def _with_rights(self, rejection: RejectedAlert, message: Message) -> RejectedAlert:
+        """Return a rejection by the scorer, which knows no packet, with all the rights in the message."""
+        access = self._decoder.access_in(message.value, message.packet)
+        return RejectedAlert(rejection.reason, rejection.detail, access=access)
+
     def _note_gap(self, stage: str, error: Exception) -> None:
         if not isinstance(error, RejectedAlert):
             self._gaps[stage, type(error).__name__, _place(error)] += 1
@@ -324,23 +348,8 @@ def _place(error: Exception) -> str:
     return f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
 
 
-def _judgement(
-    message: Message, outcomes: Sequence[Verdict | RejectedAlert], alerts: Sequence[Alert]
-) -> Judgement:
-    for outcome in outcomes:
-        if isinstance(outcome, RejectedAlert):
-            return Judgement(message=message, rejection=outcome)
-    return Judgement(
-        message=message,
-        verdicts=tuple(outcome for outcome in outcomes if isinstance(outcome, Verdict)),
-        alerts=tuple(alerts),
-    )
-
-
 def _rejected(error: Exception) -> RejectedAlert:
     if isinstance(error, RejectedAlert):
         return error
-    # The packet's own rights are forgotten by now, and the error's text may quote a value.
-    return RejectedAlert(
-        RejectReason.INVALID_VALUE, f"scoring raised {type(error).__name__}", access=frozenset(Access)
-    )
+    # Not the error's text, which may quote a value.
+    return RejectedAlert(RejectReason.INVALID_VALUE, f"scoring raised {type(error).__name__}")

@@ -17,10 +17,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from broker_plugin import __version__
 from broker_plugin.codec.topic_schema import EncodeRecord
+from broker_plugin.instants import moment_of
 from broker_plugin.nights import night_of
 from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams.base import OutgoingMessage
@@ -143,8 +144,7 @@ class Ledger:
     def _by_key(self, parcels: Sequence[Parcel]) -> dict[Key, list[Parcel]]:
         found: dict[Key, list[Parcel]] = {}
         for parcel in parcels:
-            stamp = parcel.message.timestamp_ms
-            when = datetime.now(UTC) if stamp is None else EPOCH + timedelta(milliseconds=stamp)
+            when = moment_of(parcel.message.timestamp_ms) or datetime.now(UTC)
             key = (parcel.message.topic, parcel.message.partition, night_of(self._survey, when))
             found.setdefault(key, []).append(parcel)
         return found
@@ -199,9 +199,6 @@ class Ledger:
         }
         key = f"{self._group}/{record['night']}/{stretch.topic}/{stretch.partition}/{stretch.stretch}"
         return OutgoingMessage(topic=self._topic, key=key.encode(), value=self._encode(record))
-
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _unfinished_before(key: Key, known: Mapping[Key, Open]) -> list[Key]:

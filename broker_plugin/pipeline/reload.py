@@ -41,6 +41,10 @@ RETRY_S = 300.0
 """Time until a bundle that was refused is tried again: what is missing may be on its way to this disk."""
 
 
+OBSERVER_ERRORS = (ArithmeticError, LookupError, TypeError, ValueError)
+"""What numbers that nobody foresaw make a measure of drift raise."""
+
+
 class SwitchableScorer:
     """Scores with one bundle until it is given another.
 
@@ -64,7 +68,11 @@ class SwitchableScorer:
             return []
         verdicts, scores = self.scorer.examine(alerts, tense=tense, received_at=received_at)
         if received_at is not None:  # else nobody sent it: the filter looks whether the scorer is sound
-            self._observe(scores)
+            try:
+                self._observe(scores)
+            except OBSERVER_ERRORS as error:
+                # No alert's fault: raised here, it would make dead letters of the batch.
+                log.warning("drift_not_observed", error=type(error).__name__)
         return verdicts
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from broker_plugin import __version__
 from broker_plugin.bundle import open_bundle
 from broker_plugin.codec.registry import SchemaRegistry
-from broker_plugin.codec.verdict import encode_container
+from broker_plugin.codec.verdict import Tense, encode_container
 from broker_plugin.errors import RejectReason, StoreError
 from broker_plugin.instants import milliseconds, parse_moment
 from broker_plugin.pipeline.assembly import (
@@ -64,6 +64,9 @@ from broker_plugin.streams.kafka import (
 __all__ = ["judge_and_outbox", "serve", "sink_address", "source_address"]
 
 log = structlog.get_logger(__name__)
+
+MESSAGE_MAX_BYTES = 1_000_000
+"""Largest message to Kafka, its own default: candidates with light curves outgrow short dead letters."""
 
 
 def serve(
@@ -140,6 +143,9 @@ def serve(
         deadline_s = settings.start_deadline_s
         source.connect(deadline_s=deadline_s, stop=stop)
         sink.connect(written_topics(settings), deadline_s=deadline_s, stop=stop)
+        if isinstance(sink, TransactionalKafkaSink) and not stop.is_set():
+            # Now, not with the first batch: while a killed process's transaction is open, there is none.
+            patiently(sink.open, settings, stop)
         if settings.output_bootstrap and not stop.is_set():
             check_clusters(settings, source=source.cluster_id(), sink=sink.cluster_id())
         health.warm = True
@@ -169,9 +175,15 @@ def sink_address(settings: Settings) -> KafkaAddress:
 
 
 def judge_and_outbox(settings: Settings) -> tuple[AlertFilter, Outbox]:
-    """Return what turns messages into verdicts for the output, by the settings of the service."""
-    recipe = replace(_recipe(settings), pause_on_drift=False)  # what is dead is judged one by one
-    return recipe.filter(recipe.scorer()), _outbox(settings, threading.Event())
+    """Return what turns dead letters into verdicts for the output, by the settings of the service.
+
+    They say that they are archival, and make no candidates: what was dead for days triggers no telescope.
+    """
+    late = Tense.ARCHIVAL if settings.tense == Tense.CURRENT else settings.tense
+    quiet = settings.model_copy(update={"routes": type(settings.routes)(), "embeddings": "", "tense": late})
+    # What is dead is judged one by one, by its packet alone.
+    recipe = replace(_recipe(quiet), pause_on_drift=False, memory=None)
+    return recipe.filter(recipe.scorer()), _outbox(quiet, threading.Event())
 
 
 def _recipe(settings: Settings) -> FilterRecipe:
@@ -272,7 +284,7 @@ def _delivery(
     settings: Settings, source: KafkaSource, member_id: str, ledger: Ledger | None
 ) -> tuple[KafkaSink, Delivery]:
     address, timeout_s = sink_address(settings), settings.ack_timeout_s
-    limit = settings.dead_letters_max_bytes
+    limit = max(settings.dead_letters_max_bytes, MESSAGE_MAX_BYTES)  # the dead letters shorten themselves
     if settings.delivery == "exactly-once":
         transactional = TransactionalKafkaSink(
             address, transactional_id=member_id, ack_timeout_s=timeout_s, message_max_bytes=limit

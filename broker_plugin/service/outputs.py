@@ -106,7 +106,7 @@ def record_encoding(settings: Settings, stop: threading.Event, *, topic: str, sc
 
 
 def patiently(step: Callable[[], Result], settings: Settings, stop: threading.Event) -> Result:
-    """Take a step of the start, again while the registry is away and the start's deadline has not passed."""
+    """Take a step of the start, again while what it asks is away and the start's deadline has not passed."""
     waited_s = 0.0
     for pause_s in Backoff(cap_s=5.0).pauses():
         try:
@@ -114,7 +114,7 @@ def patiently(step: Callable[[], Result], settings: Settings, stop: threading.Ev
         except TransientError as error:
             if stop.is_set() or waited_s > settings.start_deadline_s:
                 raise
-            log.warning("waiting_for_registry", why=str(error))
+            log.warning("waiting_at_start", why=str(error))
         stop.wait(pause_s)
         waited_s += pause_s
     raise AssertionError("the pauses never end")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker_plugin.addresses import shown_address
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.store.base import Store
 
@@ -56,9 +57,7 @@ class StoreAddress:
         """The address without a password."""
         if not self.text.startswith(REDIS_SCHEMES):
             return self.text
-        from broker_plugin.store.redis import without_password
-
-        return without_password(self.text)
+        return shown_address(self.text)
 
     def open(self) -> Store:
         """Open the store.

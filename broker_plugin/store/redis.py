@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -21,10 +20,11 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
+from broker_plugin.addresses import shown_address
 from broker_plugin.errors import ConfigurationError, StoreError
 from broker_plugin.store.base import TAG_BYTES, Change
 
-__all__ = ["RedisStore", "without_password"]
+__all__ = ["RedisStore"]
 
 PREFIX = "astrom3:"
 """What our keys begin with, so that others may share the server."""
@@ -52,7 +52,7 @@ class RedisStore:
     """
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
-        self._url = without_password(url)
+        self._url = shown_address(url)
         try:
             self._client: Any = Redis.from_url(
                 url,
@@ -62,7 +62,12 @@ class RedisStore:
                 retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             )
         except (RedisError, ValueError, TypeError) as error:
-            raise ConfigurationError(f"{self._url} is no address of Redis: {error}") from error
+            # Not the error's text, which may quote a piece of the password.
+            raise ConfigurationError(
+                f"{self._url} is no address of Redis",
+                remedy="write redis://USER:PASSWORD@HOST:PORT/NUMBER, and in a password %2F for /, "
+                "%23 for #, %3F for ?, %40 for @",
+            ) from error
 
     def check(self) -> str:
         """Return what answers."""
@@ -110,16 +115,3 @@ class RedisStore:
             raise StoreError(
                 f"the store {self._url} failed: {error}", remedy="start it, or correct its address"
             ) from error
-
-
-def without_password(url: str) -> str:
-    """Return an address as it may be shown.
-
-    Examples
-    --------
-    >>> without_password("redis://me:secret@cache:6379/1")
-    'redis://cache:6379/1'
-    """
-    parts = urlsplit(url)
-    # A password may also stand in the query.
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.decoder import NO_PACKETS, DecodedBatch, Decoder, ReadPacket
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Tense, Verdict, encode_datum, to_json
+from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import RejectedAlert
 from broker_plugin.pipeline.filter import AlertDecoder, AlertFilter, AlertScorer
-from broker_plugin.records import Alert, AlertBatch, Provenance
+from broker_plugin.records import Access, Alert, AlertBatch, Provenance
 from broker_plugin.streams.base import Message
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.registry import adapters
@@ -54,8 +55,20 @@ class _Watched:
     def decode(self, value: bytes, provenance: Provenance) -> list[Alert]:
         return self._watch(lambda: self.decoder.decode(value, provenance))
 
-    def adapt(self, packet: Packet, provenance: Provenance) -> Alert:
-        return self._watch(lambda: self.decoder.adapt(packet, provenance))
+    def decode_batch(
+        self,
+        values: Sequence[bytes],
+        provenance: Sequence[Provenance],
+        *,
+        packets: Mapping[int, ReadPacket] = NO_PACKETS,
+    ) -> DecodedBatch:
+        return self._watch(lambda: self.decoder.decode_batch(values, provenance, packets=packets))
+
+    def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
+        return self._watch(lambda: self.decoder.adapt(packet, provenance, writer=writer))
+
+    def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:
+        return self._watch(lambda: self.decoder.access_in(value, packet))
 
     def score(
         self, alerts: AlertBatch, *, tense: Tense = Tense.TEST, received_at: datetime | None = None

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from broker_plugin.codec.decoder import NO_PACKETS, DecodedBatch, ReadPacket
+from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.errors import RejectedAlert
 from broker_plugin.pipeline.filter import AlertDecoder
-from broker_plugin.records import Alert, Provenance
+from broker_plugin.records import Access, Alert, Provenance
 from broker_plugin.surveys.base import Packet
 from tests.fuzz.campaign import PEAK_MAX_MB, Campaign, run_campaign
 from tests.fuzz.corpus import Corpus, read_corpus
@@ -39,8 +42,22 @@ def leaky_decoder(schemas: Path) -> AlertDecoder:
                 raise SystemError("corrupted")
             return sound.decode(value, provenance)
 
-        def adapt(self, packet: Packet, provenance: Provenance) -> Alert:
-            return sound.adapt(packet, provenance)
+        def decode_batch(
+            self,
+            values: Sequence[bytes],
+            provenance: Sequence[Provenance],
+            *,
+            packets: Mapping[int, ReadPacket] = NO_PACKETS,
+        ) -> DecodedBatch:
+            return DecodedBatch.of([], [])
+
+        def adapt(
+            self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
+        ) -> Alert:
+            return sound.adapt(packet, provenance, writer=writer)
+
+        def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:
+            return sound.access_in(value, packet)
 
     return Leaky()
 

@@ -65,6 +65,9 @@ class PoisonedDecoder:
     def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
         return self._poisoned(self._decoder.adapt(packet, provenance))
 
+    def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:
+        return self._decoder.access_in(value, packet)
+
     def _poisoned(self, alert: Alert) -> Alert:
         bad = alert.provenance.offset in self._offsets
         return dataclasses.replace(alert, metadata={"no such column": 1.0}) if bad else alert
@@ -114,13 +117,13 @@ def test_a_poisoned_alert_costs_itself_only(
     ]
 
 
-def test_what_spoils_scoring_may_be_shown_to_nobody_and_quotes_nothing(
+def test_what_spoils_scoring_may_be_shown_to_whom_its_message_may_and_quotes_nothing(
     decoder: Decoder, scorer: Scorer, messages: list[Message]
 ) -> None:
     judgements = AlertFilter(PoisonedDecoder(decoder, {0}), scorer).judge(on_one_partition(messages[:2]))
     rejection = judgements[0].rejection
     assert rejection is not None
-    assert rejection.access == frozenset(Access)
+    assert rejection.access == decoder.access_in(messages[0].value) == {Access.PUBLIC}
     assert "no such column" not in rejection.detail
 
 
@@ -223,6 +226,9 @@ def test_a_gap_in_a_decoder_costs_one_message(
             self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
         ) -> Alert:
             return decoder.adapt(packet, provenance)
+
+        def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:
+            return decoder.access_in(value, packet)
 
     judgements = AlertFilter(LeakyDecoder(), scorer).judge(on_one_partition(messages[:3]))
     assert [judgement.rejection is None for judgement in judgements] == [True, False, True]
