@@ -199,9 +199,11 @@ class Runner:
     def _look_around(self) -> None:
         self._monitor.beat()
         now = time.monotonic()
-        if self._group is not None and now >= self._lag_due:
+        if self._group is None:
+            return
+        self._monitor.joined(self._group.joined())
+        if now >= self._lag_due:
             self._lag_due = now + LAG_EVERY_S
-            self._monitor.joined(self._group.joined())
             self._monitor.lagging(self._group.lag_by_topic())
 
     def _too_late(self) -> bool:

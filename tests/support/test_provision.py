@@ -89,4 +89,9 @@ def test_two_runs_at_once_fill_one_cache(tmp_path: Path) -> None:
     )
     assert (kafka / f"kafka_2.13-{KAFKA_VERSION}.jar").stat().st_size > 0
     assert (registry / f"apicurio-registry-app-{REGISTRY_VERSION}-runner.jar").stat().st_size > 0
-    assert {path.name for path in tmp_path.iterdir()} == {"locks", kafka.name, registry.name}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "locks",
+        kafka.name,
+        f"kafka-tools-{KAFKA_VERSION}",
+        registry.name,
+    }
