@@ -77,18 +77,15 @@ def test_every_packet_is_one_verdict(everything: list[dict[str, Any]]) -> None:
 
 
 def test_a_native_packet_scores_like_its_re_encoded_form(everything: list[dict[str, Any]]) -> None:
-    # Some brokers' native files have a schema in which the fields of the history are all null.
-    re_encoded = {verdict["alert_id"]: verdict for verdict in undegraded(everything[:N_ZTF])}
-    native = undegraded(everything[N_ZTF : N_ZTF + N_NATIVE])
-    assert [re_encoded[verdict["alert_id"]] for verdict in native] == native
-
-
-def undegraded(verdicts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    flags = [[f for f in verdict["quality_flags"] if f != "degraded_schema"] for verdict in verdicts]
-    return [
-        {**verdict, "quality_flags": kept}
-        for verdict, kept in zip(without_clock(verdicts), flags, strict=True)
+    re_encoded = {verdict["alert_id"]: verdict for verdict in without_clock(everything[:N_ZTF])}
+    # A few native files have a schema with null alone for the history's fields, and their verdicts say so.
+    native = [
+        verdict
+        for verdict in without_clock(everything[N_ZTF : N_ZTF + N_NATIVE])
+        if "degraded_schema" not in verdict["quality_flags"]
     ]
+    assert len(native) > 0.9 * N_NATIVE
+    assert [re_encoded[verdict["alert_id"]] for verdict in native] == native
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "avro", "parquet"])
