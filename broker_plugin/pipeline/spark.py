@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import uuid
 from collections import Counter
@@ -27,6 +28,7 @@ from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.written import write_judgements
 from broker_plugin.streams.archive import ArchiveSource
+from broker_plugin.streams.output_files import cannot_write
 
 __all__ = ["Parts", "replay_on_spark"]
 
@@ -75,28 +77,15 @@ def replay_on_spark(
     Raises
     ------
     ConfigurationError
-        If Spark is not installed, or an output is there already.
+        If Spark is not installed, or an output is there already or cannot be made.
     """
-    for output in outputs:
-        if output.exists():
-            raise ConfigurationError(f"{output} exists already", remedy="remove it, or choose another place")
-    run = uuid.uuid4().hex[:8]
-    folders = tuple(output.with_name(f"{output.name}.{run}.part") for output in outputs)
-    for folder in folders:
-        folder.mkdir()
-    judge = partial(
-        _judge_files,
-        recipe=recipe,
-        letters=letters,
-        folders=(str(folders[0].resolve()), str(folders[1].resolve())),
-        suffix=outputs[0].suffix,
-    )
     files = [(number, str(path.resolve())) for number, path in enumerate(paths)]
-    with _session(workers) as spark:
+    with _complete_folders(outputs) as folders, _session(workers) as spark:
+        judge = partial(
+            _judge_files, recipe=recipe, letters=letters, folders=folders, suffix=outputs[0].suffix
+        )
         table = spark.createDataFrame(files, "number int, path string").repartition(len(files), "number")
         results = table.mapInPandas(judge, RESULT).collect()
-    for folder, output in zip(folders, outputs, strict=True):
-        folder.rename(output)
     counts: Counter[str] = Counter()
     for row in results:
         counts.update(json.loads(row["counts"]))
@@ -104,6 +93,28 @@ def replay_on_spark(
     return Parts(
         counts=counts, ended_early=tuple(each for row in ordered for each in json.loads(row["ended_early"]))
     )
+
+
+@contextmanager
+def _complete_folders(outputs: tuple[Path, Path]) -> Iterator[tuple[str, str]]:
+    """Make directories that appear under their names when the block ends well, and else leave nothing."""
+    for output in outputs:
+        if output.exists():
+            raise ConfigurationError(f"{output} exists already", remedy="remove it, or choose another place")
+    run = uuid.uuid4().hex[:8]
+    folders = [output.with_name(f"{output.name}.{run}.part") for output in outputs]
+    try:
+        for folder, output in zip(folders, outputs, strict=True):
+            try:
+                folder.mkdir()
+            except OSError as error:
+                raise cannot_write(output, error) from error
+        yield str(folders[0].resolve()), str(folders[1].resolve())
+        for folder, output in zip(folders, outputs, strict=True):
+            folder.rename(output)
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)  # gone where it has its name
 
 
 @contextmanager

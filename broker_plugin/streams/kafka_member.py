@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-__all__ = ["RECEIVE_MAX_BYTES", "member_properties"]
+__all__ = ["NO_GROUP", "RECEIVE_MAX_BYTES", "member_properties"]
+
+NO_GROUP = "broker-plugin-reader"
+"""For readers without a group: the library wants a name even where none is joined."""
 
 RECEIVE_MAX_BYTES = 256 * 2**20
 """Largest answer of a broker. A message of any size comes whole if it is the first of its partition, so this

@@ -13,15 +13,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
-from broker_plugin.streams.kafka_member import RECEIVE_MAX_BYTES
+from broker_plugin.streams.kafka_member import NO_GROUP, RECEIVE_MAX_BYTES
 from broker_plugin.streams.kafka_message import message_of
 
 __all__ = ["KafkaSnapshot"]
 
 log = structlog.get_logger(__name__)
-
-NO_GROUP = "broker-plugin-reader"
-"""The library wants a group's name even where none is joined."""
 
 ANSWER_S = 10.0
 """Longest wait for one answer about a topic."""

@@ -223,12 +223,8 @@ class KafkaSource:
         """Tell whether the group has given this member its partitions (perhaps none)."""
         return self._joined
 
-    def lag(self) -> int:
-        """Return how many messages lie ahead, as far as the last answers of the brokers say."""
-        return sum(self.lag_by_topic().values())
-
     def lag_by_topic(self) -> Mapping[str, int]:
-        """Return the same for each topic of which this member has a share."""
+        """Return how many messages lie ahead of each topic, as far as the brokers' last answers say."""
         ahead = Counter(message.topic for message in self._ahead if message in self._ownership)
         for place in self._consumer.position(self._consumer.assignment()):
             watermarks = self._consumer.get_watermark_offsets(place, cached=True)

@@ -18,7 +18,7 @@ from confluent_kafka import (
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka_admission import Admission
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
-from broker_plugin.streams.kafka_member import RECEIVE_MAX_BYTES
+from broker_plugin.streams.kafka_member import NO_GROUP, RECEIVE_MAX_BYTES
 from broker_plugin.streams.kafka_message import message_of
 from broker_plugin.streams.kafka_rights import require_rights
 
@@ -28,9 +28,6 @@ log = structlog.get_logger(__name__)
 
 METADATA_S = 10.0
 """Longest wait for the list of the topic's partitions."""
-
-NO_GROUP = "broker-plugin-reader"
-"""The library wants a group's name even where none is joined."""
 
 
 class KafkaTail:

@@ -10,6 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.assembly import FilterRecipe
+from broker_plugin.pipeline.dead_letters import DeadLetters
+from broker_plugin.pipeline.spark import replay_on_spark
 from tests.support.environments import in_environment
 from tests.support.hosts import host_interpreter
 from tests.support.process import ServerUnavailableError
@@ -78,3 +82,12 @@ def test_spark_writes_what_the_local_engine_writes(spark_python: Path, night: Pa
         "parts.parquet",
         "parts.parquet.dead.jsonl",
     ]
+
+
+@pytest.mark.parametrize("where", ["there", "nowhere/out"])
+def test_a_place_that_cannot_be_written_is_refused_before_spark_starts(tmp_path: Path, where: str) -> None:
+    (tmp_path / "there").mkdir()
+    outputs = (tmp_path / "verdicts", tmp_path / where)
+    with pytest.raises(ConfigurationError, match=where):
+        replay_on_spark(FilterRecipe(), DeadLetters(topic=""), [tmp_path / "night.avro"], outputs)
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
