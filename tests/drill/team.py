@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.e2e.service import start_run, stop_in_order
+from tests.support.memory import peak_mb
 from tests.support.process import ServerProcess
 
 __all__ = ["Team", "Worker"]
@@ -94,7 +95,7 @@ class Worker:
     def note_memory(self) -> None:
         """Take down the most memory that its process has had."""
         if self.process is not None and self.process.alive:
-            self.peak_rss_mb = max(self.peak_rss_mb, _peak_rss_mb(self.process.pid))
+            self.peak_rss_mb = max(self.peak_rss_mb, peak_mb(self.process.pid))
 
     def events(self) -> list[dict[str, object]]:
         """Return what its present process has logged."""
@@ -193,14 +194,3 @@ class Team:
     def peak_rss_mb(self) -> float:
         """The most memory that one of the processes has had."""
         return max((worker.peak_rss_mb for worker in self.workers), default=0.0)
-
-
-def _peak_rss_mb(pid: int) -> float:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0  # it has just ended
-    for line in status.splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0

@@ -29,7 +29,8 @@ from tests.e2e.service import (
 )
 from tests.support.cluster import KafkaCluster
 from tests.support.kafka import KafkaBroker
-from tests.support.process import ServerProcess, free_ports
+from tests.support.memory import peak_mb, resident_mb
+from tests.support.process import free_ports
 
 pytestmark = pytest.mark.service
 
@@ -65,13 +66,6 @@ def ours(private_kafka: Callable[..., KafkaBroker]) -> KafkaBroker:
     return private_kafka()
 
 
-def memory_mb(process: ServerProcess, entry: str) -> float:
-    """Return the present (VmRSS) or the largest (VmHWM) resident memory of a process."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith(f"{entry}:")]
-    return int(line.split()[1]) / 1024
-
-
 @pytest.mark.parametrize(
     "burst", [pytest.param(100, id="800 MB"), pytest.param(400, id="3 GB", marks=pytest.mark.slow)]
 )
@@ -98,7 +92,7 @@ def test_an_output_that_stands_still_costs_bounded_memory_and_no_message(
     flags = ["--config", str(config), "--ack-timeout-s", "3", "--metrics-port", str(port)]
     process = run([*topics.flags, *flags, "--accept-rejects", "undecodable"])
     process.wait_ready(lambda: topics.committed() == len(packets), timeout_s=120.0)
-    before = memory_mb(process, "VmRSS")
+    before = resident_mb(process.pid)
     ours.pause()
     junk = rng.bytes(LARGE_BYTES)
     kafka_broker.produce(topics.input, ((b"%d" % n, b"%d" % n + junk, []) for n in range(burst)))
@@ -108,7 +102,7 @@ def test_an_output_that_stands_still_costs_bounded_memory_and_no_message(
     ours.resume()
     total = len(packets) + burst
     process.wait_ready(lambda: topics.committed() == total, timeout_s=300.0)
-    peak = memory_mb(process, "VmHWM")
+    peak = peak_mb(process.pid)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30.0) as page:
         shown = page.read().decode()
     (retries,) = re.findall(r'^broker_plugin_retries_total{stage="produce"} (\S+)$', shown, re.MULTILINE)

@@ -24,6 +24,7 @@ import psutil
 from tests.fuzz.corpus import read_corpus
 from tests.fuzz.mutants import Mutant, mutant
 from tests.fuzz.subject import Finding, make_subject
+from tests.support.memory import peak_mb
 
 __all__ = ["Campaign", "Report", "run_campaign"]
 
@@ -233,7 +234,7 @@ def _work(campaign: Campaign, pipe: Connection, alive_at: Any) -> None:
                 "outcomes": dict(outcomes),
                 "kinds": dict(kinds),
                 "findings": [asdict(finding) for finding in findings],
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                "peak_mb": round(peak_mb()),
                 "seconds": round(time.monotonic() - begun, 3),
             }
         )

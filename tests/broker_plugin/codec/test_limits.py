@@ -23,6 +23,8 @@ from broker_plugin.surveys.registry import adapters
 from tests.broker_plugin.codec.test_packets import crafted, no_registry, record_of, zigzag
 from tests.broker_plugin.surveys.packets import lsst_packet, ztf_packet
 
+ROOT = Path(__file__).resolve().parents[3]
+
 MEGABYTE = 1_000_000
 
 GROWTH_MAX_MB = 350
@@ -81,12 +83,12 @@ def test_what_would_take_gigabytes_is_too_large_in_bounded_memory(tmp_path: Path
     for name in HOSTILE:
         (tmp_path / name).write_bytes(hostile(name))
     code = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from broker_plugin.codec.packets import decode_message
 from broker_plugin.errors import RejectedAlert
 import pyarrow
-def peak_mb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+from tests.support.memory import peak_mb
 before = peak_mb()
 found = {}
 for path in Path(sys.argv[1]).iterdir():
@@ -96,9 +98,8 @@ for path in Path(sys.argv[1]).iterdir():
         found[path.name] = str(rejection.reason)
 print(json.dumps([found, peak_mb() - before]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found, growth_mb = json.loads(done.stdout)
     assert found == dict.fromkeys(HOSTILE, "too_large")
