@@ -72,7 +72,8 @@ def utc_iso(mjd_tai: NDArray[np.float64]) -> list[str]:
     """
     days, fraction, _ = erfa.ufunc.taiutc(np.full(mjd_tai.shape, MJD_ZERO), mjd_tai)
     year, month, day, clock, _ = erfa.ufunc.d2dtf("UTC", 3, days, fraction)
+    parts = (year, month, day, *(clock[name] for name in ("h", "m", "s", "f")))
     return [
-        f"{y:04d}-{m:02d}-{d:02d}T{t['h']:02d}:{t['m']:02d}:{t['s']:02d}.{t['f']:03d}Z"
-        for y, m, d, t in zip(year, month, day, clock, strict=True)
+        f"{y:04d}-{m:02d}-{d:02d}T{hour:02d}:{minute:02d}:{second:02d}.{ms:03d}Z"
+        for y, m, d, hour, minute, second, ms in zip(*(part.tolist() for part in parts), strict=True)
     ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ from typing import Any
 
 import fastavro
 from fastavro.types import Schema
+
+from broker_plugin.codec.record_writer import long_bytes
 
 __all__ = ["TOPIC_SCHEMAS", "EncodeRecord", "TopicSchema", "topic_schema"]
 
@@ -24,6 +27,9 @@ TOPIC_SCHEMAS = ("verdict.v1", "candidate.v1", "embedding.v1", "ledger.v1")
 INCLUDED = {"astrom3.verdict.v1.Verdict": "verdict.v1"}
 """Types that another file defines. They are written out where they are first named, so that each schema is
 whole and a registry needs no references."""
+
+ONE_RECORD = long_bytes(1)
+"""How many records the only block of a message's container file holds."""
 
 
 class TopicSchema:
@@ -46,6 +52,11 @@ class TopicSchema:
         self.text = json.dumps(plain, ensure_ascii=False) if plain != json.loads(_file(name)) else _file(name)
         self.version = str(plain["version"])
         self.parsed: Schema = fastavro.parse_schema(plain)
+        # The schema is most of such a file, and the same in each: it is written out once.
+        self._sync = hashlib.md5(self.text.encode(), usedforsecurity=False).digest()
+        header = io.BytesIO()
+        fastavro.writer(header, self.parsed, [], sync_marker=self._sync)
+        self._header = header.getvalue()
 
     def datum(self, record: Mapping[str, Any]) -> bytes:
         """Return a record as bare Avro, to be framed with a registry's schema id."""
@@ -55,9 +66,11 @@ class TopicSchema:
 
     def container(self, record: Mapping[str, Any]) -> bytes:
         """Return a record as an Avro container file of its own, which needs nothing else to be read."""
-        buffer = io.BytesIO()
-        fastavro.writer(buffer, self.parsed, [record])
-        return buffer.getvalue()
+        return self.contained(self.datum(record))
+
+    def contained(self, datum: bytes) -> bytes:
+        """Return what `datum` returned as an Avro container file of one record."""
+        return b"".join((self._header, ONE_RECORD, long_bytes(len(datum)), datum, self._sync))
 
 
 @cache

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from fastavro.types import Schema
 
+from broker_plugin.codec.record_writer import compile_writer
 from broker_plugin.codec.topic_schema import topic_schema
 
 __all__ = [
@@ -119,6 +123,18 @@ class Verdict:
     emitted_at: datetime
 
 
+FIELDS = tuple(column.name for column in fields(Verdict))
+PLAIN = frozenset({bool, datetime, float, int, str, type(None)})
+"""Types of fields that are the same in a verdict and in its record."""
+
+OWN_TEXTS = frozenset(
+    {"verdict_id", "alert_key", "inputs_digest", "object_id", "observed_utc", "explanation"}
+)
+"""Texts that are hardly ever the same in two verdicts."""
+
+_values_of = attrgetter(*FIELDS)
+
+
 def verdict_id(survey: str, alert_id: int, bundle_digest: str, *, judged: str = "") -> str:
     """Return the identity of the verdict of one bundle on one alert: the same in every replay.
 
@@ -132,7 +148,13 @@ def verdict_id(survey: str, alert_id: int, bundle_digest: str, *, judged: str = 
     >>> verdict_id("ztf", 1, "ab") == verdict_id("ztf", 1, "ab") != verdict_id("lsst", 1, "ab")
     True
     """
-    return str(uuid.uuid5(VERDICT_NAMESPACE, f"{survey}:{alert_id}:{bundle_digest}{judged}"))
+    named = f"{survey}:{alert_id}:{bundle_digest}{judged}".encode()
+    # `uuid.uuid5`, without the object that is only made to be printed.
+    octets = bytearray(hashlib.sha1(VERDICT_NAMESPACE.bytes + named, usedforsecurity=False).digest()[:16])
+    octets[6] = octets[6] & 0x0F | 0x50
+    octets[8] = octets[8] & 0x3F | 0x80
+    text = octets.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def schema_text() -> str:
@@ -147,9 +169,7 @@ def verdict_schema() -> Schema:
 
 def to_record(verdict: Verdict) -> dict[str, Any]:
     """Return a verdict as the Avro record of the verdict schema."""
-    record: dict[str, Any] = {
-        column.name: _plain(getattr(verdict, column.name)) for column in fields(verdict)
-    }
+    record: dict[str, Any] = dict(zip(FIELDS, map(_plain, _values_of(verdict)), strict=True))
     record["analogues"] = [
         {"object_id": near.object_id, "label": near.label, "cosine": near.cosine}
         for near in verdict.analogues
@@ -176,12 +196,12 @@ def from_record(record: Mapping[str, Any]) -> Verdict:
 
 def encode_datum(verdict: Verdict) -> bytes:
     """Return a verdict as bare Avro, to be framed with a registry's schema id."""
-    return topic_schema(SCHEMA).datum(to_record(verdict))
+    return _writer()(verdict)
 
 
 def encode_container(verdict: Verdict) -> bytes:
     """Return a verdict as an Avro container file of one record, which needs nothing else to be read."""
-    return topic_schema(SCHEMA).container(to_record(verdict))
+    return topic_schema(SCHEMA).contained(_writer()(verdict))
 
 
 def to_json(verdict: Verdict) -> str:
@@ -198,7 +218,14 @@ def to_json(verdict: Verdict) -> str:
     return json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
+@cache
+def _writer() -> Callable[[Verdict], bytes]:
+    return compile_writer(topic_schema(SCHEMA).parsed, unique=OWN_TEXTS)
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, StrEnum):
         return str(value)
     if isinstance(value, tuple):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 
 from broker_plugin.codec.verdict import Analogue
@@ -30,6 +31,9 @@ ODD_WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What is said of an oddity that is likelier than all else."""
+
+STRATA = 4096
+"""Names of strata whose words are kept: more than any bundle has."""
 
 STREAM_PARTS = 4
 """Parts of the name of a stratum of a stream: survey, context, modalities, epochs."""
@@ -109,6 +113,7 @@ def _basis(n_epochs_by_band: Mapping[str, int], span_day: float, modalities: Seq
     return f"{epochs}{' + ' + ' + '.join(others) if others else ''}"
 
 
+@lru_cache(STRATA)
 def _compared_with(stratum: str) -> str:
     parts = stratum.split("/")
     if len(parts) < STREAM_PARTS:

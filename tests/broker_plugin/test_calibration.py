@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from broker_plugin.calibration import class_set, p_value, softmax
+from broker_plugin.calibration import class_sets, p_value, p_value_of_one, softmax
 
 FINITE = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -42,5 +42,30 @@ def test_probabilities_sum_to_one_and_keep_the_order_of_the_logits(
 
 
 def test_a_class_is_in_the_set_if_it_reaches_the_threshold() -> None:
-    assert class_set(np.array([0.1, 0.6, 0.3]), 0.3) == (1, 2)
-    assert class_set(np.array([0.1, 0.6, 0.3]), 0.7) == ()
+    one = np.array([[0.1, 0.6, 0.3]])
+    assert class_sets(one, np.array([0.3])) == [[1, 2]]
+    assert class_sets(one, np.array([0.7])) == [[]]
+
+
+@given(
+    hnp.arrays(np.float64, st.integers(0, 50), elements=st.integers(-9, 9).map(float)),
+    hnp.arrays(np.float32, st.integers(1, 9), elements=st.integers(-10, 10).map(float)),
+)
+def test_p_values_one_by_one_are_those_of_all_together(calibration: np.ndarray, scores: np.ndarray) -> None:
+    ordinary = np.sort(calibration)
+    one_by_one = [p_value_of_one(score, ordinary.tolist()) for score in scores.tolist()]
+    assert one_by_one == p_value(scores, ordinary).tolist()
+
+
+@given(
+    hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 7)), elements=st.floats(0, 1)),
+    st.floats(0, 1),
+)
+def test_a_set_holds_all_that_reach_the_threshold_and_no_other(
+    probabilities: np.ndarray, threshold: float
+) -> None:
+    for row, members in zip(
+        probabilities, class_sets(probabilities, np.full(len(probabilities), threshold)), strict=True
+    ):
+        assert set(members) == set(np.flatnonzero(row >= threshold).tolist())
+        assert (np.diff(row[members]) <= 0).all()
