@@ -63,16 +63,18 @@ class TransactionalKafkaSink(KafkaSink):
         ack_timeout_s: float = 10.0,
         message_max_bytes: int = 1_000_000,
     ) -> None:
+        self._life_s = ack_timeout_s + TRANSACTION_SLACK_S
         super().__init__(
             address,
             ack_timeout_s=ack_timeout_s,
             message_max_bytes=message_max_bytes,
             properties={
                 "transactional.id": transactional_id,
-                "transaction.timeout.ms": int((ack_timeout_s + TRANSACTION_SLACK_S) * 1000),
+                "transaction.timeout.ms": int(self._life_s * 1000),
             },
         )
         self._opened = False
+        self._begun = 0.0  # when the last transaction did
         self._given_up = 0  # producers whose claim on the name was never answered
 
     def send_with_offsets(
@@ -94,7 +96,8 @@ class TransactionalKafkaSink(KafkaSink):
         Oversize
             If messages are larger than their topic takes; nothing has arrived.
         UncertainCommit
-            If the commit was asked for and not answered, or a producer of our own may have fenced this one.
+            If the commit was asked for and not answered, if the broker may have ended the transaction since
+            this process stood still for so long, or if a producer of our own may have fenced this one.
         TransientError
             If the transaction was aborted; nothing has arrived.
         """
@@ -102,17 +105,26 @@ class TransactionalKafkaSink(KafkaSink):
         try:
             self._transact(messages, offsets, group_metadata)
         except ConfigurationError as error:
-            if not self._given_up:
+            perhaps = self._fenced_by_ourselves()
+            if not perhaps:
                 raise
             # The offsets of the group tell whether the commit was refused, or had taken place before.
+            raise UncertainCommit(f"{error}; {perhaps}") from error
+
+    def _fenced_by_ourselves(self) -> str:
+        """Say how a refusal may be our own doing; empty where only another holder of our name explains it."""
+        if time.monotonic() - self._begun > self._life_s:
+            # A broker that ends a transaction which has outlived its time fences the producer that began it.
+            return f"perhaps the broker gave the transaction up: it was open for more than {self._life_s:g} s"
+        if self._given_up:
             self._given_up -= 1
-            raise UncertainCommit(
-                f"{error}; perhaps a producer of ours that was given up has taken the name late"
-            ) from error
+            return "perhaps a producer of ours that was given up has taken the name late"
+        return ""
 
     def _transact(
         self, messages: Sequence[OutgoingMessage], offsets: list[TopicPartition], group_metadata: object
     ) -> None:
+        self._begun = time.monotonic()
         try:
             self._producer.begin_transaction()
             self._fill(messages, offsets, group_metadata)

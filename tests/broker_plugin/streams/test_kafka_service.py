@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from broker_plugin.errors import ConfigurationError, MembershipLostError, TransientError
 from broker_plugin.pipeline.exactly_once import ExactlyOnce
 from broker_plugin.pipeline.outbox import Parcel
-from broker_plugin.streams import kafka_transaction
+from broker_plugin.streams import kafka_client, kafka_transaction
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.kafka import (
     KafkaAddress,
@@ -279,6 +279,36 @@ def test_a_producer_that_was_given_up_and_takes_the_name_late_costs_an_attempt(
     another.open()
     with pytest.raises(ConfigurationError, match="give each its own"):
         sink.send(out(name, b"no more"))
+
+
+@pytest.mark.parametrize("step", ["_fill", "_commit"])
+def test_a_process_that_stood_still_beyond_its_transaction_takes_its_name_again(
+    kafka_broker: KafkaCluster,
+    address: KafkaAddress,
+    topic: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+    quiet: None,
+    step: str,
+) -> None:
+    monkeypatch.setattr(kafka_transaction, "TRANSACTION_SLACK_S", 0.0)
+    monkeypatch.setattr(kafka_client, "REQUEST_MS", 2000)
+    name = kafka_broker.create_topic(topic("out"))
+    sink = TransactionalKafkaSink(address, transactional_id=name, ack_timeout_s=2.0)
+    sink.send(out(name, b"before"))
+    whole = getattr(sink, step)
+
+    def stand_still(*arguments: object) -> None:
+        sink._producer.produce(name, b"cut off")
+        sink._producer.flush()
+        time.sleep(4.0)  # the broker looks twice a second for transactions that are older than 2 s
+        whole(*arguments)
+
+    monkeypatch.setattr(sink, step, stand_still)
+    with pytest.raises(UncertainCommit, match="gave the transaction up"):
+        sink.send(out(name, b"again"))
+    monkeypatch.undo()
+    sink.send(out(name, b"again"))
+    assert values(kafka_broker, name) == [b"before", b"again"]
 
 
 def test_an_unanswered_commit_is_settled_by_the_groups_offsets(
