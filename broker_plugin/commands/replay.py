@@ -24,6 +24,7 @@ from broker_plugin.pipeline.written import VERDICT, write_judgements
 from broker_plugin.prior import BUNDLE
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.logging import configure_logging
+from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.service.signals import InterruptedBySignal, interrupt_on_signal
 from broker_plugin.streams.archive import ArchiveSource
 from broker_plugin.streams.output_files import check_outputs
@@ -61,6 +62,7 @@ def replay(
     access: str = "public",
     dead_letters_access: str = "public,undecodable",
     tense: Tense = Tense.ARCHIVAL,
+    config: Path | None = None,
 ) -> int:
     """Score alert packets from files and write their verdicts to a file.
 
@@ -117,6 +119,8 @@ def replay(
         which may hold anything.
     tense
         What the verdicts say of their time. Only current may trigger an observation.
+    config
+        The settings of run, a TOML file, of which the limits of a message count here, and the environment.
     """
     configure_logging(level="warning")
     console = Console(stderr=True)
@@ -148,6 +152,7 @@ def replay(
         input_registry=input_registry,
         schemas=tuple(schemas or ()),
         memory=memory,
+        limits=load_settings(config=config).limits.values(),
     )
     declared, undecodable = parse_dead_letter_access(dead_letters_access)
     letters = DeadLetters(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,7 @@ from broker_plugin.pipeline.assembly import parse_access
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.store.address import NO_STORE, StoreAddress
+from broker_plugin.store.base import CorruptValueError
 from broker_plugin.store.recent import Recent, nearest, recents_in, slot_keys
 
 __all__ = ["similar"]
@@ -69,7 +71,7 @@ def similar(
         open_bundle(chosen_bundle(bundle, bundles)).digest, parse_access(access), now=time.time(), hours=hours
     )
     with closing(address.open()) as opened:
-        recents = [recent for value in opened.fetch(keys) for recent in recents_in(value)]
+        recents = _readable(opened.fetch(keys))
     of = _chosen(object_id, recents)
     found = nearest(of, recents, n=n)
     if as_json:
@@ -82,6 +84,23 @@ def similar(
         said = (f"{each.p_value:.3g}", each.top_class or "-", each.source_context)
         table.add_row(f"{cosine:.3f}", each.object_id, each.alert_key, *said)
     Console().print(table)
+
+
+def _readable(slots: Sequence[bytes | None]) -> list[Recent]:
+    """Return the alerts of all slots that can be read, and say how many cannot."""
+    recents: list[Recent] = []
+    damaged = 0
+    for slot in slots:
+        try:
+            recents += recents_in(slot)
+        except CorruptValueError:
+            damaged += 1
+    if damaged:
+        Console(stderr=True).print(
+            f"broker-plugin: passed over {damaged} of {len(slots)} stored slots, which are damaged",
+            style="yellow",
+        )
+    return recents
 
 
 def _chosen(object_id: str, recents: list[Recent]) -> Recent:

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+
+import structlog
 
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.instants import milliseconds
@@ -19,10 +21,12 @@ from broker_plugin.pipeline.offset_ranges import OffsetRanges
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka import KafkaAddress
 from broker_plugin.streams.kafka_snapshot import KafkaSnapshot
-from broker_plugin.streams.kafka_topics import matching_topics
+from broker_plugin.streams.kafka_topics import kept_for_s, matching_topics
 from broker_plugin.streams.ownership import Place
 
 __all__ = ["AuditedTopics", "Watch", "audit_night"]
+
+log = structlog.get_logger(__name__)
 
 SLACK = timedelta(hours=1)
 """How far the clock that stamps verdicts may be behind the one that stamps alerts: verdicts are looked for
@@ -116,8 +120,11 @@ def _read(
 ) -> Outputs | None:
     """Return what a topic's messages say of the night, or None if those of the night may have expired."""
     with KafkaSnapshot(address, topic) as snapshot:
-        whole, span = snapshot.span(), snapshot.span(since_ms=milliseconds(begin - SLACK))
-        if any(0 < whole[number][0] == span[number][0] for number in span):
+        since = begin - SLACK
+        whole, span = snapshot.span(), snapshot.span(since_ms=milliseconds(since))
+        # Nothing older is left: then those of the night may be gone too, unless all of it is kept.
+        doubtful = any(0 < whole[number][0] == span[number][0] for number in span)
+        if doubtful and (datetime.now(UTC) - since).total_seconds() >= kept_for_s(address, topic):
             return None
         outputs = Outputs(windows)
         for message in watch(topic, snapshot.messages(span), _size(span)):
@@ -137,6 +144,8 @@ def _stretches(
         span = snapshot.span()
         for message in watch(topics.ledger, snapshot.messages(span), _size(span)):
             reader.take(message)
+    if reader.foreign:
+        log.warning("not_of_a_ledger", topic=topics.ledger, messages=reader.foreign)
     return reader.by_place()
 
 

@@ -214,9 +214,7 @@ class BundleWatch:
         )
 
     def _open(self, promotion: Promotion) -> Scorer:
-        scorer = self._open_scorer(self._repository.path_of(self._name, promotion.version))
-        if scorer.bundle.digest != promotion.digest:
-            raise BundleError("it is not the bundle that was promoted; promote it again")
+        scorer = self._open_scorer(self._repository.promoted(self._name, promotion))
         rehearse(scorer)
         return scorer
 

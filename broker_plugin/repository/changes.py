@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import fcntl
 import getpass
-import hashlib
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from broker_plugin.bundle import MANIFEST, Bundle, open_bundle
 from broker_plugin.errors import BundleError, ConfigurationError
 from broker_plugin.nights import SITES
 from broker_plugin.parity import parity_defects
-from broker_plugin.repository.layout import JOURNAL, BundleRepository, check_name, split_name
+from broker_plugin.repository.layout import JOURNAL, BundleRepository, check_name, digest_of, split_name
 from broker_plugin.repository.promotions import Promotion, in_force, promotions_text, rollback_target
 
 __all__ = ["Change", "add", "check_bundle", "promote", "remove", "rollback", "who"]
@@ -168,13 +167,7 @@ def rollback(
                 f"nothing was promoted as {name!r} before the present version",
                 remedy="promote the one that you want",
             )
-        digest = check_bundle(repository.path_of(name, target.version)).digest
-        if digest != target.digest:
-            raise BundleError(
-                f"{name}@{target.version} is not the bundle that was promoted (digest {digest[:16]}, not "
-                f"{target.digest[:16]})",
-                remedy="promote the version that you want",
-            )
+        digest = check_bundle(repository.promoted(name, target)).digest
         return _append(
             repository, name, target.version, digest, action="rollback", at_noon=at_noon, note=note
         )
@@ -195,8 +188,7 @@ def remove(repository: BundleRepository, wanted: str, *, note: str = "") -> Chan
         path = repository.path_of(name, version)
         if version in _in_use(repository.promotions(name)):
             raise BundleError(f"{wanted} is in force or about to be", remedy="promote another version first")
-        manifest = path / MANIFEST
-        digest = hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else ""
+        digest = digest_of(path)
         part = path.with_name(f".{version}.{uuid.uuid4().hex[:8]}{PART}")
         path.rename(part)
         shutil.rmtree(part)

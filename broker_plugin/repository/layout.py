@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from broker_plugin.bundle import MANIFEST, installed_bundles
 from broker_plugin.errors import BundleError
 from broker_plugin.repository.promotions import POINTER, Promotion, in_force, read_promotions
 
-__all__ = ["JOURNAL", "BundleRepository", "check_name", "locate_bundle", "split_name"]
+__all__ = ["JOURNAL", "BundleRepository", "check_name", "digest_of", "locate_bundle", "split_name"]
 
 JOURNAL = "journal.jsonl"
 
@@ -86,6 +87,24 @@ class BundleRepository:
             )
         return self.root / name / version
 
+    def promoted(self, name: str, promotion: Promotion) -> Path:
+        """Return the directory of a promoted bundle.
+
+        Raises
+        ------
+        BundleError
+            If it is gone, or another one lies under its version now.
+        """
+        path = self.path_of(name, promotion.version)
+        found = digest_of(path)
+        if found != promotion.digest:
+            raise BundleError(
+                f"{name}@{promotion.version} is not the bundle that was promoted (digest {found[:16]}, not "
+                f"{promotion.digest[:16]})",
+                remedy="restore it, or promote the version that you want",
+            )
+        return path
+
     def pointer(self, name: str) -> Path:
         """Return where the promotions of a name are."""
         return self.root / check_name(name) / POINTER
@@ -103,16 +122,16 @@ class BundleRepository:
         Raises
         ------
         BundleError
-            If nothing of the name was promoted or installed, or what was promoted is gone.
+            If nothing of the name was promoted or installed, or what was promoted is gone or another now.
         """
         promotions = self.promotions(name)
         holding = in_force(promotions, survey, when or datetime.now(UTC))
         if holding is not None:
-            return self.path_of(name, holding.version)
+            return self.promoted(name, holding)
         if name in installed_bundles():
             return installed_bundles()[name]
         if promotions:
-            return self.path_of(name, promotions[0].version)
+            return self.promoted(name, promotions[0])
         versions = self.versions(name)
         if versions:
             raise BundleError(
@@ -178,6 +197,11 @@ def split_name(text: str) -> tuple[str, str | None]:
     if at and PLAIN_NAME.fullmatch(name) and PLAIN_NAME.fullmatch(version):
         return name, version
     return text, None
+
+
+def digest_of(path: Path) -> str:
+    """Return the digest of a bundle's directory: SHA-256 of its manifest, which holds those of all files."""
+    return hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
 
 
 def check_name(text: str) -> str:

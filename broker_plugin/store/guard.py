@@ -55,7 +55,7 @@ class GuardedStore:
     Attributes
     ----------
     errors
-        Number of calls that failed, by operation: open, read, write.
+        Number of calls that failed, by operation: read, write. The first of either opens the store.
     """
 
     def __init__(

@@ -7,17 +7,28 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import TimeoutError as NoAnswerError
 from dataclasses import dataclass, field
+from math import inf
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # not in __all__
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in __all__
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+)
 
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error
 
-__all__ = ["TopicPlan", "create_topic", "matching_topics"]
+__all__ = ["TopicPlan", "create_topic", "kept_for_s", "matching_topics"]
+
+log = structlog.get_logger(__name__)
 
 ANSWER_S = 20.0
 """Longest wait for one administrative answer."""
+
+UNLIMITED = -1
+"""Kafka's word for a bound that is not there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +101,26 @@ def create_topic(address: KafkaAddress, plan: TopicPlan) -> bool:
             raise ConfigurationError(f"{plan.name} cannot be made: {reason.str()}") from error
         raise sort_error(reason, f"making {plan.name}") from error
     return True
+
+
+def kept_for_s(address: KafkaAddress, topic: str) -> float:
+    """Return how long a topic keeps a message for certain, s: without end where nothing limits it.
+
+    0 where that cannot be told: a topic bounded by its size keeps a message for as long as there is room, and
+    a cluster may not show us its settings.
+    """
+    asked = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    admin = _admin(address)  # held until the answer is here, as above
+    (answer,) = admin.describe_configs([asked], request_timeout=ANSWER_S).values()
+    try:
+        found = {name: entry.value for name, entry in answer.result(ANSWER_S + 1.0).items()}
+    except (KafkaException, NoAnswerError) as error:
+        log.info("retention_not_shown", topic=topic, why=str(error))
+        return 0.0
+    if int(found.get("retention.bytes", UNLIMITED)) != UNLIMITED:
+        return 0.0
+    retention_ms = int(found.get("retention.ms", 0))
+    return inf if retention_ms == UNLIMITED else retention_ms / 1000
 
 
 def _admin(address: KafkaAddress) -> AdminClient:

@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # not in __all__
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+)
 
 from broker_plugin.nights import night_of
 from tests.e2e.conftest import StartRun
@@ -171,12 +176,19 @@ def test_a_night_is_complete_until_something_is_taken_out_of_it(
     # What holds no message is not named: transactions' markers and an aborted transaction.
     assert sum(last - first + 1 for first, last in part["ledger"]["missing"]) == part["messages"]
 
-    # Verdicts whose time has run out: the ledger alone is asked.
+    # Of verdicts whose time has not run out an empty topic says nothing; of others the ledger alone is asked.
     ends = cluster.end_offsets(topics.output)
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
     for future in admin.delete_records(
         [TopicPartition(topics.output, number, end) for number, end in ends.items()]
     ).values():
+        future.result(30.0)
+    status, report = night.report()
+    missing = sum(last - first + 1 for part in report["partitions"] for first, last in part["missing"])
+    assert (status, missing) == (MISSING, N_PACKETS)
+    an_hour = ConfigEntry("retention.ms", "3600000", incremental_operation=AlterConfigOpType.SET)
+    setting = ConfigResource(ConfigResource.Type.TOPIC, topics.output, incremental_configs=[an_hour])
+    for future in admin.incremental_alter_configs([setting]).values():
         future.result(30.0)
     status, report = night.report()
     assert (status, {part["missing"] for part in report["partitions"]}) == (0, {None})

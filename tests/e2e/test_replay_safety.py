@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,17 @@ def test_an_input_is_never_an_output(packets: list[Path]) -> None:
             replay(given, out=out, dead_letters=dead)
     assert packets[0].read_bytes() == before
     assert sorted(folder.iterdir()) == packets
+
+
+def test_the_limits_of_the_service_count_here_too(packets: list[Path], tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text("[limits]\nepochs = 1\n", "utf-8")
+    out = tmp_path / "verdicts.jsonl"
+    assert replay(packets[0].parent, out=out, config=config, device="cpu") == 0
+    dead = (tmp_path / "verdicts.jsonl.dead.jsonl").read_text("utf-8").splitlines()
+    assert len(verdicts_of(out)) + len(dead) == len(packets)
+    assert dead
+    assert all(json.loads(letter)["reason"] == "too_large" for letter in dead)
 
 
 def test_the_dead_letters_are_not_the_verdicts(packets: list[Path], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.pipeline.recents import P_VALUE_MAX
 from broker_plugin.records import Access
+from broker_plugin.store.address import StoreAddress
+from broker_plugin.store.base import Change
 from broker_plugin.store.recent import recents_in, slot_keys
 from broker_plugin.streams.base import Message
 
@@ -56,10 +59,20 @@ def test_the_strange_of_a_stream_are_found_by_those_they_are_like(
     likest = max(strange.keys() - {of}, key=lambda other: float(vectors[of] @ vectors[other]))
     # Half precision moves a cosine by some 1e-4, and an object may have several alerts.
     assert cosines[0] >= float(vectors[of] @ vectors[likest]) - 1e-3
+    damage_oldest_slot(tmp_path / "store", made.scorer().bundle.digest)
     with pytest.raises(SystemExit) as done:
         main(["similar", "ztf:nobody", "--store", f"sqlite:{tmp_path / 'store'}"])
     assert done.value.code == 2
-    assert "--similar-hours" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--similar-hours" in said
+    assert "passed over 1 of" in said
+
+
+def damage_oldest_slot(path: Path, bundle_digest: str) -> None:
+    """Cut a slot of some hours ago."""
+    (*_, oldest) = slot_keys(bundle_digest, frozenset({Access.PUBLIC}), now=time.time(), hours=11)
+    with closing(StoreAddress(text=f"sqlite:{path}").open()) as store:
+        assert store.swap([Change(key=oldest, seen=b"", value=b"cut", ttl_s=3600.0)]) == [True]
 
 
 def embedded(packets: list[bytes]) -> list[Verdict]:

@@ -163,6 +163,19 @@ def test_a_rollback_to_what_was_replaced_meanwhile_is_refused(
         changes.rollback(repository, "default")
 
 
+def test_what_lies_under_a_promoted_version_now_is_not_served(
+    repository: BundleRepository, newer: Path
+) -> None:
+    changes.add(repository, newer, version="1")
+    changes.promote(repository, "default@1", now=True)
+    path = repository.path_of("default", "1")
+    shutil.rmtree(path)
+    shutil.copytree(installed_bundles()["default"], path)
+    with pytest.raises(BundleError, match="default@1 is not the bundle that was promoted"):
+        locate_bundle("default", repository.root, survey="ztf")
+    assert locate_bundle("default@1", repository.root) == path  # who names a version gets it
+
+
 def test_a_promotion_that_waits_leaves_what_is_in_force(repository: BundleRepository, newer: Path) -> None:
     changes.add(repository, newer)
     changes.promote(repository, "default")
