@@ -1,5 +1,5 @@
 # Everything runs inside $(VENV); nothing else on the machine is changed except by `make servers`, which `make test`
-# calls and which may install a Redis server and Maven where it is allowed to.
+# calls and which may install a Redis server, Maven and Prometheus where it is allowed to.
 PYTHON ?= python3
 VENV ?= .venv
 # One wheel of ONNX Runtime: the CUDA build where the driver answers, else the CPU build.
@@ -31,8 +31,8 @@ slow: $(VENV)/.dev ## Run the long science that CI leaves out: minutes a test
 types: $(VENV)/.dev ## Check the types
 	$(BIN)/mypy
 
-servers: $(VENV)/.dev ## Fetch what `make test` starts, and the GPU wheel
-	$(BIN)/python -m tests.support.provision --gpu-wheel
+servers: $(VENV)/.dev ## Fetch what `make test` starts, the GPU wheel, and what checks deployments
+	$(BIN)/python -m tests.support.provision --gpu-wheel --deployment
 
 check: $(VENV)/.dev ## Format, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .

@@ -12,6 +12,9 @@ fixture           a given server instead       what it gives
 `private_redis`   -                            makes a `RedisServer` to be killed and restarted
 `registry_url`    `$ASTROM3_TEST_REGISTRY`     Confluent-compatible address of a schema registry
 `private_registry` -                           a `RegistryServer` to be killed and restarted
+`promtool`         -                           Prometheus's tool; the server is on the path too
+`helm`             -                           Helm
+`compose_loader`   -                           the reference loader of compose files
 ================= ============================ ==========================================
 """
 
@@ -31,10 +34,16 @@ from hypothesis import settings
 
 from broker_plugin.codec.schemas import installed_lsst_schemas
 from tests.support.artefacts import REPOSITORY
+from tests.support.deployment_tools import (
+    compose_program,
+    helm_program,
+    prometheus_program,
+    promtool_program,
+)
 from tests.support.gpu_wheel import gpu_wheel_interpreter
 from tests.support.inherited import keep_bytecode, one_thread_each
 from tests.support.kafka import LARGE_MESSAGES, KafkaBroker, KafkaCluster
-from tests.support.process import Server, ServerUnavailableError
+from tests.support.process import ServerUnavailableError
 from tests.support.redis import RedisServer, redis_answers
 from tests.support.registry import RegistryServer, registry_answers
 from tests.support.secure_kafka import SecureKafka
@@ -44,7 +53,7 @@ from tests.support.tiers import TierRecorder, unavailable
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
-S = TypeVar("S", bound=Server)
+T = TypeVar("T")
 
 SEED = 20_241_108
 """Any fixed number; a test that holds for one seed only is wrong."""
@@ -198,7 +207,26 @@ def gpu_wheel_python() -> Path:
         unavailable(str(missing))
 
 
-def _obtained(make: Callable[[], S]) -> S:
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Prometheus's tool for rules and scrapes, which comes with the server."""
+    _obtained(prometheus_program)
+    return _obtained(promtool_program)
+
+
+@pytest.fixture(scope="session")
+def helm() -> str:
+    """Helm."""
+    return _obtained(helm_program)
+
+
+@pytest.fixture(scope="session")
+def compose_loader() -> str:
+    """The reference loader of compose files."""
+    return _obtained(compose_program)
+
+
+def _obtained(make: Callable[[], T]) -> T:
     # Only what cannot be had is skipped; a server that was had and does not start is a failure.
     try:
         return make()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import structlog
+from prometheus_client import CollectorRegistry, Gauge
 
 from broker_plugin.errors import ConfigurationError, StreamPausedError
 from broker_plugin.pipeline.monitor import QuietMonitor
@@ -26,7 +27,7 @@ from broker_plugin.service.metrics import CONTENT_TYPE, Metrics
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-__all__ = ["Health", "HealthServer"]
+__all__ = ["Health", "HealthServer", "show_readiness"]
 
 log = structlog.get_logger(__name__)
 
@@ -144,6 +145,7 @@ class HealthServer:
     def __init__(self, health: Health, metrics: Metrics, *, host: str, port: int) -> None:
         self._health = health
         self._metrics = metrics
+        show_readiness(health, metrics.registry)
         try:
             self._server = make_server(host, port, self._answer, _Server, _Handler)
         except OSError as error:
@@ -180,6 +182,12 @@ class HealthServer:
             obstacles = self._health.obstacles()
             return _said("ready", not obstacles, obstacles)
         return "404 Not Found", PLAIN, b"there are /metrics, /healthz and /readyz\n"
+
+
+def show_readiness(health: Health, registry: CollectorRegistry) -> None:
+    """Make what `/readyz` says a metric."""
+    gauge = Gauge("broker_plugin_ready", "1 while /readyz says yes.", registry=registry)
+    gauge.set_function(lambda: float(health.is_ready()))
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import structlog
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from broker_plugin.errors import (
     BrokerPluginError,
@@ -33,6 +33,7 @@ from broker_plugin.streams.kafka_client import (
     wait_for_topics,
 )
 from broker_plugin.streams.kafka_commit import CommitAnswer
+from broker_plugin.streams.kafka_lag import messages_ahead
 from broker_plugin.streams.kafka_member import member_properties
 from broker_plugin.streams.kafka_message import message_of, names, offsets_of, places_of
 from broker_plugin.streams.kafka_rights import require_rights
@@ -225,14 +226,8 @@ class KafkaSource:
 
     def lag_by_topic(self) -> Mapping[str, int]:
         """Return how many messages lie ahead of each topic, as far as the brokers' last answers say."""
-        ahead = Counter(message.topic for message in self._ahead if message in self._ownership)
-        for place in self._consumer.position(self._consumer.assignment()):
-            watermarks = self._consumer.get_watermark_offsets(place, cached=True)
-            if watermarks is None or watermarks[1] == OFFSET_INVALID:
-                continue
-            position = place.offset if place.offset >= 0 else watermarks[0]
-            ahead[place.topic] += max(0, watermarks[1] - max(0, position))
-        return ahead
+        taken = Counter(message.topic for message in self._ahead if message in self._ownership)
+        return taken + messages_ahead(self._consumer, fetching=not self._paused)
 
     @property
     def exhausted(self) -> bool:

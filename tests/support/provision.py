@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Make ready what the service tests need: `python -m tests.support.provision [--gpu-wheel]`.
+"""Make ready what the service tests need: `python -m tests.support.provision [--gpu-wheel] [--deployment]`.
 
 Programs that are missing are installed where that needs no question (root, or sudo without a
 password, on Debian and its kin); elsewhere the command that installs them is printed and the exit
@@ -28,6 +28,12 @@ from tests.support.artefacts import (
     kafka_tools_classpath,
     redis_program,
     registry_home,
+)
+from tests.support.deployment_tools import (
+    compose_program,
+    helm_program,
+    prometheus_program,
+    promtool_program,
 )
 from tests.support.gpu_wheel import gpu_wheel_interpreter
 from tests.support.process import ServerUnavailableError
@@ -64,6 +70,7 @@ class Need:
 JAVA = ("default-jre-headless", "java-21-openjdk-headless", "openjdk")
 MAVEN = ("maven", "maven", "maven")
 REDIS = ("redis-server", "valkey", "redis")
+PROMETHEUS = ("prometheus", "golang-github-prometheus", "prometheus")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,16 +79,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--gpu-wheel", action="store_true", help="also make the environment with the onnxruntime-gpu wheel"
     )
+    parser.add_argument(
+        "--deployment",
+        action="store_true",
+        help="also get Prometheus, Helm and the loader of compose files (the last two are built with Go)",
+    )
     options = parser.parse_args(arguments)
-    needs = missing_programs()
+    needs = missing_programs(deployment=options.deployment)
     if needs:
         for need in needs:
             _say(f"missing: {need.reason}")
-        if not _install([need.debian for need in needs]):
+        if not _install([need.debian for need in needs], deployment=options.deployment):
             _say(f"install with: {install_command(needs)}")
             return 1
     try:
-        _fetch(gpu_wheel=options.gpu_wheel)
+        _fetch(gpu_wheel=options.gpu_wheel, deployment=options.deployment)
     except ServerUnavailableError as missing:
         _say(str(missing))
         return 1
@@ -89,8 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def missing_programs() -> list[Need]:
-    """Return the programs that have to be installed before the servers can be had."""
+def missing_programs(*, deployment: bool = False) -> list[Need]:
+    """Return the programs that have to be installed before the servers can be had.
+
+    Parameters
+    ----------
+    deployment
+        Count what checks deployments too.
+    """
     kafka, registry = _wants("BOOTSTRAP"), _wants("REGISTRY")
     fetch_kafka = kafka and not os.environ.get("KAFKA_HOME") and not _cached(f"kafka_2.13-{KAFKA_VERSION}")
     fetch_registry = registry and not _cached(f"apicurio-registry-app-{REGISTRY_VERSION}")
@@ -101,6 +119,8 @@ def missing_programs() -> list[Need]:
         needs.append(_need("no Maven (mvn), which fetches Kafka and the schema registry", MAVEN))
     if _wants("REDIS"):
         needs += _without(redis_program, REDIS)
+    if deployment:
+        needs += _without(prometheus_program, PROMETHEUS)
     return needs
 
 
@@ -116,7 +136,7 @@ def install_command(needs: Sequence[Need]) -> str:
     return f"your package manager, the equivalents of: {' '.join(need.debian for need in needs)}"
 
 
-def _install(packages: Sequence[str]) -> bool:
+def _install(packages: Sequence[str], *, deployment: bool) -> bool:
     prefix = _root_prefix()
     if prefix is None or shutil.which("apt-get") is None:
         return False
@@ -128,7 +148,7 @@ def _install(packages: Sequence[str]) -> bool:
         text=True,
         check=False,
     )
-    still = missing_programs()
+    still = missing_programs(deployment=deployment)
     if done.returncode != 0 or still:
         _say("\n".join(done.stdout.splitlines()[-15:]))
         for need in still:
@@ -147,7 +167,7 @@ def _root_prefix() -> list[str] | None:
     return [sudo, "-n"] if allowed.returncode == 0 else None
 
 
-def _fetch(*, gpu_wheel: bool) -> None:
+def _fetch(*, gpu_wheel: bool, deployment: bool) -> None:
     if _wants("BOOTSTRAP"):
         _timed(f"Kafka {KAFKA_VERSION}", kafka_classpath)
         _timed(f"Kafka's tools {KAFKA_VERSION}", kafka_tools_classpath)
@@ -157,6 +177,10 @@ def _fetch(*, gpu_wheel: bool) -> None:
         _timed("Redis", redis_program)
     if gpu_wheel:
         _timed("environment with onnxruntime-gpu", gpu_wheel_interpreter)
+    if deployment:
+        _timed("promtool", promtool_program)
+        _timed("Helm", helm_program)
+        _timed("compose loader", compose_program)
 
 
 def _timed(what: str, get: Callable[[], object]) -> None:

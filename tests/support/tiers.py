@@ -28,8 +28,11 @@ SERVICES = {
     "private_redis": "redis",
     "registry_url": "registry",
     "private_registry": "registry",
+    "promtool": "prometheus",
+    "helm": "helm",
+    "compose_loader": "compose",
 }
-"""Which server a fixture stands for."""
+"""Which server, or program that stands for one, a fixture stands for."""
 
 DATA_FIXTURES = ("data_dir",)
 """Fixtures that give real data."""

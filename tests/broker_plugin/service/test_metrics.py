@@ -22,6 +22,7 @@ from broker_plugin.pipeline.stages import StageTimes
 from broker_plugin.records import Access
 from broker_plugin.service.bundle_metrics import BundleMetrics
 from broker_plugin.service.drift import LEAST, DriftWatch
+from broker_plugin.service.health import Health, show_readiness
 from broker_plugin.service.metrics import Metrics
 from broker_plugin.service.store_metrics import StoreCollector
 from broker_plugin.streams.base import Message
@@ -162,6 +163,7 @@ def test_the_page_lists_every_metric_and_nothing_else(
     bundle = open_bundle("default")
     with_two_gpus(monkeypatch)
     metrics = Metrics("ztf", topics=("alerts",))
+    show_readiness(Health(), metrics.registry)
     BundleMetrics(metrics.registry)
     drift = DriftWatch(bundle, "ztf", metrics.registry)
     drift.delivered(outcome(judged(*[dataclasses.replace(VERDICT, class_applies=False)] * LEAST)))

@@ -202,6 +202,11 @@ def test_the_lag_counts_what_was_not_polled(address: KafkaAddress, sink: KafkaSi
         time.sleep(0.05)
     gather(source, 60 - len(polled))
     assert sum(source.lag_by_topic().values()) == 0
+    source.keep_alive()  # while nothing is read, brokers do not say by themselves what came
+    sink.send(numbered(topic, range(60, 85)))
+    assert sum(source.lag_by_topic().values()) == 25
+    gather(source, 25)
+    assert sum(source.lag_by_topic().values()) == 0
     source.close()
 
 

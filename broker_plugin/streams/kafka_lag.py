@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How many messages lie ahead of a consumer."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
+
+__all__ = ["messages_ahead"]
+
+ASKED_S = 0.5
+"""Longest wait for one partition's end. It holds the loop, which has nothing else to do while it is paused;
+after the first partition that gives no answer the others are not asked."""
+
+
+def messages_ahead(consumer: Consumer, *, fetching: bool) -> Counter[str]:
+    """Return how many messages lie behind the consumer's positions, by topic.
+
+    Parameters
+    ----------
+    consumer
+        A member of a group.
+    fetching
+        Whether it is reading. Then the brokers' answers to that say where the partitions end; to one that is
+        paused they say nothing, so they are asked.
+    """
+    ahead: Counter[str] = Counter()
+    for place in consumer.position(consumer.assignment()):
+        ends = None if fetching else _asked(consumer, place)
+        fetching = fetching or ends is None
+        ends = ends or consumer.get_watermark_offsets(place, cached=True)
+        if ends is None or ends[1] == OFFSET_INVALID:
+            continue
+        position = place.offset if place.offset >= 0 else ends[0]
+        ahead[place.topic] += max(0, ends[1] - max(0, position))
+    return ahead
+
+
+def _asked(consumer: Consumer, place: TopicPartition) -> tuple[int, int] | None:
+    try:
+        return consumer.get_watermark_offsets(place, timeout=ASKED_S)
+    except KafkaException:
+        return None
