@@ -30,6 +30,7 @@ LAYERS = (
     ("pipeline",),
     ("brokers",),
     ("service", "settings"),
+    ("client",),
     ("demo",),
     ("comparison",),
     ("commands",),

@@ -15,7 +15,7 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.table import Table
 
-from broker_plugin.commands.subscribe import CONNECT_S, reading_address, reading_schemas
+from broker_plugin.client.opening import CONNECT_S, reading_address, reading_schemas
 from broker_plugin.comparison.page import comparison_page
 from broker_plugin.comparison.statistics import Comparison, compare_verdicts
 from broker_plugin.comparison.verdicts import ByKey, read_file, read_topic, seen_by_key

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`broker-plugin subscribe`: follow the output topic."""
+"""`broker-plugin subscribe`: a subscription from the command line, shown and posted."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
-from contextlib import closing
-from dataclasses import replace
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,37 +14,34 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 from rich.console import Console
 
-from broker_plugin.codec.registry import SchemaRegistry
-from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.client.conditions import ANY_TENSE
+from broker_plugin.client.memory import CHANGE_FACTOR
+from broker_plugin.client.opening import subscribe as open_subscription
+from broker_plugin.client.subscription import Subscription
+from broker_plugin.client.watch import Cone, WatchList
+from broker_plugin.client.watch_files import RADIUS_ARCSEC, read_watch_list
+from broker_plugin.client.webhook import Webhook
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.commands.listing import Listing, make_listing
-from broker_plugin.errors import ConfigurationError, RejectedAlert, TransientError
-from broker_plugin.pipeline.backoff import Backoff
-from broker_plugin.pipeline.selection import Selection, unknown_names
-from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.selection import ANY_CONTEXT
 from broker_plugin.records import SourceContext
-from broker_plugin.service.application import sink_address
 from broker_plugin.service.logging import configure_logging
-from broker_plugin.service.settings_sources import load_settings
+from broker_plugin.service.secret_files import secret_path
 from broker_plugin.service.signals import stop_on_signal
-from broker_plugin.settings import Settings
-from broker_plugin.streams.base import Message
-from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail, StartPolicy
-from broker_plugin.taxonomy import CLASSES
+from broker_plugin.streams.kafka_admission import read_secret
 
-__all__ = ["CONNECT_S", "reading_address", "reading_schemas", "subscribe"]
+__all__ = ["subscribe"]
 
-POLL_S = 0.25
-"""Longest wait in one poll; bounds how late Ctrl-C is noticed."""
-
-POLL_MAX = 256
-
-CONNECT_S = 20.0
-"""Longest wait for the brokers and the topic."""
+HEADER = "ASTROM3_WEBHOOK_HEADER"
+"""Variable with the webhook's secret header; with `_FILE` behind it, with the path of a file for it."""
 
 Count = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
 Context = Literal["stellar", "galaxy_host", "solar_system", "artefact", "unknown", "any"]
+Many = Annotated[tuple[str, ...] | None, Parameter(negative="")]
+Positive = Annotated[float | None, Parameter(validator=validators.Number(gt=0))]
 Share = Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=1))]
+Tense = Literal["current", "archival", "injection", "test", "any"]
 
 
 def subscribe(
@@ -59,8 +55,19 @@ def subscribe(
     classes: Annotated[tuple[str, ...] | None, Parameter(name="--class", negative="")] = None,
     min_probability: Share = None,
     max_p_value: Share = None,
+    watch: Path | None = None,
+    cone: Many = None,
+    object_ids: Annotated[tuple[str, ...] | None, Parameter(name="--object", negative="")] = None,
+    radius: Annotated[float, Parameter(validator=validators.Number(gt=0))] = RADIUS_ARCSEC,
+    only: Literal["new", "changed", "all"] = "all",
+    change_factor: Annotated[float, Parameter(validator=validators.Number(gt=1))] = CHANGE_FACTOR,
+    memory: Path | None = None,
+    tense: Tense | None = None,
+    webhook: str | None = None,
+    webhook_file: Path | None = None,
     output_format: Annotated[Literal["table", "json"], Parameter(name="--format")] = "table",
     limit: Count = None,
+    timeout_s: Positive = None,
     registry: str | None = None,
     config: Path | None = None,
 ) -> int:
@@ -71,6 +78,7 @@ def subscribe(
 
         broker-plugin subscribe --bootstrap localhost:9092 --topic verdicts --strangest 10
         broker-plugin subscribe --config run.toml --class RRAB --class RRC --min-probability 0.8 --format json
+        broker-plugin subscribe --config run.toml --watch mine.csv --only new --memory mine.db
 
     Parameters
     ----------
@@ -85,6 +93,7 @@ def subscribe(
     strangest
         Keep a ranking of the N objects with the smallest p-values since local noon. An object of an earlier
         night returns only if new data made it stranger. The table is shown as it changes, JSON at the end.
+        With a webhook each verdict that enters the ranking is posted.
     context
         Only what the packet says is of this kind; by default stellar with --strangest, else any.
     classes
@@ -93,129 +102,114 @@ def subscribe(
         Only if one of those classes is at least this probable, or the top class if none is named.
     max_p_value
         Only if the anomaly p-value is at most this.
+    watch
+        Only what is on this watch list: a CSV file with a column object_id, or with columns ra, dec
+        (degrees), radius (arcsec) and name; or a VOTable.
+    cone
+        Only what lies in RA,DEC,ARCSEC. May be repeated, and adds to the others.
+    object_ids
+        Only this object (ztf:ZTF18abcdefg, or without the survey). May be repeated, and adds to the others.
+    radius
+        Radius of a watch list's rows that have none, arcsec.
+    only
+        new: objects that were not shown before. changed: objects that were seen with another top class, or
+        another p-value by --change-factor.
+    change_factor
+        Factor between two p-values of an object that is a change.
+    memory
+        File that keeps what --only needs, for the next time.
+    tense
+        Only verdicts of this tense: current is the sky now; replays are archival. By default any, and
+        current with a webhook.
+    webhook
+        Post each verdict to this address as JSON, {"text": ..., "verdict": {...}}; Slack shows the text. What
+        is not delivered is tried again and not committed. A secret header, NAME: VALUE, is taken from
+        ASTROM3_WEBHOOK_HEADER, or from the file that ASTROM3_WEBHOOK_HEADER_FILE names.
+    webhook_file
+        File that holds the address, where it is a secret itself.
     output_format
         A table for people, or JSON lines.
     limit
         Stop after so many verdicts that were asked for.
+    timeout_s
+        Stop when nothing has come for so many seconds.
     registry
         URL of the schema registry, where the verdicts are framed.
     config
         The settings of run, a TOML file; the environment counts too.
     """
-    settings = load_settings({}, config=config)
     configure_logging(level="warning")
-    address = reading_address(settings, bootstrap)
-    topic = topic or settings.output
-    if not topic:
-        raise ConfigurationError("no topic to follow; give --topic or ASTROM3_OUTPUT")
-    reader = VerdictReader(reading_schemas(registry or settings.registry))
-    selection = Selection(
-        classes=classes or (),
-        min_probability=min_probability,
-        max_p_value=max_p_value,
-        context=context or ("any" if strangest is None else SourceContext.STELLAR),
-    )
+    address = _webhook_address(webhook, webhook_file)
     listing = make_listing(output_format, strangest, Console())
-    for name in unknown_names(selection.classes):
-        # A bundle may have classes of its own, so this cannot be an error.
-        known = ", ".join(
-            [*(entry.name for entry in CLASSES), *dict.fromkeys(entry.parent for entry in CLASSES)]
-        )
-        sys.stderr.write(f"broker-plugin: no class or kind {name!r} is known here; known are {known}\n")
     stop = threading.Event()
-    source = _source(address, topic, group, from_beginning)
-    with stop_on_signal(stop), closing(source):
+    with stop_on_signal(stop):
         try:
-            source.connect(deadline_s=CONNECT_S, stop=stop)
-            with listing:
-                _follow(source, reader, selection, listing, limit=limit, stop=stop)
+            with (
+                open_subscription(
+                    topic,
+                    bootstrap=bootstrap,
+                    group=group,
+                    from_beginning=from_beginning,
+                    # Shown as a ranking, all that is asked for counts; posted, what enters it.
+                    strangest=strangest if address else None,
+                    context=context or (ANY_CONTEXT if strangest is None else SourceContext.STELLAR),
+                    classes=classes or (),
+                    min_probability=min_probability,
+                    max_p_value=max_p_value,
+                    watch=_watch_list(watch, cone, object_ids, radius),
+                    only=only,
+                    change_factor=change_factor,
+                    memory=memory,
+                    tense=tense or ("current" if address else ANY_TENSE),
+                    limit=limit,
+                    timeout_s=timeout_s,
+                    registry=registry,
+                    config=config,
+                    stop=stop,
+                    warn=_warn,
+                    after_poll=listing.show,
+                ) as verdicts,
+                _webhook(address, verdicts, stop) if address else nullcontext() as hook,
+                listing,
+            ):
+                _follow(verdicts, listing, hook)
         except BrokenPipeError:
             _discard_output()
     return 0
 
 
-def _follow(
-    source: KafkaSource | KafkaTail,
-    reader: VerdictReader,
-    selection: Selection,
-    listing: Listing,
-    *,
-    limit: int | None,
-    stop: threading.Event,
-) -> None:
-    left = float("inf") if limit is None else limit
-    warned: set[str] = set()
-    pauses = Backoff().pauses()
-    while left > 0 and not stop.is_set():
-        try:
-            messages = source.poll(POLL_MAX, POLL_S)
-            read = [(message, _read(reader, message.value, warned)) for message in messages]
-        except TransientError as error:
-            _warn(f"{error}; trying again", warned)
-            stop.wait(next(pauses))
-            continue
-        seen: list[Message] = []
-        for message, verdict in read:
-            if left <= 0:
-                break
-            seen.append(message)
-            if verdict is not None and _wanted(verdict, selection, warned):
-                listing.add(verdict, datetime.now().astimezone())
-                left -= 1
-        listing.show()
-        source.commit(seen)
+def _follow(verdicts: Subscription[Verdict], listing: Listing, hook: Webhook | None) -> None:
+    for verdict in verdicts:
+        if hook is not None and not hook.deliver(verdict):
+            verdicts.give_back()
+            break
+        listing.add(verdict, datetime.now().astimezone())
 
 
-def _wanted(verdict: Verdict, selection: Selection, warned: set[str]) -> bool:
-    for name in selection.unknown(verdict):
-        known = ", ".join(verdict.class_probabilities)
-        _warn(f"no class {name!r} in the taxonomy {verdict.taxonomy}; there are {known}", warned)
-    return selection.accepts(verdict)
+def _watch_list(
+    path: Path | None, cones: tuple[str, ...] | None, object_ids: tuple[str, ...] | None, radius_arcsec: float
+) -> WatchList | None:
+    named = WatchList([Cone.parse(text) for text in cones or ()], object_ids or ())
+    if path is not None:
+        return read_watch_list(path, radius_arcsec=radius_arcsec) | named
+    return named if len(named) else None
 
 
-def _read(reader: VerdictReader, value: bytes, warned: set[str]) -> Verdict | None:
-    try:
-        return reader.read(value)
-    except RejectedAlert as rejection:
-        _warn(f"a message was skipped: {rejection.detail}", warned)
-        return None
+def _webhook_address(url: str | None, path: Path | None) -> str | None:
+    if url and path:
+        raise ConfigurationError("--webhook and --webhook-file are both set", remedy="leave one out")
+    return read_secret(secret_path(str(path)), "--webhook-file").strip() if path else url
 
 
-def reading_address(settings: Settings, bootstrap: str | None) -> KafkaAddress:
-    """Return the cluster that verdicts are read from: the given one, else the one that run writes to.
-
-    Raises
-    ------
-    ConfigurationError
-        If neither is known.
-    """
-    given = sink_address(settings)
-    if not (bootstrap or given.bootstrap):
-        raise ConfigurationError("no cluster to read from; give --bootstrap or ASTROM3_BOOTSTRAP")
-    address = replace(given, bootstrap=bootstrap or given.bootstrap)
-    return address.credentials_only()
+def _webhook(url: str, verdicts: Subscription[Verdict], stop: threading.Event) -> Webhook:
+    header, path = os.environ.get(HEADER), os.environ.get(f"{HEADER}_FILE")
+    if path:
+        header = read_secret(secret_path(path), f"{HEADER}_FILE")
+    return Webhook(url, header=header, stop=stop, keep_alive=verdicts.keep_alive, warn=_warn)
 
 
-def reading_schemas(registry: str | None) -> SchemaStore:
-    """Return where the schemas of framed verdicts come from."""
-    return SchemaStore(SchemaRegistry(registry) if registry else None, installed=False)
-
-
-def _source(
-    address: KafkaAddress, topic: str, group: str | None, from_beginning: bool
-) -> KafkaSource | KafkaTail:
-    if group:
-        reset: Literal["earliest", "latest"] = "earliest" if from_beginning else "latest"
-        # A topic of verdicts keeps days: a reader who was away for longer goes on with what there is.
-        start = StartPolicy(offset_reset=reset, on_lost="earliest")
-        return KafkaSource(address, [topic], group=group, start=start)
-    return KafkaTail(address, topic, from_beginning=from_beginning)
-
-
-def _warn(text: str, warned: set[str]) -> None:
-    if text not in warned:
-        warned.add(text)
-        sys.stderr.write(f"broker-plugin: {text}\n")
+def _warn(text: str) -> None:
+    sys.stderr.write(f"broker-plugin: {text}\n")
 
 
 def _discard_output() -> None:

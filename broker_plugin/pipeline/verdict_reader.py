@@ -14,7 +14,7 @@ from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Verdict, from_record, schema_text
 from broker_plugin.errors import RejectedAlert, RejectReason
 
-__all__ = ["VerdictReader"]
+__all__ = ["VerdictReader", "verdict_of_record"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -41,11 +41,21 @@ class VerdictReader:
         TransientError
             If the registry does not answer.
         """
-        record = decode_message(value, schema_of=self._schemas.writer_schema).packets[0]
-        try:
-            return from_record(_defaults() | {**record} | _times(record))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise RejectedAlert(RejectReason.MISSING_FIELD, "the record is not a verdict") from error
+        return verdict_of_record(decode_message(value, schema_of=self._schemas.writer_schema).packets[0])
+
+
+def verdict_of_record(record: Mapping[str, Any]) -> Verdict:
+    """Return the verdict of a record as it was decoded, its logical types still numbers.
+
+    Raises
+    ------
+    RejectedAlert
+        If it is none.
+    """
+    try:
+        return from_record(_defaults() | {**record} | _times(record))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RejectedAlert(RejectReason.MISSING_FIELD, "the record is not a verdict") from error
 
 
 @cache

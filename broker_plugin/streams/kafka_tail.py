@@ -107,6 +107,13 @@ class KafkaTail:
     def commit(self, messages: Sequence[Message]) -> None:
         """Do nothing: this reader leaves no trace."""
 
+    def keep_alive(self) -> None:
+        """Do nothing: there is no group that would drop this reader."""
+
+    def joined(self) -> bool:
+        """Tell that it reads: it waits for no group."""
+        return True
+
     @property
     def exhausted(self) -> bool:
         """Never: a stream goes on."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import uuid
@@ -23,6 +24,8 @@ from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink
 from tests.e2e.service import as_records, broker_plugin_command, environment, ztf_packets
 from tests.support.cluster import KafkaCluster
+from tests.support.process import wait_until
+from tests.support.receiver import Answer, Receiver
 
 N_VERDICTS = 60
 
@@ -68,12 +71,12 @@ def subscribe(
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(*flags: str) -> subprocess.Popen[str]:
+    def start(*flags: str, **variables: str) -> subprocess.Popen[str]:
         where = [] if "--bootstrap" in flags else ["--bootstrap", address.bootstrap]
         started.append(
             subprocess.Popen(
                 broker_plugin_command("subscribe", "--topic", topic, "--from-beginning", *where, *flags),
-                env=environment(tmp_path),
+                env=environment(tmp_path) | variables,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -234,6 +237,79 @@ def test_a_group_goes_on_where_it_left_off(
     flags = ["--bootstrap", kafka_broker.bootstrap, "--group", topic, "--format", "json", "--limit"]
     found = [finished(subscribe(*flags, limit))[0].splitlines() for limit in ("10", "5")]
     assert sorted(found[0] + found[1]) == lines(verdicts[:15])
+
+
+@pytest.mark.service
+def test_a_webhook_gets_each_verdict_though_it_and_the_process_fail(
+    kafka_broker: KafkaCluster, subscribe: Subscribe, verdicts: list[Verdict], topic: str
+) -> None:
+    kafka_broker.create_topic(topic, 2)
+    kafka_broker.produce(topic, as_records(encode_container(verdict) for verdict in verdicts[:12]))
+    flags = ["--bootstrap", kafka_broker.bootstrap, "--group", topic, "--format", "json"]
+    with Receiver(*[Answer()] * 5, Answer(503), Answer(hang_up=True), always=Answer(500)) as receiver:
+        first = subscribe(*flags, "--webhook", receiver.url)
+        wait_until(lambda: len(receiver.posted) >= 7, what="a failing webhook", timeout_s=ENDS_S)
+        first.send_signal(signal.SIGTERM)
+        shown, complaints = finished(first)
+        assert len(receiver.taken) == len(shown.splitlines()) == 5
+        assert "trying again" in complaints
+        receiver.always = Answer()
+        finished(subscribe(*flags, "--webhook", receiver.url, "--limit", "7"))
+    assert sorted(body["verdict"]["verdict_id"] for body in receiver.taken) == sorted(
+        verdict.verdict_id for verdict in verdicts[:12]
+    )
+
+
+@pytest.mark.service
+def test_a_refusing_webhook_ends_it_and_nothing_is_committed_or_betrayed(
+    kafka_broker: KafkaCluster,
+    subscribe: Subscribe,
+    verdicts: list[Verdict],
+    topic: str,
+    tmp_path: Path,
+) -> None:
+    kafka_broker.create_topic(topic, 1)
+    kafka_broker.produce(topic, as_records([encode_container(verdicts[0])]))
+    secret = tmp_path / "header"
+    secret.write_text("X-Token: only-we-know\n")
+    with Receiver(Answer(403)) as receiver:
+        address = tmp_path / "address"
+        address.write_text(f"{receiver.url}/T000/hidden\n")
+        flags = ["--bootstrap", kafka_broker.bootstrap, "--group", topic, "--webhook-file", str(address)]
+        process = subscribe(*flags, ASTROM3_WEBHOOK_HEADER_FILE=str(secret))
+        output, complaints = process.communicate(timeout=ENDS_S)
+        assert process.returncode == 2
+        assert receiver.posted[0].headers["X-Token"] == "only-we-know"
+    assert "secret header" in complaints
+    assert not {"only-we-know", "hidden"} & set(re.split(r"\W", output + complaints))
+    assert kafka_broker.group_committed(topic, topic) in ({}, {0: 0})
+
+
+@pytest.mark.service
+def test_only_new_objects_of_a_watch_list_across_restarts(
+    kafka_broker: KafkaCluster, subscribe: Subscribe, verdicts: list[Verdict], topic: str, tmp_path: Path
+) -> None:
+    kafka_broker.create_topic(topic, 1)
+    watched = sorted({v.object_id for v in verdicts})[:6]
+    other = next(v for v in verdicts if v.object_id == watched[-1])
+    (tmp_path / "mine.csv").write_text("object_id\n" + "\n".join(watched[:5]) + "\n")
+    flags = ["--bootstrap", kafka_broker.bootstrap, "--group", topic, "--format", "json", "--only", "new"]
+    flags += [
+        "--watch",
+        str(tmp_path / "mine.csv"),
+        "--memory",
+        str(tmp_path / "memory.db"),
+        "--timeout-s",
+        "2",
+    ]
+    flags += ["--cone", f"{other.ra_deg},{other.dec_deg},1"]
+    found: list[str] = []
+    for _ in range(2):
+        kafka_broker.produce(topic, as_records(encode_container(verdict) for verdict in verdicts))
+        output, _ = finished(subscribe(*flags))
+        found += [json.loads(line)["object_id"] for line in output.splitlines()]
+    assert set(watched) <= set(found)
+    assert len(found) == len(set(found))
 
 
 @pytest.mark.service

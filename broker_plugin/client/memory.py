@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a subscriber knows of objects: the last verdict that was news, and whether it was told of them."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from broker_plugin.codec.verdict import Verdict
+from broker_plugin.errors import ConfigurationError
+
+__all__ = ["CHANGE_FACTOR", "Known", "ObjectMemory", "differs"]
+
+CHANGE_FACTOR = 3.0
+"""Factor between two p-values that counts as a change. Less, and the noise of one more epoch is news; more,
+and an object that turns strange slowly is told of late."""
+
+LAYOUT = """
+CREATE TABLE IF NOT EXISTS objects (
+    object_id TEXT PRIMARY KEY, top_class TEXT, p_value REAL NOT NULL, told INTEGER NOT NULL
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What was last news of an object.
+
+    Parameters
+    ----------
+    told
+        Whether the subscriber was told of the object.
+    """
+
+    top_class: str | None
+    p_value: float
+    told: bool = False
+
+
+class ObjectMemory:
+    """Remembers objects, in a file if what was told is to be known after a restart.
+
+    Parameters
+    ----------
+    path
+        An SQLite file, made if it is not there; without one the memory lasts as long as this object.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be used.
+
+    Examples
+    --------
+    >>> with ObjectMemory() as memory:
+    ...     memory.note("ztf:ZTF18abcdefg", Known(top_class="EW", p_value=0.5))
+    ...     memory.of("ztf:ZTF18abcdefg"), memory.of("lsst:7")
+    (Known(top_class='EW', p_value=0.5, told=False), None)
+    """
+
+    def __init__(self, path: Path | str | None = None) -> None:
+        self._path = path
+        try:
+            # Closed by whoever ends the subscription, which may be another thread than the one that reads.
+            self._database = sqlite3.connect(path or ":memory:", check_same_thread=False)
+            self._database.execute(LAYOUT)
+            self._database.commit()
+        except sqlite3.Error as error:
+            raise ConfigurationError(
+                f"cannot use {path} as the memory of objects: {error}",
+                remedy="name a file that can be written",
+            ) from error
+
+    def of(self, object_id: str) -> Known | None:
+        """Return what is known of an object."""
+        found = self._database.execute(
+            "SELECT top_class, p_value, told FROM objects WHERE object_id = ?", (object_id,)
+        ).fetchone()
+        return None if found is None else Known(top_class=found[0], p_value=found[1], told=bool(found[2]))
+
+    def note(self, object_id: str, known: Known) -> None:
+        """Remember an object."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)",
+            (object_id, known.top_class, known.p_value, int(known.told)),
+        )
+
+    def save(self) -> None:
+        """Make what was noted last."""
+        self._database.commit()
+
+    def close(self) -> None:
+        """Forget what was not saved."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def differs(verdict: Verdict, known: Known, *, factor: float = CHANGE_FACTOR) -> bool:
+    """Tell whether a verdict says something else than what is known: another class, or other odds."""
+    if verdict.top_class != known.top_class:
+        return True
+    if not (verdict.anomaly_p_value > 0.0 and known.p_value > 0.0):
+        return verdict.anomaly_p_value != known.p_value
+    return abs(math.log(verdict.anomaly_p_value / known.p_value)) >= math.log(factor)

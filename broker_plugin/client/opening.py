@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Subscriptions opened: where verdicts or candidates come from, and what of them is wanted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, TypedDict, Unpack
+
+from broker_plugin.client.candidate import Candidate, CandidateForm
+from broker_plugin.client.conditions import Conditions, News
+from broker_plugin.client.memory import CHANGE_FACTOR, ObjectMemory
+from broker_plugin.client.subscription import Form, Item, Subscription, warn_in_log
+from broker_plugin.client.watch import WatchList
+from broker_plugin.codec.registry import SchemaRegistry
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.codec.verdict import Verdict
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.selection import ANY_CONTEXT, Selection, unknown_names
+from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.records import SourceContext
+from broker_plugin.service.application import sink_address
+from broker_plugin.service.settings_sources import load_settings
+from broker_plugin.settings import Settings
+from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail, StartPolicy
+from broker_plugin.taxonomy import CLASSES
+
+__all__ = [
+    "CONNECT_S",
+    "Options",
+    "reading_address",
+    "reading_schemas",
+    "subscribe",
+    "subscribe_to_candidates",
+]
+
+CONNECT_S = 20.0
+"""Longest wait for the brokers and the topic."""
+
+
+class Options(TypedDict, total=False):
+    """What can be said of a subscription.
+
+    Parameters
+    ----------
+    bootstrap
+        host:port of the Kafka cluster; by default the one that `run` writes to.
+    config
+        The settings of `run`, a TOML file; TLS and passwords are in its table `[kafka.sink]`. The environment
+        counts too.
+    registry
+        URL of the schema registry, where messages are framed.
+    group
+        Consumer group: go on where it left off. Without one nothing is remembered of offsets.
+    from_beginning
+        Begin with the oldest message instead of with the next one, where the group has no offset.
+    classes, min_probability, max_p_value, context
+        Conditions of `Selection`.
+    watch
+        Only these objects and places.
+    only
+        `new`: objects that were not yielded before; `changed`: objects that were seen with another top class,
+        or with a p-value that differs by `change_factor`; `all`.
+    memory
+        A file that keeps what `new` and `changed` need, for the next time.
+    strangest
+        Only what is among the N strangest objects since local noon when it comes; stars, unless `context`
+        says otherwise.
+    tense
+        `current`, the sky now, unless said; or `archival`, `injection`, `test`, `any`.
+    limit
+        End after so many.
+    timeout_s
+        End when nothing has come on the topic for so long.
+    stop, warn, after_poll
+        As of `Subscription`.
+    """
+
+    bootstrap: str | None
+    config: Path | str | None
+    registry: str | None
+    group: str | None
+    from_beginning: bool
+    classes: Sequence[str]
+    min_probability: float | None
+    max_p_value: float | None
+    context: str | None
+    watch: WatchList | None
+    only: News
+    change_factor: float
+    memory: Path | str | None
+    strangest: int | None
+    tense: str
+    limit: int | None
+    timeout_s: float | None
+    stop: threading.Event
+    warn: Callable[[str], None]
+    after_poll: Callable[[], None]
+
+
+def subscribe(topic: str | None = None, **options: Unpack[Options]) -> Subscription[Verdict]:
+    """Subscribe to verdicts; iterate over what is returned.
+
+    Parameters
+    ----------
+    topic
+        Topic of verdicts; by default the output of `run`.
+    options
+        See `Options`.
+
+    Raises
+    ------
+    ConfigurationError, TransientError
+        If the options cannot work, or the cluster does not answer.
+
+    Examples
+    --------
+    ::
+
+        with subscribe("verdicts", bootstrap="localhost:9092", group="mine", classes=["RRAB"]) as verdicts:
+            for verdict in verdicts:
+                print(verdict.object_id, verdict.anomaly_p_value)
+
+    >>> subscribe(bootstrap="localhost:9092")
+    Traceback (most recent call last):
+    broker_plugin.errors.ConfigurationError: no topic to follow; give --topic or ASTROM3_OUTPUT
+    """
+    return _open(_VerdictForm, topic, options)
+
+
+def subscribe_to_candidates(topic: str, **options: Unpack[Options]) -> Subscription[Candidate]:
+    """Subscribe to the candidates of a route, which come with their light curves.
+
+    Parameters
+    ----------
+    topic
+        Topic of candidates.
+    options
+        See `Options`.
+
+    Examples
+    --------
+    ::
+
+        with subscribe_to_candidates("candidates", bootstrap="localhost:9092", only="new") as candidates:
+            for candidate in candidates:
+                print(candidate.verdict.object_id, len(candidate.light_curve))
+    """
+    return _open(CandidateForm, topic, options)
+
+
+def reading_address(settings: Settings, bootstrap: str | None) -> KafkaAddress:
+    """Return the cluster that verdicts are read from: the given one, else the one that run writes to.
+
+    Raises
+    ------
+    ConfigurationError
+        If neither is known.
+    """
+    given = sink_address(settings)
+    if not (bootstrap or given.bootstrap):
+        raise ConfigurationError("no cluster to read from; give --bootstrap or ASTROM3_BOOTSTRAP")
+    address = replace(given, bootstrap=bootstrap or given.bootstrap)
+    return address.credentials_only()
+
+
+def reading_schemas(registry: str | None) -> SchemaStore:
+    """Return where the schemas of framed verdicts come from."""
+    return SchemaStore(SchemaRegistry(registry) if registry else None, installed=False)
+
+
+class _VerdictForm(VerdictReader):
+    def verdict(self, item: Verdict) -> Verdict:
+        return item
+
+
+def _open(
+    form: Callable[[SchemaStore], Form[Item]], topic: str | None, options: Options
+) -> Subscription[Item]:
+    config = options.get("config")
+    settings = load_settings({}, config=Path(config) if config else None)
+    topic = topic or settings.output
+    if not topic:
+        raise ConfigurationError("no topic to follow; give --topic or ASTROM3_OUTPUT")
+    stop, warn = options.get("stop") or threading.Event(), options.get("warn", warn_in_log)
+    conditions = _conditions(options)
+    for text in _doubts(conditions, options):
+        warn(text)
+    address = reading_address(settings, options.get("bootstrap"))
+    schemas = reading_schemas(options.get("registry") or settings.registry)
+    memory = ObjectMemory(options.get("memory"))
+    source = _source(address, topic, options)
+    try:
+        source.connect(deadline_s=CONNECT_S, stop=stop)
+    except BaseException:
+        source.close()
+        memory.close()
+        raise
+    return Subscription(
+        source,
+        form(schemas),
+        conditions=conditions,
+        memory=memory,
+        limit=options.get("limit"),
+        timeout_s=options.get("timeout_s"),
+        stop=stop,
+        warn=warn,
+        after_poll=options.get("after_poll", lambda: None),
+    )
+
+
+def _conditions(options: Options) -> Conditions:
+    strangest = options.get("strangest")
+    usual = ANY_CONTEXT if strangest is None else SourceContext.STELLAR
+    return Conditions(
+        selection=Selection(
+            classes=tuple(options.get("classes") or ()),
+            min_probability=options.get("min_probability"),
+            max_p_value=options.get("max_p_value"),
+            context=options.get("context") or usual,
+        ),
+        watch=options.get("watch"),
+        only=options.get("only", "all"),
+        change_factor=options.get("change_factor", CHANGE_FACTOR),
+        strangest=strangest,
+        tense=options.get("tense", "current"),
+    )
+
+
+def _doubts(conditions: Conditions, options: Options) -> Iterator[str]:
+    for name in unknown_names(conditions.selection.classes):
+        # A bundle may have classes of its own, so this cannot be an error.
+        known = ", ".join(
+            [*(entry.name for entry in CLASSES), *dict.fromkeys(entry.parent for entry in CLASSES)]
+        )
+        yield f"no class or kind {name!r} is known here; known are {known}"
+    if conditions.only != "all" and options.get("group") and not options.get("memory"):
+        yield f"which objects are {conditions.only} is forgotten at the end; give a file for the memory"
+
+
+def _source(address: KafkaAddress, topic: str, options: Options) -> KafkaSource | KafkaTail:
+    group, from_beginning = options.get("group"), options.get("from_beginning", False)
+    if group:
+        reset: Literal["earliest", "latest"] = "earliest" if from_beginning else "latest"
+        # A topic of verdicts keeps days: a reader who was away for longer goes on with what there is.
+        start = StartPolicy(offset_reset=reset, on_lost="earliest")
+        return KafkaSource(address, [topic], group=group, start=start)
+    return KafkaTail(address, topic, from_beginning=from_beginning)

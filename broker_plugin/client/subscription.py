@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A subscription: an iterator over what was asked for, that commits what its reader has finished with.
+
+What the loop's body has in hand is finished when the next one is asked for, or when the `with` block ends in
+order. Only then do the group's offsets move behind it: a reader that breaks off in the middle gets it again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
+
+import structlog
+
+from broker_plugin.client.conditions import Conditions, Filter
+from broker_plugin.client.memory import ObjectMemory
+from broker_plugin.codec.verdict import Verdict
+from broker_plugin.errors import RejectedAlert, TransientError
+from broker_plugin.pipeline.backoff import Backoff
+from broker_plugin.streams.base import Message
+
+__all__ = ["Form", "Item", "Reading", "Subscription", "warn_in_log"]
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 0.25
+"""Longest wait in one poll; bounds how late a stop is noticed."""
+
+POLL_MAX = 256
+
+COMMIT_S = 1.0
+"""Longest time between two commits while verdicts come slowly; what is handled in it may come twice."""
+
+Item = TypeVar("Item")
+
+
+class Reading(Protocol):
+    """A topic as a subscriber reads it."""
+
+    def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
+        """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""
+        ...
+
+    def commit(self, messages: Sequence[Message]) -> None:
+        """Mark messages as done."""
+        ...
+
+    def keep_alive(self) -> None:
+        """Stay in the group without taking messages."""
+        ...
+
+    def joined(self) -> bool:
+        """Tell whether there is something to read from."""
+        ...
+
+    def close(self) -> None:
+        """Leave without committing anything more."""
+        ...
+
+
+class Form(Protocol[Item]):
+    """How the topic's messages become what the subscriber gets."""
+
+    def read(self, value: bytes) -> Item:
+        """Return what a message holds; raises `RejectedAlert` if that is something else."""
+        ...
+
+    def verdict(self, item: Item) -> Verdict:
+        """Return the verdict on which the conditions are."""
+        ...
+
+
+def warn_in_log(text: str) -> None:
+    """Write a warning to the log."""
+    log.warning("subscription_troubled", detail=text)
+
+
+class Subscription(Generic[Item]):
+    """What was asked for, one after the other; a context manager, since it leaves its group in order.
+
+    Parameters
+    ----------
+    source
+        Where the messages come from; closed with the subscription.
+    form
+        What they are.
+    conditions
+        Which of them are wanted.
+    memory
+        What is known of objects; closed with the subscription.
+    limit
+        End after so many.
+    timeout_s
+        End when nothing has come on the topic for so long; None to wait for ever.
+    stop
+        Ends it from another thread or a signal handler.
+    warn
+        Is told of what was skipped or is tried again.
+    after_poll
+        Called when all that one poll brought is through.
+
+    Examples
+    --------
+    >>> from broker_plugin.client.candidate import CandidateForm
+    >>> from broker_plugin.codec.schemas import SchemaStore
+    >>> from broker_plugin.streams.memory import MemorySource
+    >>> source = MemorySource([Message(topic="candidates", partition=0, offset=6, value=b"no candidate")])
+    >>> candidates = Subscription(
+    ...     source, CandidateForm(SchemaStore()), conditions=Conditions(), timeout_s=0, warn=print
+    ... )
+    >>> with candidates:
+    ...     for candidate in candidates:
+    ...         print(candidate.verdict.object_id)
+    a message was skipped: the message is neither an Avro container file nor framed with a schema id
+    >>> source.committed
+    {('candidates', 0): 7}
+    """
+
+    def __init__(
+        self,
+        source: Reading,
+        form: Form[Item],
+        *,
+        conditions: Conditions,
+        memory: ObjectMemory | None = None,
+        limit: int | None = None,
+        timeout_s: float | None = None,
+        stop: threading.Event | None = None,
+        warn: Callable[[str], None] | None = None,
+        after_poll: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._source = source
+        self._form = form
+        self._conditions = conditions
+        self._memory = ObjectMemory() if memory is None else memory
+        self._filter = Filter(conditions, self._memory)
+        self._left = float("inf") if limit is None else limit
+        self._timeout_s = timeout_s
+        self._stop = threading.Event() if stop is None else stop
+        self._warn = warn_in_log if warn is None else warn
+        self._after_poll = after_poll
+        self._waiting: deque[Message] = deque()
+        self._done: list[Message] = []
+        self._in_hand: tuple[Message, Verdict] | None = None
+        self._pauses = Backoff().pauses()
+        self._last_commit_s = self._last_message_s = time.monotonic()
+        self._warned: set[str] = set()
+        self._closed = False
+
+    @property
+    def strangest(self) -> tuple[Verdict, ...]:
+        """The ranking since local noon as it stands, where one was asked for."""
+        return self._filter.strangest
+
+    def stop(self) -> None:
+        """End the iteration; from another thread or a signal handler too."""
+        self._stop.set()
+
+    def give_back(self) -> None:
+        """Say that what is in hand was not handled, and end: the group gets it again."""
+        self._in_hand = None
+        self._stop.set()
+
+    def keep_alive(self) -> None:
+        """Stay in the group while the body of the loop takes minutes; to be called every few seconds."""
+        self._source.keep_alive()
+
+    def close(self) -> None:
+        """Leave the group. What is in hand counts as unhandled."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._commit()
+        finally:
+            self._memory.close()
+            self._source.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item:
+        if self._closed:
+            raise StopIteration
+        self._finish()
+        while self._left > 0 and not self._stop.is_set():
+            if not self._waiting and not self._poll() and self._timed_out():
+                break
+            while self._waiting and not self._stop.is_set():
+                item = self._next_wanted(self._waiting.popleft())
+                if item is not None:
+                    self._left -= 1
+                    return item
+            if self._done:
+                self._after_poll()
+                self._commit()
+        self._after_poll()
+        self._commit()
+        raise StopIteration
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._finish()
+        self.close()
+
+    def _next_wanted(self, message: Message) -> Item | None:
+        try:
+            item = self._form.read(message.value)
+        except RejectedAlert as rejection:
+            self._warn_once(f"a message was skipped: {rejection.detail}")
+            self._done.append(message)
+            return None
+        except TransientError as error:
+            self._waiting.appendleft(message)
+            self._pause(error)
+            return None
+        verdict = self._form.verdict(item)
+        for name in self._conditions.selection.unknown(verdict):
+            known = ", ".join(verdict.class_probabilities)
+            self._warn_once(f"no class {name!r} in the taxonomy {verdict.taxonomy}; there are {known}")
+        if not self._filter.accepts(verdict):
+            self._done.append(message)
+            return None
+        self._in_hand = (message, verdict)
+        return item
+
+    def _finish(self) -> None:
+        """Count what the body had in hand as handled."""
+        if self._in_hand is not None:
+            message, verdict = self._in_hand
+            self._in_hand = None
+            self._filter.told(verdict)
+            self._done.append(message)
+            if time.monotonic() - self._last_commit_s >= COMMIT_S:
+                self._commit()
+
+    def _poll(self) -> bool:
+        """Take messages in; return whether any came."""
+        try:
+            self._waiting.extend(self._source.poll(POLL_MAX, POLL_S))
+        except TransientError as error:
+            self._pause(error)
+        if self._waiting or not self._source.joined():
+            self._last_message_s = time.monotonic()
+        if self._waiting:
+            self._pauses = Backoff().pauses()
+        return bool(self._waiting)
+
+    def _commit(self) -> None:
+        # The memory first: what is read again after a failure between the two is then known.
+        self._last_commit_s = time.monotonic()
+        self._memory.save()
+        if not self._done:
+            return
+        try:
+            self._source.commit(self._done)
+            self._done = []
+        except TransientError as error:
+            self._warn_once(f"{error}; what was read since the last commit may come again")
+
+    def _pause(self, error: TransientError) -> None:
+        self._warn_once(f"{error}; trying again")
+        self._source.keep_alive()
+        self._stop.wait(next(self._pauses))
+
+    def _timed_out(self) -> bool:
+        waited_s = time.monotonic() - self._last_message_s
+        return self._timeout_s is not None and waited_s >= self._timeout_s
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            self._warn(text)

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Verdicts to a webhook: each one posted as JSON until the receiver has it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import httpx2
+
+from broker_plugin import __version__
+from broker_plugin.codec.verdict import Verdict, to_json
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.backoff import Backoff
+from broker_plugin.pipeline.links import object_pages
+
+__all__ = ["Webhook", "webhook_body"]
+
+TIMEOUT_S = 10.0
+"""Longest wait for a connection and for an answer."""
+
+CAP_S = 60.0
+"""Longest pause between two attempts, also where the receiver asks for more."""
+
+STEP_S = 0.25
+"""How often a pause looks whether it is to stop, and says that it is alive."""
+
+BUSY = frozenset({408, 425, 429})
+"""Refusals that time cures, like those of 500 and above."""
+
+ADVICE = {
+    401: "check the secret header (ASTROM3_WEBHOOK_HEADER or ASTROM3_WEBHOOK_HEADER_FILE)",
+    403: "check the secret header (ASTROM3_WEBHOOK_HEADER or ASTROM3_WEBHOOK_HEADER_FILE) and its rights",
+    404: "check the address; it may have been withdrawn",
+    405: "the receiver takes no POST at this address",
+    410: "the receiver has withdrawn this address; get a new one",
+    413: "the receiver takes no verdict of this size; raise its limit",
+}
+"""What to do about a refusal."""
+
+
+class Webhook:
+    """Posts verdicts, one at a time; a context manager, since it keeps its connection.
+
+    The body is `{"text": ..., "verdict": {...}}`: Slack and its like show the text, a program reads the
+    verdict. The header `Idempotency-Key` is the `verdict_id`, by which a receiver knows one that comes twice.
+    The address may hold a secret (Slack's does) and is never written to a log or an error; its host is.
+
+    Parameters
+    ----------
+    url
+        Where to post, http or https. Redirects are not followed: the secret would go with them.
+    header
+        A secret header, `NAME: VALUE`.
+    stop
+        Ends the attempts.
+    keep_alive
+        Called while waiting, such as `Subscription.keep_alive`.
+    warn
+        Is told of what is tried again.
+
+    Raises
+    ------
+    ConfigurationError
+        If the address or the header is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        header: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        backoff: Backoff | None = None,
+        stop: threading.Event | None = None,
+        keep_alive: Callable[[], None] = lambda: None,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._host = _host_of(url)
+        self._url = url
+        self._stop = threading.Event() if stop is None else stop
+        self._backoff = Backoff(first_s=0.5, cap_s=CAP_S) if backoff is None else backoff
+        self._keep_alive = keep_alive
+        self._warn = warn
+        headers = {"User-Agent": f"astrom3-broker/{__version__}", **_parsed(header)}
+        self._client = httpx2.Client(follow_redirects=False, timeout=timeout_s, headers=headers)
+
+    def deliver(self, verdict: Verdict) -> bool:
+        """Post a verdict until the receiver has taken it; return False if stopped before.
+
+        Raises
+        ------
+        ConfigurationError
+            If the receiver refuses it, which no retry would cure; the message says what to do.
+        """
+        body = webhook_body(verdict)
+        for pause_s in self._backoff.pauses():
+            asked_s = self._attempt(body, verdict.verdict_id)
+            if asked_s is None:
+                return True
+            if not self._wait(min(max(pause_s, asked_s), CAP_S)):
+                return False
+        raise AssertionError("pauses have no end")
+
+    def close(self) -> None:
+        """Give up the connection."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _attempt(self, body: str, verdict_id: str) -> float | None:
+        """Return None when it was taken, else the pause that the receiver asks for, s."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": verdict_id}
+        try:
+            # The answer is not read: it is the receiver's, and may be anything of any size.
+            with self._client.stream("POST", self._url, content=body.encode(), headers=headers) as answer:
+                status, wanted = answer.status_code, answer.headers.get("retry-after", "")
+                target = answer.headers.get("location", "")
+        except httpx2.TransportError as error:
+            self._warn(f"the webhook at {self._host} does not answer ({type(error).__name__}); trying again")
+            return 0.0
+        if 200 <= status < 300:
+            return None
+        if status in BUSY or status >= 500:
+            self._warn(f"the webhook at {self._host} answers {status}; trying again")
+            return float(wanted) if wanted.isdecimal() else 0.0
+        if 300 <= status < 400:
+            elsewhere = _shown_host(target) or "another address"
+            raise ConfigurationError(
+                f"the webhook at {self._host} answers {status}, a redirect to {elsewhere}",
+                remedy="give the address that it points to, if you trust it",
+            )
+        raise ConfigurationError(
+            f"the webhook at {self._host} refuses the verdict with {status}",
+            remedy=ADVICE.get(
+                status, "the receiver's log says why; the form is in deploy/docs/subscribing.md"
+            ),
+        )
+
+    def _wait(self, pause_s: float) -> bool:
+        """Wait, alive in the group; return False if it is to stop."""
+        end_s = time.monotonic() + pause_s
+        while (left_s := end_s - time.monotonic()) > 0:
+            if self._stop.wait(min(left_s, STEP_S)):
+                return False
+            self._keep_alive()
+        return not self._stop.is_set()
+
+
+def webhook_body(verdict: Verdict) -> str:
+    """Return what is posted: a text for people, and the verdict with the schema's field names."""
+    return json.dumps({"text": _text(verdict), "verdict": json.loads(to_json(verdict))}, ensure_ascii=False)
+
+
+def _text(verdict: Verdict) -> str:
+    kind = verdict.source_context
+    if verdict.top_class is not None:
+        kind = f"{verdict.top_class} {verdict.top_class_probability or 0.0:.2f}"
+    said = [
+        f"{verdict.object_id}: {kind}, p = {verdict.anomaly_p_value:.2g}",
+        f"at {verdict.ra_deg:.5f} {verdict.dec_deg:+.5f}, {verdict.observed_utc}",
+        verdict.explanation,
+        " ".join(object_pages(verdict.object_id).values()),
+    ]
+    if verdict.tense != "current" or verdict.revision == "retraction":
+        said.insert(0, f"[{verdict.tense}, {verdict.revision}]")
+    return "\n".join(line for line in said if line)
+
+
+def _host_of(url: str) -> str:
+    host = _shown_host(url)
+    if not host:
+        raise ConfigurationError("the address of the webhook is none", remedy="give http(s)://HOST/...")
+    return host
+
+
+def _shown_host(url: str) -> str:
+    """Return the part of an address that is no secret; empty if it is none."""
+    try:
+        parts = urlsplit(url)
+        host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+    except ValueError:
+        return ""
+    return host if parts.scheme in ("http", "https") else ""
+
+
+def _parsed(header: str | None) -> dict[str, str]:
+    if not header:
+        return {}
+    name, separator, value = (part.strip() for part in header.partition(":"))
+    if not (separator and name and value and value.isascii() and name.replace("-", "").isalnum()):
+        raise ConfigurationError("the secret header of the webhook is none", remedy="write it as NAME: VALUE")
+    return {name: value}

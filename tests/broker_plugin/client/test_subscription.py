@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the loop has finished with is committed, what it has not comes again, and news is news once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker_plugin.client import Cone, ObjectMemory, Subscription, Verdict, WatchList
+from broker_plugin.client.conditions import Conditions
+from broker_plugin.codec.verdict import Tense, encode_container
+from broker_plugin.errors import TransientError
+from broker_plugin.pipeline.selection import Selection
+from broker_plugin.streams.base import Message
+from broker_plugin.streams.memory import MemorySource
+from tests.broker_plugin.client.verdicts import VerdictForm, a_verdict, as_messages
+
+VERDICTS = [a_verdict(number) for number in range(20)]
+
+
+class Crash(Exception):
+    """The reader's own fault."""
+
+
+def subscription(source: MemorySource, **how: Any) -> Subscription[Verdict]:
+    conditions = how.pop("conditions", Conditions(tense="any"))
+    return Subscription(source, VerdictForm(), conditions=conditions, **{"timeout_s": 0.0, **how})
+
+
+def numbers(verdicts: Iterable[Verdict]) -> list[int]:
+    return [verdict.alert_id for verdict in verdicts]
+
+
+def test_all_come_and_all_are_committed() -> None:
+    source = MemorySource(as_messages(VERDICTS))
+    with subscription(source) as verdicts:
+        assert sorted(numbers(verdicts)) == list(range(20))
+    assert sum(source.committed.values()) == 20
+
+
+@given(
+    stops=st.lists(
+        st.tuples(st.integers(1, 8), st.sampled_from(["raise", "break", "limit", "give back"])), max_size=6
+    ),
+    partitions=st.integers(1, 4),
+)
+def test_whatever_ends_it_nothing_unfinished_is_lost(stops: list[tuple[int, str]], partitions: int) -> None:
+    source = MemorySource(as_messages(VERDICTS, partitions=partitions))
+    finished: list[int] = []
+    for after, how in [*stops, (1000, "limit")]:
+        source.restart()
+        handled = leave(source, after, how)
+        assert not set(handled) & set(finished), "what was finished and committed came again"
+        finished += handled
+        assert sum(source.committed.values()) == len(finished)
+    assert sorted(finished) == list(range(20))
+
+
+def leave(source: MemorySource, after: int, how: str) -> list[int]:
+    """Read until the given one, leave in the given way, and return what was finished."""
+    handled: list[int] = []
+    with suppress(Crash), subscription(source, limit=after if how == "limit" else None) as verdicts:
+        for verdict in verdicts:
+            if len(handled) + 1 == after and how == "raise":
+                raise Crash
+            if len(handled) + 1 == after and how == "give back":
+                verdicts.give_back()
+                continue
+            handled.append(verdict.alert_id)
+            if len(handled) == after and how == "break":
+                break
+    return handled
+
+
+def test_without_a_with_block_what_is_in_hand_at_a_break_is_not_committed() -> None:
+    source = MemorySource(as_messages(VERDICTS, partitions=1))
+    verdicts = subscription(source)
+    for verdict in verdicts:
+        if verdict.alert_id == 4:
+            break
+    verdicts.close()
+    assert source.committed == {("verdicts", 0): 4}
+    assert list(verdicts) == []
+
+
+def test_what_is_no_verdict_is_passed_over_and_said_once() -> None:
+    said: list[str] = []
+    junk = [Message(topic="verdicts", partition=9, offset=n, value=b"junk") for n in range(3)]
+    source = MemorySource([*junk, *as_messages(VERDICTS)])
+    with subscription(source, warn=said.append) as verdicts:
+        assert len(numbers(verdicts)) == 20
+    assert source.committed["verdicts", 9] == 3
+    assert len(said) == 1
+
+
+def test_another_thread_ends_it() -> None:
+    verdicts = subscription(MemorySource([]), timeout_s=None)
+    timer = threading.Timer(0.2, verdicts.stop)
+    timer.start()
+    assert list(verdicts) == []
+    timer.join()
+
+
+class Shaky:
+    """A source that is away for its first calls, of each kind."""
+
+    def __init__(self, source: MemorySource, failures: int) -> None:
+        self.source = source
+        self.failures = {"poll": failures, "commit": failures}
+        self.close, self.joined, self.keep_alive = source.close, source.joined, source.keep_alive
+
+    def poll(self, batch_max: int, timeout_s: float) -> Any:
+        self._fail("poll")
+        return self.source.poll(batch_max, timeout_s)
+
+    def commit(self, messages: Any) -> None:
+        self._fail("commit")
+        self.source.commit(messages)
+
+    def _fail(self, call: str) -> None:
+        if self.failures[call] > 0:
+            self.failures[call] -= 1
+            raise TransientError(f"{call}: away")
+
+
+def test_an_outage_is_waited_out() -> None:
+    shaky = Shaky(MemorySource(as_messages(VERDICTS)), 1)
+    said: list[str] = []
+    made: Subscription[Verdict] = Subscription(
+        shaky, VerdictForm(), conditions=Conditions(tense="any"), limit=20, warn=said.append
+    )
+    with made as verdicts:
+        assert len(numbers(verdicts)) == 20
+    assert sum(shaky.source.committed.values()) == 20
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize(
+    ("conditions", "wanted"),
+    [
+        (Conditions(tense="current"), [1, 2, 3]),
+        (Conditions(tense="archival"), [4]),
+        (Conditions(tense="any"), [1, 2, 3, 4]),
+        (Conditions(selection=Selection(max_p_value=0.1)), [1]),
+        (Conditions(watch=WatchList(object_ids=["ZTF2"])), [2]),
+        (Conditions(watch=WatchList([Cone(ra_deg=10.0, dec_deg=3.0, radius_arcsec=1.0)])), [3]),
+    ],
+)
+def test_only_what_the_conditions_say(conditions: Conditions, wanted: list[int]) -> None:
+    sky = [
+        a_verdict(n, ra_deg=10.0, dec_deg=float(n), anomaly_p_value=0.05 + 0.1 * (n - 1), tense=Tense.CURRENT)
+        for n in range(1, 4)
+    ]
+    source = MemorySource(as_messages([*sky, replace(a_verdict(4), tense=Tense.ARCHIVAL)]))
+    with subscription(source, conditions=conditions) as verdicts:
+        assert numbers(verdicts) == wanted
+
+
+def history(*steps: tuple[str, str, float]) -> list[Message]:
+    """Verdicts on objects, one after the other, each with its top class and p-value."""
+    verdicts = [
+        a_verdict(n, object_id=f"ztf:{name}", top_class=top, anomaly_p_value=p)
+        for n, (name, top, p) in enumerate(steps)
+    ]
+    return as_messages(verdicts, partitions=1)
+
+
+NIGHTS = history(
+    ("a", "EW", 0.5),  # 0
+    ("b", "RRAB", 0.9),  # 1
+    ("a", "EW", 0.4),  # 2: nothing new
+    ("a", "RRAB", 0.4),  # 3: another class
+    ("b", "RRAB", 0.4),  # 4: less than a factor of three
+    ("b", "RRAB", 0.2),  # 5: a factor of three since it was news
+    ("a", "RRAB", 0.01),  # 6: strange
+    ("c", "EW", 0.01),  # 7
+)
+
+
+@pytest.mark.parametrize(
+    ("only", "selection", "wanted"),
+    [
+        ("new", Selection(), [0, 1, 7]),
+        ("new", Selection(max_p_value=0.3), [5, 6, 7]),
+        ("changed", Selection(), [3, 5, 6]),
+        ("changed", Selection(max_p_value=0.3), [5, 6]),
+        ("all", Selection(max_p_value=0.3), [5, 6, 7]),
+    ],
+)
+@pytest.mark.parametrize("sittings", [1, 3, 8])
+def test_news_is_news_once_however_often_the_reader_restarts(
+    tmp_path: Path, only: Any, selection: Selection, wanted: list[int], sittings: int
+) -> None:
+    source, found = MemorySource(NIGHTS), []
+    for _ in range(sittings):
+        source.restart()
+        memory = ObjectMemory(tmp_path / "memory.db")
+        wishes = Conditions(tense="any", only=only, selection=selection)
+        with subscription(
+            source, conditions=wishes, memory=memory, limit=None if sittings == 1 else 1
+        ) as verdicts:
+            found += numbers(verdicts)
+    assert found == wanted[: max(sittings, len(wanted) if sittings == 1 else 0)]
+
+
+def test_an_object_that_leaves_and_comes_back_has_changed() -> None:
+    source = MemorySource(history(("a", "EW", 0.5), ("a", "RRAB", 0.5), ("a", "EW", 0.5), ("a", "RRAB", 0.5)))
+    wishes = Conditions(
+        tense="any", only="changed", selection=Selection(min_probability=None, max_p_value=1.0)
+    )
+    with subscription(source, conditions=wishes) as verdicts:
+        assert numbers(verdicts) == [1, 2, 3]
+
+
+def test_an_unfinished_one_is_news_still(tmp_path: Path) -> None:
+    path, source = tmp_path / "memory.db", MemorySource(history(("a", "EW", 0.5)))
+    wishes = Conditions(tense="any", only="new")
+    with suppress(Crash), subscription(source, conditions=wishes, memory=ObjectMemory(path)) as verdicts:
+        next(verdicts)
+        raise Crash
+    source.restart()
+    with subscription(source, conditions=wishes, memory=ObjectMemory(path)) as verdicts:
+        assert numbers(verdicts) == [0]
+
+
+def test_the_strangest_of_a_night_are_told_as_they_enter(now: Callable[[], Any]) -> None:
+    ps = [0.5, 0.9, 0.3, 0.8, 0.1, 0.6]
+    sky = [a_verdict(n, anomaly_p_value=p, inputs_digest=str(n), emitted_at=now()) for n, p in enumerate(ps)]
+    source = MemorySource(as_messages(sky, partitions=1))
+    with subscription(source, conditions=Conditions(tense="any", strangest=2)) as verdicts:
+        assert numbers(verdicts) == [0, 1, 2, 4]
+        assert numbers(verdicts.strangest) == [4, 2]
+
+
+@pytest.fixture
+def now() -> Callable[[], Any]:
+    from datetime import UTC, datetime
+
+    return lambda: datetime.now(UTC)
+
+
+def test_a_verdict_survives_the_way(now: Callable[[], Any]) -> None:
+    verdict = a_verdict(1)
+    assert VerdictForm().read(encode_container(verdict)) == verdict

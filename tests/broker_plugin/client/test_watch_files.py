@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Watch lists as people keep them are read, and what is wrong with one is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy import units
+from astropy.table import MaskedColumn, Table
+
+from broker_plugin.client import read_watch_list
+from broker_plugin.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name,ra,dec,radius\nM,10.5,-5.25,3\n",
+        "# exported yesterday\nname,RA,Dec,radius_arcsec\nM,10.5,-5.25,3\n",
+        '\ufeff"dec","ra","note","name","radius"\n-5.25,10.5,"a, b","M",3.0\n\n',
+        "name,RAJ2000,DEJ2000,radius\nM,10.5,-5.25,3\n",
+    ],
+)
+def test_cones_from_csv(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(text, "utf-8")
+    watch = read_watch_list(path)
+    assert watch.matches("ztf:x", 10.5, -5.25 + 2.9 / 3600) == ["M"]
+    assert watch.matches("ztf:x", 10.5, -5.25 + 3.1 / 3600) == []
+
+
+def test_objects_and_cones_in_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("object_id,ra,dec\nZTF18abc,,\nlsst:7,10,20\n,30,40\n")
+    watch = read_watch_list(path, radius_arcsec=5.0)
+    assert len(watch) == 4
+    assert watch.matches("ztf:ZTF18abc", 0, 0) == ["ZTF18abc"]
+    assert watch.matches("ztf:other", 10, 20 + 4 / 3600) == ["lsst:7"]
+
+
+def test_a_votable_with_units_and_ucds(tmp_path: Path) -> None:
+    table = Table()
+    table["id"] = ["a", "b"]
+    table["alpha"] = MaskedColumn([0.7, 2.0], unit=units.hourangle)
+    table["delta"] = MaskedColumn([-5.25, 5.0], unit=units.deg)
+    table["radius"] = MaskedColumn([0.05, 0.0], unit=units.arcmin, mask=[False, True])
+    table["main_id"] = ["M-1", "M-2"]
+    table["alpha"].meta["ucd"] = "pos.eq.ra;meta.main"
+    table["delta"].meta["ucd"] = "pos.eq.dec;meta.main"
+    path = tmp_path / "mine.vot"
+    from astropy.io.votable import from_table
+
+    votable = from_table(table)
+    for field in votable.get_first_table().fields:
+        if field.name in ("alpha", "delta"):
+            field.ucd = f"pos.eq.{'ra' if field.name == 'alpha' else 'dec'};meta.main"
+    votable.to_xml(str(path))
+    watch = read_watch_list(path, radius_arcsec=1.0)
+    assert watch.matches("ztf:x", 10.5, -5.25 + 2.9 / 3600) == ["M-1"]
+    assert watch.matches("ztf:x", 30.0, 5.0 + 0.9 / 3600) == ["M-2"]
+    assert watch.matches("ztf:x", 30.0, 5.0 + 1.1 / 3600) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "", "no objects or positions"),
+        ("a.csv", "a,b\n1,2\n", "no objects or positions"),
+        ("a.csv", "ra,dec\n", "is empty"),
+        ("a.csv", "ra,dec\n1,2\n1,x\n", "line 3"),
+        ("a.csv", "ra,dec\n1,2\n1,\n", "line 3"),
+        ("a.csv", "object_id,name\n,nameless\n", "line 2"),
+        ("a.csv", "ra,dec\n1,99\n", "cone 1"),
+        ("a.vot", "<VOTABLE", "is no VOTable"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, name: str, text: str, said: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=said):
+        read_watch_list(path)
+
+
+def test_bytes_that_are_no_text_and_a_file_that_is_not_there(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"ra,dec\n\xff\xfe" + rng.bytes(100))
+    with pytest.raises(ConfigurationError):
+        read_watch_list(path)
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        read_watch_list(tmp_path / "none.csv")

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Verdicts for tests that need many, and what reads them off a stream in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.codec.verdict import Verdict, encode_container, verdict_id
+from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.streams.base import Message
+from tests.broker_plugin.codec.test_verdict import VERDICT
+
+__all__ = ["VerdictForm", "a_verdict", "as_messages"]
+
+
+class VerdictForm:
+    """The topic of verdicts, without a registry."""
+
+    def __init__(self) -> None:
+        self._reader = VerdictReader(SchemaStore())
+
+    def read(self, value: bytes) -> Verdict:
+        return self._reader.read(value)
+
+    def verdict(self, item: Verdict) -> Verdict:
+        return item
+
+
+def a_verdict(number: int, **parts: Any) -> Verdict:
+    """Return a verdict of its own identity, with some parts replaced."""
+    identity = {
+        "alert_id": number,
+        "alert_key": f"ztf:{number}",
+        "verdict_id": verdict_id("ztf", number, VERDICT.bundle_digest),
+        "object_id": f"ztf:ZTF{number}",
+    }
+    return replace(VERDICT, **{**identity, **parts})
+
+
+def as_messages(verdicts: Iterable[Verdict], *, partitions: int = 3) -> list[Message]:
+    return [
+        Message(
+            topic="verdicts",
+            partition=number % partitions,
+            offset=number // partitions,
+            value=encode_container(verdict),
+        )
+        for number, verdict in enumerate(verdicts)
+    ]
