@@ -65,7 +65,8 @@ class ModalityModel(_Part):
     file: str
     spec: dict[str, Any] = Field(description="Settings of the preprocessing, read by the modality's file.")
     shapes: list[tuple[int, int]] = Field(
-        description="Fixed (length T, batch B) shapes by rising length; an alert takes the first that fits."
+        description="Lengths T and largest batches B by rising length; an alert takes the first that fits. "
+        "Smaller batches are run only where they are found to give the same bits."
     )
 
 

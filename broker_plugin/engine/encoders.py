@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The graphs of a bundle, run at fixed shapes.
+"""The graphs of a bundle: encoders, head and forests.
 
-ONNX Runtime's CPU kernels give other last bits at other shapes, so every graph only ever sees the shapes that
-the manifest names: alerts are gathered by the smallest length that holds them and the last batch is padded.
-An alert's numbers then depend neither on its neighbours nor on how many there are.
+Alerts are gathered by the smallest length of the manifest that holds their tokens, and run in batches whose
+sizes leave the results alone (`batching`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.bundle import Bundle, ForestModel, HeadModel, ModalityModel
+from broker_plugin.engine.batching import Arrays, BatchedGraph
 from broker_plugin.engine.providers import ProviderChoice, cpu_choice
-from broker_plugin.engine.session import FixedShapeSession, open_session
+from broker_plugin.engine.session import open_session
 from broker_plugin.errors import BundleError
 from broker_plugin.features.base import Modality, Tokens, build_modality, pad
 
@@ -27,6 +26,9 @@ __all__ = ["FUSED", "Encoder", "Forest", "Fusion", "Head"]
 FUSED = "fused"
 """Name of the fusion among the sources of anomaly scores."""
 
+USUALLY_PRESENT = 0.7
+"""Share of the modalities that example alerts have: some lack one, some have all."""
+
 
 class Encoder:
     """One modality's encoder: tokens to unit embeddings."""
@@ -35,7 +37,14 @@ class Encoder:
         self.model = model
         self.modality: Modality = build_modality(model.name, model.spec)
         self.dim = bundle.manifest.embedding_dim
-        self._session = open_session(bundle.graph(model.file), choice, threads=threads)
+        session = open_session(bundle.graph(model.file), choice, threads=threads)
+        width = self.modality.width
+        self._graphs = [
+            BatchedGraph(
+                session, rows_max=batch, example=partial(_example_tokens, length, width), length=length
+            )
+            for length, batch in model.shapes
+        ]
 
     def encode(self, tokens: Tokens) -> NDArray[np.float32]:
         """Return the embeddings (B, D), zero where an alert lacks the modality."""
@@ -46,26 +55,19 @@ class Encoder:
                 remedy="export it again",
             )
         embeddings = np.zeros((len(tokens.lengths), self.dim), np.float32)
-        for rows, length, batch in self._buckets(tokens.lengths):
-            values, mask = pad(tokens, rows, batch=batch, length=length)
-            output = self._session.run({"tokens": values, "mask": mask})["embedding"]
-            embeddings[rows] = output[: len(rows)]
+        shorter = 0
+        for graph, (length, _) in zip(self._graphs, self.model.shapes, strict=True):
+            rows = np.flatnonzero((tokens.lengths > shorter) & (tokens.lengths <= length))
+            if len(rows):
+                values, mask = pad(tokens, rows, batch=len(rows), length=length)
+                embeddings[rows] = graph.run({"tokens": values, "mask": mask}, len(rows))["embedding"]
+            shorter = length
         return embeddings
 
     def warm_up(self) -> None:
         """Run every shape once, so that the first alert does not wait for it."""
-        width = self.modality.width
-        self._session.warm_up(
-            {"tokens": (batch, length, width), "mask": (batch, length)} for length, batch in self.model.shapes
-        )
-
-    def _buckets(self, lengths: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.intp], int, int]]:
-        shorter = 0
-        for length, batch in self.model.shapes:
-            rows = np.flatnonzero((lengths > shorter) & (lengths <= length))
-            for chunk in _chunks(len(rows), batch):
-                yield rows[chunk], length, batch
-            shorter = length
+        for graph in self._graphs:
+            graph.warm_up()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +92,13 @@ class Head:
 
     def __init__(self, bundle: Bundle, model: HeadModel, choice: ProviderChoice, *, threads: int) -> None:
         self.model = model
-        self._n_modalities = len(bundle.manifest.modalities)
-        self._dim = bundle.manifest.embedding_dim
-        self._session = open_session(bundle.graph(model.file), choice, threads=threads)
+        session = open_session(bundle.graph(model.file), choice, threads=threads)
+        shape = (len(bundle.manifest.modalities), bundle.manifest.embedding_dim)
+        self._graph = BatchedGraph(session, rows_max=model.batch, example=partial(_example_embeddings, shape))
 
     def fuse(self, embeddings: NDArray[np.float32], present: NDArray[np.bool_]) -> Fusion:
         """Return the fusion of embeddings (B, K, D), of which `present` (B, K) are real."""
-        outputs = _run_in_chunks(
-            self._session, {"embeddings": embeddings, "present": present}, batch=self.model.batch
-        )
+        outputs = self._graph.run({"embeddings": embeddings, "present": present}, len(present))
         return Fusion(
             fused=outputs["fused"],
             logits=outputs["logits"],
@@ -109,9 +109,8 @@ class Head:
         )
 
     def warm_up(self) -> None:
-        """Run the fixed shape once."""
-        shape = (self.model.batch, self._n_modalities)
-        self._session.warm_up([{"embeddings": (*shape, self._dim), "present": shape}])
+        """Run every shape once."""
+        self._graph.warm_up()
 
 
 class Forest:
@@ -120,37 +119,32 @@ class Forest:
     def __init__(self, bundle: Bundle, model: ForestModel, *, threads: int) -> None:
         self.model = model
         of_surprise = model.source == FUSED and bundle.manifest.head.surprise
-        self._dim = len(bundle.manifest.head.surprise) if of_surprise else bundle.manifest.embedding_dim
-        self._session = open_session(bundle.graph(model.file), cpu_choice(), threads=threads)
+        dim = len(bundle.manifest.head.surprise) if of_surprise else bundle.manifest.embedding_dim
+        session = open_session(bundle.graph(model.file), cpu_choice(), threads=threads)
+        self._graph = BatchedGraph(session, rows_max=model.batch, example=partial(_example_points, dim))
 
     def score(self, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the anomaly scores (B,) of rows (B, D or S): the least over the class forests, if any."""
-        scores = _run_in_chunks(self._session, {"embedding": embedding}, batch=self.model.batch)["score"]
+        scores = self._graph.run({"embedding": embedding}, len(embedding))["score"]
         strangest = scores[:, 0] if scores.shape[1] == 1 else scores[:, 1:].min(axis=1)
-        return strangest.astype(np.float64)
+        return np.asarray(strangest, np.float64)
 
     def warm_up(self) -> None:
-        """Run the fixed shape once."""
-        self._session.warm_up([{"embedding": (self.model.batch, self._dim)}])
+        """Run every shape once."""
+        self._graph.warm_up()
 
 
-def _chunks(n: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def _example_tokens(length: int, width: int, rng: np.random.Generator, rows: int) -> Arrays:
+    mask = np.arange(length) < rng.integers(1, length + 1, rows)[:, None]
+    tokens = rng.normal(size=(rows, length, width)).astype(np.float32) * mask[:, :, None]
+    return {"tokens": tokens, "mask": mask}
 
 
-def _run_in_chunks(
-    session: FixedShapeSession, inputs: Mapping[str, NDArray[Any]], *, batch: int
-) -> dict[str, NDArray[Any]]:
-    n = len(next(iter(inputs.values())))
-    parts: list[dict[str, NDArray[Any]]] = []
-    for rows in _chunks(n, batch):
-        padded = {name: _pad_rows(values[rows], batch) for name, values in inputs.items()}
-        outputs = session.run(padded)
-        parts.append({name: values[: rows.stop - rows.start] for name, values in outputs.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _example_embeddings(shape: tuple[int, int], rng: np.random.Generator, rows: int) -> Arrays:
+    embeddings = _example_points(shape[1], rng, rows * shape[0])["embedding"].reshape(rows, *shape)
+    return {"embeddings": embeddings, "present": rng.random((rows, shape[0])) < USUALLY_PRESENT}
 
 
-def _pad_rows(values: NDArray[Any], batch: int) -> NDArray[Any]:
-    padded = np.zeros((batch, *values.shape[1:]), values.dtype)
-    padded[: len(values)] = values
-    return padded
+def _example_points(dim: int, rng: np.random.Generator, rows: int) -> Arrays:
+    points = rng.normal(size=(rows, dim))
+    return {"embedding": (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)}

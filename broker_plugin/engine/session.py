@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.engine.providers import ProviderChoice
@@ -43,25 +42,22 @@ COSTLY_NODES = frozenset(
 """Nodes that must lie on the chosen provider. The others may go to the CPU: ONNX Runtime keeps arithmetic on
 shapes there on purpose, and to forbid that would refuse every graph of flexible length."""
 
-NUMPY_TYPES: Mapping[str, type[np.generic]] = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-    "tensor(bool)": np.bool_,
-}
-
 
 class FixedShapeSession:
     """A graph that is run at a few fixed shapes. Make it with `open_session`.
 
-    The last bits of a result depend on the shape, so callers pad their batches to shapes that never vary.
+    The last bits of a result may depend on the shape, so callers pad their batches to shapes that never vary.
     """
 
     def __init__(self, session: Any, choice: ProviderChoice) -> None:
         self.choice = choice
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
+
+    @property
+    def on_cpu(self) -> bool:
+        """Tell whether ONNX Runtime's own kernels for the CPU run it."""
+        return self.choice.provider == CPU_PROVIDER
 
     @property
     def node_types(self) -> dict[str, frozenset[str]]:
@@ -71,12 +67,6 @@ class FixedShapeSession:
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the graph's outputs by name."""
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
-
-    def warm_up(self, shapes: Iterable[Mapping[str, tuple[int, ...]]]) -> None:
-        """Run on zeros of each shape, given by the input's name, so that no alert waits for it."""
-        types = {entry.name: NUMPY_TYPES[entry.type] for entry in self._session.get_inputs()}
-        for shape_of in shapes:
-            self.run({name: np.zeros(shape, types[name]) for name, shape in shape_of.items()})
 
 
 def open_session(graph: bytes, choice: ProviderChoice, *, threads: int = 1) -> FixedShapeSession:

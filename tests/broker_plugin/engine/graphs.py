@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["attention_graph", "attention_inputs", "forest_graph"]
+__all__ = ["attention_graph", "attention_inputs", "crowd_graph", "forest_graph"]
 
 WIDTH, HIDDEN = 9, 64
 OPSET, IR_VERSION = 17, 9
@@ -73,6 +73,25 @@ def forest_graph() -> bytes:
         target_weights=[1.0, 2.0],
     )
     return _model([tree], {"embedding": ["B", 2]}, {"score": ["B", 1]}, [])
+
+
+def crowd_graph(*, from_rows: int) -> bytes:
+    """`tokens` (B, 9) -> `embedding` (B, 9): doubled in a batch of so many rows or more, else as they are."""
+    nodes = [
+        helper.make_node("Shape", ["tokens"], ["shape"]),
+        helper.make_node("Gather", ["shape", "first"], ["rows"], axis=0),
+        helper.make_node("Less", ["rows", "limit"], ["few"]),
+        helper.make_node("Where", ["few", "one", "two"], ["factor"]),
+        helper.make_node("Mul", ["tokens", "factor"], ["embedding"]),
+    ]
+    constants = {
+        "first": np.array(0, np.int64),
+        "limit": np.array(from_rows, np.int64),
+        "one": np.array(1, np.float32),
+        "two": np.array(2, np.float32),
+    }
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    return _model(nodes, {"tokens": ["B", WIDTH]}, {"embedding": ["B", WIDTH]}, initializers)
 
 
 def _model(
