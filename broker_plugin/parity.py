@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-__all__ = ["COSINE_MIN", "FOREST_MAX", "PROBABILITY_MAX", "SURPRISE_MAX", "parity_defects"]
+__all__ = ["COSINE_MIN", "FOREST_MAX", "PROBABILITY_MAX", "SHAPES_MAX", "SURPRISE_MAX", "parity_defects"]
 
 COSINE_MIN = 0.9999
 """Least cosine of an embedding with torch's, in fp32."""
 
 PROBABILITY_MAX = 1e-4
 """Largest difference of a probability from torch's."""
+
+SHAPES_MAX = 1e-5
+"""Largest difference of a coordinate of an embedding at another length: sums of float32 in another order."""
 
 SURPRISE_MAX = 1e-3
 """Largest difference of a coordinate of surprise from torch's, in units of a natural logarithm."""
@@ -59,4 +62,6 @@ def parity_defects(parity: Mapping[str, float], modalities: tuple[str, ...] = ()
 def _largest(name: str) -> float | None:
     if name.startswith("forest_"):
         return FOREST_MAX
+    if name.endswith("_shapes_difference_max"):
+        return SHAPES_MAX
     return {PROBABILITY: PROBABILITY_MAX, "surprise_difference_max": SURPRISE_MAX}.get(name)

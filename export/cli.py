@@ -13,6 +13,7 @@ from rich.console import Console
 from broker_plugin.bundle import Bundle, open_bundle
 from broker_plugin.errors import ConfigurationError
 from export.parity import ParityError
+from export.reshape import write_reshaped_bundle
 from export.stream import write_stream_bundle
 from export.writer import write_bundle
 
@@ -34,11 +35,15 @@ def export(
         str | None, Parameter(help="A finished bundle, by name or directory, to make a new version of.")
     ] = None,
     stream: Annotated[
-        Path | None, Parameter(help="Folder that `trainer fit-anomaly --alerts` has written for it.")
+        Path | None,
+        Parameter(
+            help="Folder that `trainer fit-anomaly --alerts` has written for it. Without it the new version "
+            "differs only in the lengths that its encoders run at."
+        ),
     ] = None,
     version: Annotated[str | None, Parameter(help="Version of that; by default the next.")] = None,
 ) -> None:
-    """Export a training run as a bundle of ONNX graphs, or a finished bundle with a stream's own normal.
+    """Export a training run as a bundle of ONNX graphs, or a finished bundle in a new version.
 
     Every graph is checked before the bundle is moved into place.
     """
@@ -46,8 +51,10 @@ def export(
         written = write_bundle(checkpoint, out)
     elif checkpoint is None and bundle is not None and stream is not None:
         written = write_stream_bundle(open_bundle(bundle), stream, out, version=version)
+    elif checkpoint is None and bundle is not None:
+        written = write_reshaped_bundle(open_bundle(bundle), out, version=version)
     else:
-        raise ConfigurationError("give either --checkpoint, or --bundle and --stream")
+        raise ConfigurationError("give either --checkpoint, or --bundle with or without --stream")
     _report(open_bundle(written), out)
 
 

@@ -39,7 +39,7 @@ from trainer.lengths import padded_lengths
 from trainer.model import DISCOVERIES, DOUBT, AlertModel
 from trainer.outliers import ODDITIES
 
-__all__ = ["BATCH", "arrays_of", "npz_bytes", "put_bundle", "write_bundle"]
+__all__ = ["BATCH", "arrays_of", "encoder_shapes", "npz_bytes", "put_bundle", "write_bundle"]
 
 BATCH = 256
 """Rows of a run of the head and of the forests, and the most that an encoder takes."""
@@ -68,7 +68,9 @@ def write_bundle(checkpoint: Path, out: Path) -> Path:
     references = arrays_of(checkpoint / REFERENCES)
     files: dict[str, bytes] = {}
     parity: dict[str, float] = {}
-    shapes = {name: _shapes(build_modality(name, run.specs[name]).longest) for name in model.modalities}
+    shapes = {
+        name: encoder_shapes(build_modality(name, run.specs[name]).longest) for name in model.modalities
+    }
     for name in model.modalities:
         spec = run.specs[name]
         files[f"{name}.onnx"] = encoder_graph(model, name, spec)
@@ -158,8 +160,8 @@ def _manifest(
     }
 
 
-def _shapes(longest: int) -> list[tuple[int, int]]:
-    """Return the lengths and batches that a session runs at."""
+def encoder_shapes(longest: int) -> list[tuple[int, int]]:
+    """Return the lengths that a session runs at, and the most rows at each."""
     return [(length, min(BATCH, TOKENS // length)) for length in padded_lengths(longest)]
 
 
