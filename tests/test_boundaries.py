@@ -17,7 +17,8 @@ FORBIDDEN_AT_RUN_TIME = ("torch", "sklearn", "pandas", "onnx", "trainer", "expor
 
 LAYERS = (
     ("taxonomy", "records", "epochs"),
-    ("addresses", "errors", "instants", "nights", "times"),
+    ("addresses", "errors", "folders", "instants", "nights", "times"),
+    ("kernels",),
     ("surveys",),
     ("codec",),
     ("features",),

@@ -193,11 +193,9 @@ def warm_up() -> None:
 def compiled_kernels() -> tuple[Path, bool]:
     """Return the folder of the machine's compiled code, and whether it is there already."""
     from broker_plugin.codec.machine import run_segments
+    from broker_plugin.kernels import are_compiled
 
-    place = getattr(getattr(run_segments, "stats", None), "cache_path", None)
-    if place is None:
-        return Path(), True  # plain Python, or compiled at every start in order to check bounds
-    return Path(place), any(Path(place).glob("machine.run_segments-*.nbc"))
+    return are_compiled(run_segments)
 
 
 def _adapter_of(schema: WriterSchema, adapters: Sequence[SurveyAdapter]) -> SurveyAdapter | None:

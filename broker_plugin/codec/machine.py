@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.codec.kernels import kernel, overload_address
 from broker_plugin.codec.packets import SYNC_BYTES
 from broker_plugin.codec.program import Op
+from broker_plugin.kernels import kernel, overload_address
 from broker_plugin.surveys.columns import ABSENT, OTHER
 from broker_plugin.surveys.fields import TEXT_MAX
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +24,9 @@ import structlog
 from broker_plugin.codec.misses import RecentMisses
 from broker_plugin.codec.writer_schema import SchemaError, WriterSchema, full_name, parse_json, vet
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason, TransientError
+from broker_plugin.folders import cache_folder
 
-__all__ = ["Registry", "SchemaDirectory", "SchemaStore", "cache_folder", "installed_lsst_schemas"]
+__all__ = ["Registry", "SchemaDirectory", "SchemaStore", "installed_lsst_schemas"]
 
 log = structlog.get_logger(__name__)
 
@@ -148,7 +148,9 @@ class SchemaStore:
             self._directories.append(SchemaDirectory(package))
         self._memory: dict[int, WriterSchema] = {}
         self._misses = RecentMisses()
-        self._cache = None if registry is None else _folder_of(registry.url, cache_dir or cache_folder())
+        self._cache = (
+            None if registry is None else _folder_of(registry.url, cache_dir or cache_folder("schemas"))
+        )
 
     def writer_schema(self, schema_id: int) -> WriterSchema:
         """Return the writer schema of a schema id.
@@ -227,12 +229,6 @@ class SchemaStore:
             f"nobody knows schema id {schema_id}; give --input-registry URL or --schemas DIR, "
             "or install lsst-alert-packet for Rubin's"
         )
-
-
-def cache_folder() -> Path:
-    """Return the folder of schemas from registries: `$XDG_CACHE_HOME/astrom3-broker/schemas`."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "astrom3-broker" / "schemas"
 
 
 def installed_lsst_schemas() -> Path | None:

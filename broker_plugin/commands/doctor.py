@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker_plugin.codec.bulk import warm_up
+from broker_plugin.codec.bulk import warm_up as warm_up_decoder
 from broker_plugin.commands.run import RunFlags
+from broker_plugin.features.warm_up import warm_up as warm_up_features
 from broker_plugin.service.diagnosis import Check, Outcome, diagnose
 from broker_plugin.service.settings_sources import load_settings
 
@@ -44,9 +45,9 @@ def doctor(
     config
         Settings in TOML.
     warm
-        Compile the decoder first and keep the machine code, so that the next start does not have to: for
-        whoever builds an image or installs for others. It is kept beside the package where that can be
-        written, else in the user's cache folder, or in $NUMBA_CACHE_DIR.
+        Compile decoder and features first and keep the machine code, so that the next start does not have
+        to: for whoever builds an image or installs for others. It is kept beside the package where that can
+        be written, else in the user's cache folder, or in $NUMBA_CACHE_DIR.
     as_json
         Print the findings as JSON.
     """
@@ -58,7 +59,8 @@ def doctor(
     with console.status("looking ...") as status:
         if warm:
             status.update("compiling ...")
-            warm_up()
+            warm_up_decoder()
+            warm_up_features()
         for check in diagnose(settings):
             checks.append(check)
             status.update(f"looked at {check.name}")

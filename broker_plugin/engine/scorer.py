@@ -13,6 +13,7 @@ from broker_plugin.engine.judgement import Judge
 from broker_plugin.engine.providers import Device, ProviderChoice, choose
 from broker_plugin.engine.scores import Graphs, RawScores
 from broker_plugin.features.period import find_periods
+from broker_plugin.features.warm_up import warm_up
 from broker_plugin.prior import BUNDLE, parse_prior
 from broker_plugin.records import Alert, AlertBatch
 
@@ -105,7 +106,8 @@ class Scorer:
         )
 
     def warm_up(self) -> None:
-        """Run every graph at every shape once."""
+        """Compile the features, or load their compiled code, and run every graph at every shape once."""
+        warm_up()
         self._graphs.warm_up()
 
     def score(

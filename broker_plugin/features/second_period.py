@@ -7,11 +7,14 @@ of a single period leaves noise. Prewhitening is the usual way to find it (e.g. 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.features.folding import Folds
-from broker_plugin.features.period import Searched, periodogram_peaks
+from broker_plugin.features.lomb_scargle import strongest_peaks
+from broker_plugin.features.period import GRID, Searched
 
 __all__ = ["COLUMNS", "MIN_EPOCHS", "second_periods"]
 
@@ -46,28 +49,31 @@ def second_periods(epochs: Searched, folds: Folds) -> FloatArray:
         The searched epochs, and their folds. Of each alert the fold that leaves least is the first period.
     """
     values = np.zeros((len(folds.best), len(COLUMNS)))
-    for part in epochs.parts():
-        alert, n = int(epochs.row[part.start]), part.stop - part.start
-        first = int(folds.best[alert])
-        if n < MIN_EPOCHS or first < 0:
-            continue
-        left, error = folds.left_over[part], epochs.error[part]
-        peaks = periodogram_peaks(epochs.age_day[part], left, error)
-        if peaks is None:
-            continue
-        power = float(peaks.power[0])
-        runner_up = float(peaks.power[1]) if len(peaks.power) > 1 else 0.0
-        frequency = float(peaks.frequency_per_day[0])
-        ratio = np.log10(frequency / float(folds.frequency_per_day[first]))
-        values[alert] = (
-            1.0,
+    alerts, starts, stops = epochs.parts()
+    wanted = (stops - starts >= MIN_EPOCHS) & (folds.best[alerts] >= 0)
+    alerts, starts, stops = alerts[wanted], starts[wanted], stops[wanted]
+    left = replace(epochs, deviation=folds.left_over)
+    peaks = strongest_peaks(left.curves(starts, stops), GRID)
+    power, frequency = peaks.power[:, 0], peaks.frequency_per_day[:, 0]
+    n = stops - starts
+    first = folds.best[alerts]
+    chi_square = np.bincount(epochs.row, (folds.left_over / epochs.error) ** 2, len(values))[alerts] / n
+    found = np.stack(
+        [
+            np.ones(len(alerts)),
             power,
-            power - runner_up,
+            power - peaks.power[:, 1],
             # Twice the gain in log likelihood over noise, as for a sinusoid of three free parameters.
-            np.log10(max(-(n - 3) * np.log1p(-min(power, 1 - 1e-9)), 1e-2)),
-            np.log10(max(frequency, 1e-4)),
-            np.clip(ratio, -RATIO_MAX, RATIO_MAX),
-            np.log10(max(float(np.mean((left / error) ** 2)), 1e-3)),
-            np.log10(max(float(folds.left[first, 0]), 1e-4)),
-        )
+            np.log10(np.maximum(-(n - 3) * np.log1p(-np.minimum(power, 1 - 1e-9)), 1e-2)),
+            np.log10(np.maximum(frequency, 1e-4)),
+            np.clip(
+                np.log10(np.maximum(frequency, 1e-4) / folds.frequency_per_day[first]), -RATIO_MAX, RATIO_MAX
+            ),
+            np.log10(np.maximum(chi_square, 1e-3)),
+            np.log10(np.maximum(folds.left[first, 0], 1e-4)),
+        ],
+        axis=1,
+    )
+    is_found = power > 0
+    values[alerts[is_found]] = found[is_found]
     return values

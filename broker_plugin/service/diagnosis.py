@@ -14,7 +14,7 @@ from importlib import metadata
 
 from broker_plugin import __version__
 from broker_plugin.bundle import open_bundle
-from broker_plugin.codec.bulk import compiled_kernels
+from broker_plugin.codec.bulk import compiled_kernels as decoder_kernels
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.engine.processor import PRODUCT_SHAPE, describe_processor, matmul_gflops
@@ -22,6 +22,7 @@ from broker_plugin.engine.providers import Device, choose
 from broker_plugin.engine.runtime import load_runtime, named_wheels, offered_providers
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BrokerPluginError, ProviderError, RejectedAlert, TransientError
+from broker_plugin.features.warm_up import compiled_kernels as feature_kernels
 from broker_plugin.service.application import sink_address, source_address
 from broker_plugin.service.clusters import check_clusters
 from broker_plugin.service.consistency import REQUIRED, check_service, store_recipe
@@ -34,7 +35,7 @@ from broker_plugin.streams.probe import client_version, probe_cluster
 
 __all__ = ["Check", "Outcome", "diagnose"]
 
-LIBRARIES = ("numpy", "fastavro", "confluent-kafka", "pyarrow", "nifty-ls", "numba", "pyerfa", "pydantic")
+LIBRARIES = ("numpy", "fastavro", "confluent-kafka", "pyarrow", "finufft", "numba", "pyerfa", "pydantic")
 """Libraries whose version a report of a fault should hold."""
 
 LSST_SCHEMA_IDS = (701, 702, 703, 704, 800, 900, 1000, 1100, 1101)
@@ -105,11 +106,14 @@ def _libraries(settings: Settings) -> _Finding:
 
 
 def _kernels(settings: Settings) -> _Finding:
-    place, are_there = compiled_kernels()
-    if are_there:
-        return _Finding(found=f"compiled, in {place}")
+    places = {"decoder": decoder_kernels(), "features": feature_kernels()}
+    missing = [name for name, (_, are_there) in places.items() if not are_there]
+    folders = " and ".join(str(place) for place, _ in places.values())
+    if not missing:
+        return _Finding(found=f"compiled, in {folders}")
+    names = " and ".join(missing)
     return _Finding(
-        found=f"not compiled yet, to be kept in {place}: the next start takes some ten seconds longer",
+        found=f"{names} not compiled yet, to be kept in {folders}: the next start takes some seconds longer",
         remedy="`broker-plugin doctor --warm` compiles them now, as when an image is built",
         outcome=Outcome.NOTE,
     )

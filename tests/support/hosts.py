@@ -25,7 +25,7 @@ HOSTS: Mapping[str, tuple[str, ...]] = {
 """By broker or engine, what its plug-in point is tested with."""
 
 
-NUMERIC = ("numpy", "onnxruntime", "nifty-ls", "pyerfa")
+NUMERIC = ("numpy", "onnxruntime", "finufft", "numba", "pyerfa")
 """What decisions depend on to the last bit, the same as here."""
 
 

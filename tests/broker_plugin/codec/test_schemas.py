@@ -13,7 +13,7 @@ import structlog
 
 from broker_plugin.codec import misses
 from broker_plugin.codec.registry import SchemaRegistry
-from broker_plugin.codec.schemas import SchemaDirectory, SchemaStore, cache_folder
+from broker_plugin.codec.schemas import SchemaDirectory, SchemaStore
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason, TransientError
 from tests.broker_plugin.codec.registry_server import Answers, answering
 from tests.support.process import free_ports
@@ -242,10 +242,3 @@ def test_a_registry_is_asked_before_directories(live: Answers, tmp_path: Path) -
     (tmp_path / "8.avsc").write_text(schema("only local"))
     fresh = SchemaStore(registry_of(live), [tmp_path], cache_dir=tmp_path / "cache")
     assert fresh.writer_schema(8).name == "only local"
-
-
-def test_the_cache_lies_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "astrom3-broker" / "schemas"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "astrom3-broker" / "schemas"

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Kernels of the period search: Lomb-Scargle periodograms of a ragged batch.
+
+A periodogram is the share of the weighted variance that a sinusoid with a free mean takes away, at each trial
+frequency `(j + 1.5) / (3 span)` for samples of three to a peak. It follows from six sums over the epochs.
+`power_directly` adds them up, epoch by epoch; `power_of_modes` is given them by somebody else.
+
+Importing this takes a second of its own, for numba.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from broker_plugin.kernels import fused_kernel, kernel
+
+__all__ = ["BLOCK", "grids", "power_directly", "power_of_modes", "sources"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+ComplexArray = NDArray[np.complex128]
+Number = Any
+"""A number of a kernel: numpy's in plain Python, 64 bits once compiled."""
+
+BLOCK = 64
+"""Frequencies that are summed together: the powers 0 to 63 of an epoch's turn are looked up, and multiplied
+by that of the block. Sums and table (1 KB an epoch) stay in the cache."""
+
+UNROLLED = 4
+"""Epochs of one step of the innermost loop, which is written out for them."""
+
+RESEED_BLOCKS = 16
+"""The turn of a block is that of the one before times a constant; so often it is computed from the time, so
+that rounding errors cannot add up: 16 steps are 2e-15."""
+
+VANISHING = 1e-13
+"""Variance of a wave over the epochs below which there is none: a thousand times the rounding of its sums."""
+
+TURN = 2.0 * math.pi
+
+# Columns of the state of an epoch.
+COSINE, SINE, ROOT, SCALED, COSINE_STEP, SINE_STEP, STATE = 0, 1, 2, 3, 4, 5, 6
+
+
+@kernel
+def grids(
+    starts: IntArray,
+    stops: IntArray,
+    age_day: FloatArray,
+    deviation: FloatArray,
+    samples_per_peak: Number,
+    max_frequency: Number,
+    min_frequencies: Number,
+) -> tuple[FloatArray, IntArray]:
+    """Return span and number of trial frequencies of each light curve, 0 where it has no span or is flat."""
+    span = np.zeros(len(starts))
+    n_frequencies = np.zeros(len(starts), np.int64)
+    for part in range(len(starts)):
+        ages, values = age_day[starts[part] : stops[part]], deviation[starts[part] : stops[part]]
+        if len(ages) == 0 or ages.max() <= ages.min() or values.max() == values.min():
+            continue
+        span[part] = ages.max() - ages.min()
+        step = 1.0 / (samples_per_peak * span[part])
+        n_frequencies[part] = max(min_frequencies, int(max_frequency / step))
+    return span, n_frequencies
+
+
+@fused_kernel
+def power_directly(
+    chosen: IntArray,
+    wanted: NDArray[np.bool_],
+    starts: IntArray,
+    stops: IntArray,
+    age_day: FloatArray,
+    deviation: FloatArray,
+    error: FloatArray,
+    span: FloatArray,
+    places: IntArray,
+    samples_per_peak: Number,
+    power: FloatArray,
+) -> None:
+    """Put the periodograms of the chosen light curves behind one another into `power`, by adding up.
+
+    Parameters
+    ----------
+    wanted
+        Which of the chosen; the places of the others are left free.
+    places
+        Where each begins and the last ends; all of them are multiples of BLOCK.
+    """
+    longest = 0
+    for order in range(len(chosen)):
+        if wanted[order]:
+            longest = max(longest, stops[chosen[order]] - starts[chosen[order]])
+    room = (longest + UNROLLED - 1) // UNROLLED * UNROLLED
+    table = np.empty(room * 2 * BLOCK)
+    state = np.empty((room, STATE))
+    time_day = np.empty(room)
+    value = np.empty(room)
+    sums = np.empty(6 * BLOCK)
+    for order in range(len(chosen)):
+        if not wanted[order]:
+            continue
+        part = chosen[order]
+        start, stop = starts[part], stops[part]
+        n = stop - start
+        oldest = age_day[start:stop].max()
+        for epoch in range(n):
+            time_day[epoch] = oldest - age_day[start + epoch]
+        variance = _weigh(deviation[start:stop], error[start:stop], state, value)
+        step = 1.0 / (samples_per_peak * span[part])
+        whole = power[places[order] : places[order + 1]]
+        _periodogram(time_day[:n], variance, 0.5 / span[part], step, table, state, sums, whole)
+
+
+@kernel
+def sources(
+    age_day: FloatArray,
+    deviation: FloatArray,
+    error: FloatArray,
+    span: Number,
+    samples_per_peak: Number,
+    lowest_mode: Number,
+) -> tuple[FloatArray, ComplexArray, Number]:
+    """Return the points and strengths of the three transforms that give the sums, and the variance.
+
+    Parameters
+    ----------
+    lowest_mode
+        Number of modes below that of frequency zero.
+
+    Returns
+    -------
+    angles
+        Of each epoch for a frequency of one step; the third transform takes twice that.
+    strengths
+        Of the weighted values, the weights, and the weights at twice the phase; shape (3, n).
+    """
+    n = len(age_day)
+    oldest = age_day.max()
+    value, state = np.empty(n), np.empty((n, STATE))
+    variance = _weigh(deviation, error, state, value)
+    angles = np.empty(n)
+    strengths = np.empty((3, n), np.complex128)
+    step = 1.0 / (samples_per_peak * span)
+    middle = 0.5 / span + lowest_mode * step
+    for epoch in range(n):
+        time_day = oldest - age_day[epoch]
+        angles[epoch] = TURN * step * time_day
+        turns = middle * time_day
+        angle = TURN * (turns - math.floor(turns))
+        turn = complex(math.cos(angle), math.sin(angle))
+        weight = state[epoch, ROOT] * state[epoch, ROOT]
+        strengths[0, epoch] = weight * value[epoch] * turn
+        strengths[1, epoch] = weight * turn
+        strengths[2, epoch] = weight * turn * turn
+    return angles, strengths, variance
+
+
+@kernel
+def power_of_modes(modes: ComplexArray, variance: Number, power: FloatArray) -> None:
+    """Put the periodogram of a light curve whose transforms (3, n) are known; see `sources`."""
+    for j in range(len(power)):
+        value, weight, double = modes[0, j], modes[1, j], modes[2, j]
+        power[j] = _share(
+            weight.real,
+            weight.imag,
+            value.real,
+            value.imag,
+            0.5 + 0.5 * double.real,
+            0.5 * double.imag,
+            variance,
+        )
+
+
+@fused_kernel
+def _weigh(deviation: FloatArray, error: FloatArray, state: FloatArray, value: FloatArray) -> Number:
+    """Put roots of the weights, of sum one, and the values about their mean; return their variance."""
+    n = len(deviation)
+    total, mean = 0.0, 0.0
+    for epoch in range(n):
+        weight = 1.0 / (error[epoch] * error[epoch])
+        total += weight
+        mean += weight * deviation[epoch]
+    mean /= total
+    variance = 0.0
+    for epoch in range(n):
+        root = math.sqrt(1.0 / (error[epoch] * error[epoch] * total))
+        value[epoch] = deviation[epoch] - mean
+        state[epoch, ROOT] = root
+        state[epoch, SCALED] = root * value[epoch]
+        variance += state[epoch, SCALED] * state[epoch, SCALED]
+    return variance
+
+
+@fused_kernel
+def _tabulate(turns: Number, row: FloatArray) -> tuple[Number, Number]:
+    """Put the powers 0 to BLOCK - 1 of an epoch's turn by one trial frequency; return the next power."""
+    angle = TURN * (turns - math.floor(turns))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    row[0], row[BLOCK] = 1.0, 0.0
+    known = 1
+    while known < BLOCK:
+        low, high = row[:BLOCK], row[BLOCK:]
+        for power in range(known):
+            real = cosine * low[power] - sine * high[power]
+            imaginary = cosine * high[power] + sine * low[power]
+            low[known + power], high[known + power] = real, imaginary
+        cosine, sine = cosine * cosine - sine * sine, 2.0 * cosine * sine
+        known *= 2
+    return cosine, sine
+
+
+@fused_kernel
+def _periodogram(
+    time_day: FloatArray,
+    variance: Number,
+    lowest: Number,
+    step: Number,
+    table: FloatArray,
+    state: FloatArray,
+    sums: FloatArray,
+    power: FloatArray,
+) -> None:
+    """Put the periodogram at `lowest + j * step` for all of `power`, whose length is a multiple of BLOCK."""
+    n = len(time_day)
+    padded = (n + UNROLLED - 1) // UNROLLED * UNROLLED
+    for epoch in range(n):
+        row = table[epoch * 2 * BLOCK : (epoch + 1) * 2 * BLOCK]
+        state[epoch, COSINE_STEP], state[epoch, SINE_STEP] = _tabulate(step * time_day[epoch], row)
+    for epoch in range(n, padded):
+        table[epoch * 2 * BLOCK : (epoch + 1) * 2 * BLOCK] = 0.0
+        state[epoch] = 0.0
+    for block in range(len(power) // BLOCK):
+        if block % RESEED_BLOCKS == 0:
+            for epoch in range(n):
+                turns = (lowest + block * BLOCK * step) * time_day[epoch]
+                angle = TURN * (turns - math.floor(turns))
+                state[epoch, COSINE] = state[epoch, ROOT] * math.cos(angle)
+                state[epoch, SINE] = state[epoch, ROOT] * math.sin(angle)
+        _sum_block(padded, table, state, sums)
+        for epoch in range(n):
+            cosine, sine = state[epoch, COSINE], state[epoch, SINE]
+            state[epoch, COSINE] = cosine * state[epoch, COSINE_STEP] - sine * state[epoch, SINE_STEP]
+            state[epoch, SINE] = cosine * state[epoch, SINE_STEP] + sine * state[epoch, COSINE_STEP]
+        _share_block(sums, variance, power[block * BLOCK : (block + 1) * BLOCK])
+
+
+@fused_kernel
+def _sum_block(n: Number, table: FloatArray, state: FloatArray, sums: FloatArray) -> None:
+    """Add up the six sums of a block of frequencies over all epochs.
+
+    With weights w, values y and phases p: w cos p, w sin p, w y cos p, w y sin p, w cos^2 p, w cos p sin p.
+    """
+    sums[:] = 0.0
+    for epoch in range(0, n, UNROLLED):
+        row = table[epoch * 2 * BLOCK : (epoch + UNROLLED) * 2 * BLOCK]
+        c0, s0, w0, y0 = state[epoch, 0], state[epoch, 1], state[epoch, 2], state[epoch, 3]
+        c1, s1, w1, y1 = state[epoch + 1, 0], state[epoch + 1, 1], state[epoch + 1, 2], state[epoch + 1, 3]
+        c2, s2, w2, y2 = state[epoch + 2, 0], state[epoch + 2, 1], state[epoch + 2, 2], state[epoch + 2, 3]
+        c3, s3, w3, y3 = state[epoch + 3, 0], state[epoch + 3, 1], state[epoch + 3, 2], state[epoch + 3, 3]
+        for j in range(BLOCK):
+            # Cosine and sine of the phase, times the root of the weight.
+            a0 = c0 * row[j] - s0 * row[BLOCK + j]
+            b0 = c0 * row[BLOCK + j] + s0 * row[j]
+            a1 = c1 * row[2 * BLOCK + j] - s1 * row[3 * BLOCK + j]
+            b1 = c1 * row[3 * BLOCK + j] + s1 * row[2 * BLOCK + j]
+            a2 = c2 * row[4 * BLOCK + j] - s2 * row[5 * BLOCK + j]
+            b2 = c2 * row[5 * BLOCK + j] + s2 * row[4 * BLOCK + j]
+            a3 = c3 * row[6 * BLOCK + j] - s3 * row[7 * BLOCK + j]
+            b3 = c3 * row[7 * BLOCK + j] + s3 * row[6 * BLOCK + j]
+            sums[j] += w0 * a0 + w1 * a1 + w2 * a2 + w3 * a3
+            sums[BLOCK + j] += w0 * b0 + w1 * b1 + w2 * b2 + w3 * b3
+            sums[2 * BLOCK + j] += y0 * a0 + y1 * a1 + y2 * a2 + y3 * a3
+            sums[3 * BLOCK + j] += y0 * b0 + y1 * b1 + y2 * b2 + y3 * b3
+            sums[4 * BLOCK + j] += a0 * a0 + a1 * a1 + a2 * a2 + a3 * a3
+            sums[5 * BLOCK + j] += a0 * b0 + a1 * b1 + a2 * b2 + a3 * b3
+
+
+@fused_kernel
+def _share_block(sums: FloatArray, variance: Number, power: FloatArray) -> None:
+    for j in range(BLOCK):
+        power[j] = _share(
+            sums[j],
+            sums[BLOCK + j],
+            sums[2 * BLOCK + j],
+            sums[3 * BLOCK + j],
+            sums[4 * BLOCK + j],
+            sums[5 * BLOCK + j],
+            variance,
+        )
+
+
+@fused_kernel
+def _share(
+    cosine: Number,
+    sine: Number,
+    value_cosine: Number,
+    value_sine: Number,
+    cosine_square: Number,
+    cosine_sine: Number,
+    variance: Number,
+) -> Number:
+    """Return the share of the variance that a sinusoid takes away.
+
+    Cosine and sine are turned into two waves that are orthogonal over the epochs. Epochs may be so placed
+    that one of the two, or both, do not vary over them.
+    """
+    cc = cosine_square - cosine * cosine
+    ss = (1.0 - cosine_square) - sine * sine
+    cs = cosine_sine - cosine * sine
+    difference = cc - ss
+    length = math.sqrt(difference * difference + 4.0 * cs * cs)
+    double_cosine = abs(difference) / length if length > 0.0 else 1.0
+    double_sine = 2.0 * cs / length if length > 0.0 else 0.0
+    if difference < 0.0:
+        double_sine = -double_sine
+        length = -length
+    turned_cosine = math.sqrt(0.5 + 0.5 * double_cosine)
+    turned_sine = 0.5 * double_sine / turned_cosine
+    first = value_cosine * turned_cosine + value_sine * turned_sine
+    second = value_sine * turned_cosine - value_cosine * turned_sine
+    first_norm = 0.5 * (cc + ss + length)
+    second_norm = 0.5 * (cc + ss - length)
+    share = first * first / first_norm if first_norm > VANISHING else 0.0
+    share += second * second / second_norm if second_norm > VANISHING else 0.0
+    return share / variance

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Periodograms against fits and against nifty-ls, and their peaks against plain ones."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from broker_plugin.features.lomb_scargle import Curves, adds_up, periodograms, strongest_peaks
+from broker_plugin.features.peaks import find_peaks
+from broker_plugin.features.period import GRID, SAMPLES_PER_PEAK, searched_epochs
+from broker_plugin.features.periodogram import BLOCK, grids
+from broker_plugin.features.transforms import TransformPool, transform_size
+from broker_plugin.records import Alert, AlertBatch
+from tests.broker_plugin.features.light_curves import alert
+from tests.broker_plugin.features.reference_period import (
+    fitted,
+    least_norm,
+    nifty,
+    plain_peaks,
+    trials,
+)
+from tests.support.alerts import real_alerts
+
+FloatArray = NDArray[np.float64]
+
+
+def curves_of(*parts: tuple[FloatArray, FloatArray, FloatArray]) -> Curves:
+    stops = np.cumsum([len(age) for age, _, _ in parts])
+    age_day, deviation, error = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return Curves(
+        starts=stops - [len(age) for age, _, _ in parts],
+        stops=stops,
+        age_day=age_day,
+        deviation=deviation,
+        error=error,
+    )
+
+
+def periodogram(curves: Curves, part: int, *, added: bool | None = None) -> FloatArray:
+    span, size = grids(
+        curves.starts,
+        curves.stops,
+        curves.age_day,
+        curves.deviation,
+        SAMPLES_PER_PEAK,
+        GRID.max_frequency_per_day,
+        GRID.min_frequencies,
+    )
+    chosen = np.array([part])
+    is_added = (
+        adds_up((curves.stops - curves.starts)[chosen], size[chosen]) if added is None else np.array([added])
+    )
+    places = np.array([0, -(-size[part] // BLOCK) * BLOCK])
+    return periodograms(curves, chosen, is_added, span, size, places, SAMPLES_PER_PEAK)[: size[part]]
+
+
+def searched_curves(alerts: list[Alert]) -> tuple[Curves, list[tuple[FloatArray, FloatArray, FloatArray]]]:
+    """The light curves that are searched, as they are and one by one."""
+    epochs = searched_epochs(AlertBatch.from_alerts(alerts))
+    _, starts, stops = epochs.parts()
+    every = [slice(*ends) for ends in zip(starts.tolist(), stops.tolist(), strict=True)]
+    return epochs.curves(starts, stops), [
+        (epochs.age_day[part], epochs.deviation[part], epochs.error[part]) for part in every
+    ]
+
+
+def catalina(data_dir: Path, n: int) -> list[Alert]:
+    columns = ["mjd", "mag", "mag_err"]
+    table = pq.read_table(data_dir / "lightcurves/catalina_sss.parquet", columns=columns)
+    alerts = []
+    for star in table.slice(0, n).to_pylist():
+        mjd, mag, error = (np.array(star[name]) for name in columns)
+        order = np.argsort(mjd)
+        flux = 10 ** (-0.4 * (mag[order] - 22.0))
+        alerts.append(alert(mjd[order], flux, flux * error[order]))
+    return alerts
+
+
+LIGHT_CURVES = st.integers(3, 40).flatmap(
+    lambda n: st.tuples(
+        # Any times, or those of a clock that strikes regularly: then waves coincide at some frequencies.
+        st.one_of(
+            hnp.arrays(np.float64, n, elements=st.floats(0, 30)),
+            hnp.arrays(np.float64, n, elements=st.integers(0, 240)).map(lambda hours: hours / 8),
+        ),
+        hnp.arrays(np.float64, n, elements=st.floats(-20, 20, width=32)),
+        hnp.arrays(np.float64, n, elements=st.floats(0.125, 20, width=32)),
+    ).filter(lambda curve: np.ptp(curve[0]) > 0.01 and np.ptp(curve[1]) > 0.01)
+)
+
+
+@given(LIGHT_CURVES, st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_power_is_the_share_of_the_variance_that_the_best_sinusoid_takes_away(
+    curve: tuple[FloatArray, FloatArray, FloatArray], added: bool
+) -> None:
+    age_day, _, error = curve
+    at = trials(age_day).frequency_per_day
+    power = np.clip(periodogram(curves_of(curve), 0, added=added), 0, 1)
+    # The weaker of two waves that can hardly be told apart is known to the precision of the sums over its
+    # variance. That of the sums is 1e-9 for transforms, and rounding for adding up.
+    precision = 1e-14 if added else 1e-8
+    bound = 1e-9 + 100 * precision + precision / np.maximum(least_norm(age_day, error, at), 1e-13)
+    assert (np.abs(power - fitted(*curve, at)) <= bound).all()
+
+
+@pytest.mark.parametrize(("n", "span"), [(12, 2000.0), (300, 300.0), (1000, 20.0)])
+def test_both_ways_give_the_same_power_over_long_spans(rng: np.random.Generator, n: int, span: float) -> None:
+    curve = np.sort(rng.uniform(0, span, n)), rng.normal(0, 1, n), rng.uniform(0.1, 2, n)
+    curves = curves_of(curve)
+    added, transformed = (periodogram(curves, 0, added=way) for way in (True, False))
+    assert np.abs(added - transformed).max() < 1e-7  # the transforms' precision is 1e-9, of sums of one
+    some = rng.choice(len(added), 50)
+    at = trials(curve[0]).frequency_per_day[some]
+    assert added[some] == pytest.approx(fitted(*curve, at), abs=1e-10)  # rounding of 40,000 turns
+
+
+def test_real_light_curves_have_the_power_and_the_peaks_that_nifty_ls_gives(data_dir: Path) -> None:
+    alerts = [*real_alerts(data_dir)[::5], *catalina(data_dir, 10)]
+    curves, every = searched_curves(alerts)
+    found = strongest_peaks(curves, GRID)
+    ways = set()
+    for part, (age_day, deviation, error) in enumerate(every):
+        if np.ptp(age_day) == 0 or np.ptp(deviation) == 0:
+            assert not found.power[part].any()
+            continue
+        trial, theirs = trials(age_day), nifty(age_day, deviation, error)
+        ways.add(bool(adds_up(np.array(len(age_day)), np.array(trial.n))))
+        expected = plain_peaks(theirs, age_day)
+        n = len(expected.place)
+        # Nifty-ls transforms to a precision of 1e-9; see above.
+        norm = least_norm(age_day, error, trial.lowest + trial.step * np.array(expected.place))
+        bound = 1e-7 + 1e-8 / norm
+        heights = found.power[part, :n]
+        assert (np.abs(heights - expected.power) <= np.maximum.accumulate(bound)).all()
+        if norm.min() < 1e-3:
+            continue
+        assert np.abs(found.spectrum[part] - expected.spectrum).max() < 1e-3
+        assert found.false_alarm_probability[part] == pytest.approx(
+            expected.false_alarm_probability, rel=1e-3, abs=1e-6
+        )
+        # Two peaks of one height may change places.
+        distinct = np.abs(np.diff(expected.power, append=0.0)) > 1e-5
+        distinct[1:] &= distinct[:-1]
+        offset = (found.frequency_per_day[part, :n] - expected.frequency_per_day) / trial.step
+        assert np.abs(offset[distinct]).max(initial=0.0) < 1e-3
+    assert ways == {True, False}
+
+
+@given(
+    hnp.arrays(np.float64, st.integers(8, 200), elements=st.integers(0, 6).map(lambda height: height / 6)),
+    st.floats(0.01, 50),
+)
+@settings(max_examples=200, deadline=None)
+def test_peaks_are_the_separate_ones_among_all_maxima(power: FloatArray, span: float) -> None:
+    age_day = np.linspace(0, span, 12)
+    step = trials(age_day).step
+    found = [np.zeros((1, 6)), np.zeros((1, 6)), np.zeros((1, 40)), np.zeros(1)]
+    n = np.array([len(power)])
+    begin, end = np.array([0]), np.array([12])
+    find_peaks(
+        begin,
+        begin,
+        end,
+        age_day,
+        np.array([span]),
+        n,
+        np.array([0, len(power)]),
+        power.copy(),
+        SAMPLES_PER_PEAK,
+        GRID.max_frequency_per_day,
+        GRID.edges_per_day,
+        *found,
+    )
+    frequency, height, spectrum, chance = (column[0] for column in found)
+    expected = plain_peaks(power, age_day)
+    assert height[height > 0].tolist() == expected.power.tolist()
+    # The same parabola, in another order of its terms.
+    assert frequency[height > 0] == pytest.approx(expected.frequency_per_day, abs=1e-12 * step, rel=1e-12)
+    assert spectrum.tolist() == expected.spectrum.tolist()
+    assert chance == pytest.approx(
+        expected.false_alarm_probability, abs=1e-12, rel=1e-9
+    )  # of powers of powers
+
+
+def test_a_light_curve_that_cannot_be_searched_has_no_peaks(rng: np.random.Generator) -> None:
+    flat = rng.uniform(0, 30, 9), np.ones(9), np.ones(9)
+    at_once = np.full(9, 3.0), rng.normal(0, 1, 9), np.ones(9)
+    found = strongest_peaks(curves_of(flat, at_once), GRID)
+    assert not found.power.any()
+    assert not found.spectrum.any()
+
+
+def test_transforms_are_kept_and_bounded_and_give_the_same_bits_in_any_thread(
+    rng: np.random.Generator,
+) -> None:
+    pool = TransformPool(kept=2)
+    angles = rng.uniform(0, 2, 30)
+    strengths = np.exp(1j * rng.uniform(0, 6, (3, 30)))
+
+    def run(n: int) -> NDArray[np.complex128]:
+        with pool.of(n) as transform:
+            assert transform.size == transform_size(n) >= n
+            return transform.run(angles, strengths)
+
+    alone = {n: run(n) for n in (900, 2000, 5000)}
+    assert len(pool) == 2
+    wanted = [900, 2000, 5000, 900] * 5
+    with ThreadPoolExecutor(4) as threads:
+        for n, modes in zip(wanted, threads.map(run, wanted), strict=True):
+            assert np.array_equal(modes, alone[n])
+    assert len(pool) == 2
+
+
+@given(st.integers(1, 200_000))
+def test_a_transform_wastes_little_of_its_size(n: int) -> None:
+    assert n <= transform_size(n) <= max(n * 1.13, 8)
