@@ -80,7 +80,9 @@ class Letters:
     def where(self) -> tuple[str, ...]:
         return ("--bootstrap", self.cluster.bootstrap, "--topic", self.topic)
 
-    def sent(self, expected: int) -> Counter[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]:
+    def sent(
+        self, expected: int
+    ) -> Counter[tuple[bytes | None, bytes | None, tuple[tuple[str, bytes], ...]]]:
         """What is on the input topic, without the header that says that it was replayed.
 
         A transaction's end is answered before its messages can be read, so they are waited for.
