@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from broker_plugin.features.lomb_scargle import Curves, strongest_peaks
 from broker_plugin.features.period import GRID
@@ -19,10 +20,11 @@ N_EPOCHS = 400, 10
 def warm_up() -> None:
     """Compile the kernels, or load them from their cache: seconds at the first start, part of one later."""
     rng = np.random.default_rng(1)
-    stops = np.cumsum(N_EPOCHS)
+    size = np.array(N_EPOCHS, np.int64)
+    stops: NDArray[np.int64] = np.cumsum(size)
     n = int(stops[-1])
     curves = Curves(
-        starts=stops - N_EPOCHS,
+        starts=stops - size,
         stops=stops,
         age_day=rng.uniform(0.0, 100.0, n),
         deviation=rng.normal(0.0, 1.0, n),
