@@ -38,6 +38,7 @@ COMMANDS = {
     "similar": "Show which strange alerts of the last hours are like one of them.",
     "context": "Keep what catalogues and spectra say of objects, for the alerts to come.",
     "dlq": "Look at dead letters, and replay them.",
+    "bench": "Measure how fast alerts become verdicts on this machine, against a plain pipeline.",
     "doctor": "Check this machine and the servers, and say what is wrong and what to do.",
 }
 """The subcommands, as the overview has them; a function's docstring is its full help."""

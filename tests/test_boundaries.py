@@ -34,6 +34,7 @@ LAYERS = (
     ("client",),
     ("demo",),
     ("comparison",),
+    ("benchmark",),
     ("commands",),
     ("cli", "__main__"),
 )

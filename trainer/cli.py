@@ -32,6 +32,7 @@ from trainer.injection.command import inject
 from trainer.limited.command import limited_labels
 from trainer.object_runs import prepare_labelled
 from trainer.options import Config, Data, Out, console, data_folder, hush, say
+from trainer.plain_pipeline.command import baseline
 from trainer.preparation import Prepared, seen_stars
 from trainer.report.command import report
 from trainer.retrieval import lines_of, measure_retrieval
@@ -221,6 +222,7 @@ def simulate(
 
 
 app.command(baselines)
+app.command(baseline)
 app.command(report)
 app.command(cross_survey)
 app.command(reproduce)

@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import nn
 from torch.nn import functional
 
-from tests.bench.plain_astrom3 import PlainInformer, plain_epoch
+from tests.bench.plain_astrom3 import plain_epoch
 from tests.trainer.astrom3.generated import write_processed
 from trainer.astrom3.batches import gather, shuffled
 from trainer.astrom3.config import PhotometryConfig
@@ -25,6 +25,7 @@ from trainer.astrom3.informer import Informer
 from trainer.astrom3.objective import classify
 from trainer.astrom3.recipes import Recipe, recipe
 from trainer.astrom3.training import Running, train_epoch, validate
+from trainer.plain_pipeline.informer import PlainInformer
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(3600)]
 

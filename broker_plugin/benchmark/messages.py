@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Packets of an archive to single messages, each as its survey sends it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import numpy as np
+
+from broker_plugin.codec.packets import FRAME, FRAME_MAGIC, SYNC_BYTES
+from broker_plugin.errors import ConfigurationError
+
+__all__ = ["ContainerForm", "FramedForm", "history_rows", "named_anew", "read_data", "thinned"]
+
+TIME = "midpointMjdTai"
+"""Time of a row in Rubin's histories."""
+
+COPY_STEP = 1 << 40
+"""What sets the ids of a copy apart: no two packets of a night are so far from each other and from 2**63."""
+
+
+class ContainerForm:
+    """Makes container files of one record, as ZTF sends them: each brings its schema along.
+
+    Parameters
+    ----------
+    schema
+        The packets' own schema, as it stands in their file.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        head = io.BytesIO()
+        fastavro.writer(head, fastavro.parse_schema(schema), [])
+        self._head = head.getvalue()[:-SYNC_BYTES]
+
+    def message(self, datum: bytes) -> bytes:
+        """Return the message of a record that is encoded already."""
+        block = io.BytesIO()
+        for number in (1, len(datum)):
+            fastavro.schemaless_writer(block, "long", number)
+        marker = hashlib.blake2b(datum, digest_size=SYNC_BYTES).digest()
+        return b"".join((self._head, marker, block.getvalue(), datum, marker))
+
+
+class FramedForm:
+    """Makes messages framed with a schema id, as Rubin sends them: the schema is elsewhere.
+
+    Parameters
+    ----------
+    schema, schema_id
+        The packets' own schema, as it stands in their file, and the number that it has in the registry.
+    """
+
+    def __init__(self, schema: Any, schema_id: int) -> None:
+        self._parsed = fastavro.parse_schema(schema)
+        self._frame = FRAME.pack(FRAME_MAGIC, schema_id)
+
+    def message(self, datum: bytes) -> bytes:
+        """Return the message of a record that is encoded already."""
+        return self._frame + datum
+
+    def written(self, packet: Mapping[str, Any]) -> bytes:
+        """Return the message of a packet, encoded with its schema."""
+        datum = io.BytesIO()
+        fastavro.schemaless_writer(datum, self._parsed, packet)
+        return self.message(datum.getvalue())
+
+
+def read_data(path: Path) -> tuple[Mapping[str, Any], Iterator[tuple[bytes, dict[str, Any]]]]:
+    """Return the schema of a container file, as it stands there, and its records: as bytes and decoded.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read.
+    """
+    try:
+        blocks = fastavro.block_reader(io.BytesIO(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"cannot read {path}: {error}", remedy="remove it from the directory"
+        ) from error
+    schema: Any = blocks.writer_schema
+    return schema, _records(blocks)
+
+
+def history_rows(packet: Mapping[str, Any], histories: Sequence[str]) -> int:
+    """Return how many rows the histories of a packet have.
+
+    Examples
+    --------
+    >>> history_rows({"prvDiaSources": [{}, {}], "prvDiaForcedSources": None}, ["prvDiaSources"])
+    2
+    """
+    return sum(len(packet.get(name) or ()) for name in histories)
+
+
+def thinned(packet: Mapping[str, Any], histories: Sequence[str], rows: int) -> dict[str, Any]:
+    """Return a packet with no more than so many rows in its histories together, evenly chosen in time.
+
+    The first and the last row stay, and with them the span: a period search costs what it did.
+
+    Examples
+    --------
+    >>> thinned({"a": [{"midpointMjdTai": t} for t in range(5)], "b": None}, ["a", "b"], 2)
+    {'a': [{'midpointMjdTai': 0}, {'midpointMjdTai': 4}], 'b': None}
+    """
+    places = [
+        (row[TIME], name, place) for name in histories for place, row in enumerate(packet.get(name) or ())
+    ]
+    if len(places) <= rows:
+        return dict(packet)
+    places.sort()
+    chosen = np.linspace(0, len(places) - 1, rows).round().astype(int)
+    kept = {places[number][1:] for number in chosen.tolist()}
+    cut = {
+        name: [row for place, row in enumerate(packet[name]) if (name, place) in kept]
+        for name in histories
+        if packet.get(name) is not None
+    }
+    return {**packet, **cut}
+
+
+def named_anew(packet: Mapping[str, Any], copy: int) -> dict[str, Any]:
+    """Return a Rubin packet under ids of its own, so that it counts as another alert of another object.
+
+    Examples
+    --------
+    >>> named_anew({"diaSourceId": 5, "diaSource": {"diaSourceId": 5, "diaObjectId": None}}, 0)["diaSourceId"]
+    5
+    """
+    changed = dict(packet)
+    for part in ("diaSource", "diaObject"):
+        if isinstance(changed.get(part), Mapping):
+            changed[part] = _moved(changed[part], copy)
+    return _moved(changed, copy)
+
+
+def _records(blocks: Iterable[Any]) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for block in blocks:
+        content = io.BytesIO(block.bytes_.getvalue())
+        parsed = fastavro.parse_schema(block.writer_schema)
+        for _ in range(block.num_records):
+            begin = content.tell()
+            record: Any = fastavro.schemaless_reader(content, parsed, None)
+            yield content.getbuffer()[begin : content.tell()].tobytes(), record
+
+
+def _moved(record: Mapping[str, Any], copy: int) -> dict[str, Any]:
+    ids = {name: record[name] for name in ("diaSourceId", "diaObjectId") if record.get(name)}
+    return {**record, **{name: value + copy * COPY_STEP for name, value in ids.items()}}

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How much a run of the benchmark measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["FULL", "QUICK", "Plan", "Tell"]
+
+Tell = Callable[[str], None]
+"""Hears what is measured next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How much is measured.
+
+    Parameters
+    ----------
+    repeats, least_s
+        Measurements, of which the median counts, and how long each is at work.
+    messages_max, packets_max, copies
+        Size of a corpus; packets that are read of a file; how often a deep packet is there.
+    stage_messages
+        Messages of the batch that the stages are measured on.
+    lengths, batches
+        Rows of history and sizes of a batch at which the growth of the cost is measured.
+    baseline_batches
+        Batches of the baseline in one measurement, each process.
+    """
+
+    repeats: int
+    least_s: float
+    messages_max: int
+    packets_max: int | None
+    copies: int
+    stage_messages: int
+    lengths: tuple[int, ...]
+    batches: tuple[int, ...]
+    baseline_batches: int = 1
+
+
+FULL = Plan(
+    repeats=3,
+    least_s=0.5,
+    messages_max=1024,
+    packets_max=None,
+    copies=2,
+    stage_messages=128,
+    lengths=(1, 3, 10, 30, 100, 300, 600),
+    batches=(1, 8, 32, 128, 256, 512),
+)
+"""A minute or so on two quiet cores; medians of three within a few percent of each other there."""
+
+QUICK = Plan(
+    repeats=1,
+    least_s=0.0,
+    messages_max=128,
+    packets_max=72,
+    copies=2,
+    stage_messages=32,
+    lengths=(1, 100),
+    batches=(32, 64),
+)
+"""Seconds: to see that everything works, and the order of magnitude."""

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The benchmark's document as tables for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.table import Table
+
+from broker_plugin.benchmark.stages import STAGES, WHOLE
+
+__all__ = ["processor_line", "remarks", "tables"]
+
+Document = Mapping[str, Any]
+
+BUSY = 0.5
+"""Load per core before the start from which on the wall clock measures the machine's other users too."""
+
+AXES = {
+    "history": ("rows", "rows of history"),
+    "batch": ("batch", "batch"),
+    "workers": ("workers", "processes"),
+}
+
+
+def tables(document: Document) -> Iterator[Table]:
+    """Yield the tables of a document, the most important first; each says on which processor."""
+    yield _end_to_end(document)
+    yield _stages(document)
+    for kind, points in document["growth"].items():
+        if points:
+            yield _growth(document, kind, points)
+
+
+def processor_line(document: Document) -> str:
+    """Return what the rates were measured on, in one line."""
+    processor = document["processor"]
+    kinds = " ".join(processor["features"]) or "instruction sets unknown"
+    gflops = processor["matmul_gflops_fp32_one_core"]
+    return (
+        f"{processor['name']}, {processor['cores']} cores, {kinds}; fp32 products {gflops:.0f} GFLOP/s a core"
+    )
+
+
+def remarks(document: Document) -> Iterator[str]:
+    """Yield what a reader must know before believing the numbers."""
+    for name, why in document["missing"].items():
+        yield f"{name} was not measured: {why}"
+    if "missing" in document["baseline"]:
+        yield f"no ratios: {document['baseline']['missing']}"
+    load, cores = document["load_average"]["before"], document["processor"]["cores"]
+    if load > BUSY * cores:
+        yield (
+            f"the machine was busy (load {load:.1f} on {cores} cores): rates on the wall are too low; rates "
+            "by processor time and ratios suffer less"
+        )
+    if document["settings"]["workers"] > cores:
+        yield f"{document['settings']['workers']} processes share {cores} cores"
+
+
+def _end_to_end(document: Document) -> Table:
+    workers = document["settings"]["workers"]
+    table = Table(title="From bytes to encoded verdicts", caption=processor_line(document))
+    table.add_column("alerts")
+    for heading in (
+        "median rows",
+        f"alerts/s, {workers} processes",
+        "alerts/s of a core",
+        "x baseline",
+        "spread",
+    ):
+        table.add_column(heading, justify="right")
+    for name, found in document["end_to_end"].items():
+        if found is None:
+            table.add_row(name, "-", "not measured", "-", "-", "-")
+            continue
+        ratio = found["ratio_to_baseline"]
+        table.add_row(
+            name,
+            str(document["corpora"][name]["history_rows"]["0.5"]),
+            f"{found['alerts_per_s']:,.0f}",
+            f"{found['alerts_per_cpu_s']:,.0f}",
+            "-" if ratio is None else f"{ratio:.1f}",
+            f"{100 * found['spread']:.0f} %",
+        )
+    return table
+
+
+def _stages(document: Document) -> Table:
+    stages = document["stages"]
+    table = Table(title="Microseconds of an alert, one core", caption=processor_line(document))
+    table.add_column("stage")
+    for name in stages:
+        table.add_column(name, justify="right")
+    for stage in STAGES:
+        cells = [
+            f"{found[stage]['us_per_alert']:,.1f} {found[stage]['share']:5.0%}" for found in stages.values()
+        ]
+        table.add_row(stage, *cells)
+    table.add_section()
+    table.add_row("in one go", *(f"{found[WHOLE]['us_per_alert']:,.1f}      " for found in stages.values()))
+    return table
+
+
+def _growth(document: Document, kind: str, points: list[Mapping[str, Any]]) -> Table:
+    axis, heading = AXES[kind]
+    table = Table(title=f"By {heading}", caption=processor_line(document))
+    for column in (heading, "alerts/s", "alerts/s of a core"):
+        table.add_column(column, justify="right")
+    for point in points:
+        table.add_row(str(point[axis]), f"{point['alerts_per_s']:,.0f}", f"{point['alerts_per_cpu_s']:,.0f}")
+    return table

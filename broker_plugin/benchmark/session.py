@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""One run of the benchmark: everything is measured on the same messages, one after another."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from broker_plugin import __version__
+from broker_plugin.benchmark.archive import LENGTHS, read_corpora
+from broker_plugin.benchmark.baseline import measure_baseline
+from broker_plugin.benchmark.corpus import Corpora, schema_folder, store
+from broker_plugin.benchmark.growth import measure_growth
+from broker_plugin.benchmark.plan import Plan, Tell
+from broker_plugin.benchmark.stages import Stages
+from broker_plugin.benchmark.team import Task, Team
+from broker_plugin.benchmark.whole_way import measure_team, open_whole_way
+from broker_plugin.engine.processor import describe_processor, matmul_gflops
+from broker_plugin.engine.scorer import Scorer
+from broker_plugin.pipeline.assembly import FilterRecipe
+
+__all__ = ["names_of", "run_bench"]
+
+FORMAT = 1
+"""Version of the JSON document's layout; fields are only ever added within one."""
+
+
+def names_of(lengths: Sequence[int] = LENGTHS) -> tuple[str, ...]:
+    """Return the names of the corpora that are measured from end to end.
+
+    Examples
+    --------
+    >>> names_of()
+    ('ztf', 'lsst', 'lsst_100', 'lsst_600')
+    """
+    return "ztf", "lsst", *(f"lsst_{rows}" for rows in lengths)
+
+
+def run_bench(
+    alerts: Path, recipe: FilterRecipe, plan: Plan, *, workers: int, batch: int, tell: Tell
+) -> dict[str, Any]:
+    """Return all that was measured, as the JSON document has it.
+
+    Parameters
+    ----------
+    alerts
+        Directory of packets, as for `read_corpora`.
+    recipe
+        What the filter is made of; the schemas of the packets are added.
+    plan
+        How much is measured.
+    workers, batch
+        Processes, and messages at a time.
+    tell
+        Hears what is measured next.
+    """
+    busy = os.getloadavg()[0]
+    tell("processor")
+    processor = asdict(describe_processor()) | {"matmul_gflops_fp32_one_core": round(matmul_gflops(), 1)}
+    tell("reading packets")
+    lengths = dict.fromkeys(plan.lengths, 1) | dict.fromkeys(LENGTHS, plan.copies)
+    corpora = read_corpora(
+        alerts, messages_max=plan.messages_max, lengths=lengths, packets_max=plan.packets_max
+    )
+    names = [name for name in names_of() if name in corpora.by_name]
+    with tempfile.TemporaryDirectory(prefix="astrom3-bench-") as scratch:
+        folder = Path(scratch) / "corpora"
+        store(corpora, folder)
+        known = replace(recipe, schemas=(schema_folder(folder), *recipe.schemas))
+        stages, scorer = _stages(corpora, names, known, plan, tell, folder)
+        end_to_end: dict[str, dict[str, Any]] = {}
+        tell("starting processes")
+        with Team(partial(open_whole_way, known), folder, workers) as team:
+            for name in names:
+                tell(f"{name}, end to end")
+                counts, rate = measure_team(
+                    team, Task(corpus=name, batch=batch), repeats=plan.repeats, least_s=plan.least_s
+                )
+                end_to_end[name] = rate.as_json() | asdict(counts)
+            growth = measure_growth(team, corpora, plan, batch=batch, workers=workers, tell=tell)
+        tell("baseline")
+        baseline = measure_baseline(
+            folder, names, workers=workers, repeats=plan.repeats, batches=plan.baseline_batches
+        )
+    for name, measured in end_to_end.items():
+        measured |= baseline.ratios(name, measured)
+    settings = {"workers": workers, "batch": batch, "threads_per_process": 1, **asdict(plan)}
+    return {
+        "format": FORMAT,
+        "plugin_version": __version__,
+        "processor": processor,
+        "load_average": {"before": round(busy, 2), "after": round(os.getloadavg()[0], 2)},
+        "engine": _engine(scorer),
+        "settings": settings,
+        "corpora": {name: corpora.by_name[name].described() for name in names},
+        "missing": {name: why for name, why in corpora.missing.items() if name in names_of()},
+        "end_to_end": {name: end_to_end.get(name) for name in names_of()},
+        "baseline": baseline.as_json(),
+        "stages": stages,
+        "growth": growth,
+    }
+
+
+def _stages(
+    corpora: Corpora, names: Sequence[str], recipe: FilterRecipe, plan: Plan, tell: Tell, folder: Path
+) -> tuple[dict[str, Any], Scorer]:
+    tell("opening the bundle")
+    scorer = recipe.scorer()
+    scorer.warm_up()
+    stages = Stages(scorer, schema_folder(folder))
+    found = {}
+    for name in names:
+        tell(f"{name}, stage by stage")
+        values = corpora.by_name[name].values
+        step = max(1, len(values) // plan.stage_messages)
+        found[name] = stages.measure(
+            values[::step][: plan.stage_messages], repeats=plan.repeats, least_s=plan.least_s / 10
+        )
+    return found, scorer
+
+
+def _engine(scorer: Scorer) -> Mapping[str, Any]:
+    choice = scorer.provider
+    return {
+        "bundle": scorer.bundle.manifest.name,
+        "bundle_version": scorer.bundle.manifest.version,
+        "bundle_digest": scorer.bundle.digest,
+        "provider": choice.provider,
+        "precision": choice.precision,
+        "reason": choice.reason,
+    }

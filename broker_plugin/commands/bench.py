@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`broker-plugin bench`: how fast this machine is, stage by stage and against a plain pipeline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter, validators
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from broker_plugin.benchmark.plan import FULL, QUICK, Tell
+from broker_plugin.benchmark.plot import drawing
+from broker_plugin.benchmark.report import remarks, tables
+from broker_plugin.benchmark.session import run_bench
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.assembly import FilterRecipe
+from broker_plugin.service.bundle_choice import chosen_bundle
+from broker_plugin.service.logging import configure_logging
+from broker_plugin.streams.output_files import cannot_write
+
+__all__ = ["bench"]
+
+
+def bench(
+    *,
+    alerts: Path,
+    json_file: Annotated[Path | None, Parameter(name="--json")] = None,
+    plot: Path | None = None,
+    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2,
+    batch: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 256,
+    quick: Annotated[bool, Parameter(negative="")] = False,
+    bundle: str = "default",
+    bundles: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+) -> None:
+    """Measure how fast alerts become verdicts on this machine, against a plain pipeline.
+
+    Reads real packets and makes of them the messages that the surveys send. Four kinds are measured, stage by
+    stage and from end to end: ztf and lsst as they come, and Rubin's deep fields with histories of 100 and of
+    600 rows (lsst_100, lsst_600). What the directory does not hold is named, and not made up.
+
+    The baseline runs on the same messages in the same run: fastavro, features object by object, the paper's
+    light-curve encoder in eager torch, an isolation forest of scikit-learn, JSON. It needs the extra `train`;
+    without it there are no ratios. Compare machines by the ratios and by the processor's own speed, which
+    stands beside every table. Let nothing else run meanwhile.
+
+        broker-plugin bench --alerts shared/data/alerts --json bench.json --plot bench.svg
+
+    Parameters
+    ----------
+    alerts
+        Directory with the sub-folders ztf and lsst, of Avro container files of packets.
+    json_file
+        Where all numbers go.
+    plot
+        Where a drawing of them goes, SVG.
+    workers
+        Processes that share the alerts: one for each core.
+    batch
+        Alerts that are judged at a time.
+    quick
+        Take seconds: fewer alerts, each measured once. Good for orders of magnitude.
+    bundle
+        NAME of a bundle, in the repository or installed; NAME@VERSION in the repository; or a directory.
+    bundles
+        Repository of bundles, a directory; by default ASTROM3_BUNDLES.
+    device
+        Where the encoders run. Only auto may choose.
+    """
+    configure_logging(level="error")
+    console = Console(stderr=True)
+    if not alerts.is_dir():
+        raise ConfigurationError(f"{alerts} is no directory", remedy="give --alerts one with ztf/ and lsst/")
+    if plot is not None and plot.suffix != ".svg":
+        raise ConfigurationError(f"{plot}: the drawing is SVG", remedy="let its name end in .svg")
+    for path in (json_file, plot):
+        if path is not None:
+            _write(path, "")  # not to find out after a minute that it cannot be
+    recipe = FilterRecipe(bundle=chosen_bundle(bundle, bundles), device=device)
+    with _telling(console) as tell:
+        document = run_bench(
+            alerts, recipe, QUICK if quick else FULL, workers=workers, batch=batch, tell=tell
+        )
+    out = Console()
+    for table in tables(document):
+        out.print(table)
+    for remark in remarks(document):
+        console.print(remark, style="yellow", highlight=False, soft_wrap=True)
+    if json_file is not None:
+        _write(json_file, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    if plot is not None:
+        _write(plot, drawing(document))
+
+
+@contextmanager
+def _telling(console: Console) -> Iterator[Tell]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("")
+        yield lambda what: progress.update(task, description=what)
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, "utf-8")
+    except OSError as error:
+        raise cannot_write(path, error) from error

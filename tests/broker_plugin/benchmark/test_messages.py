@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Packets of archives as messages: nothing is changed but what is said to be."""
+
+from __future__ import annotations
+
+import fastavro
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker_plugin.benchmark.messages import (
+    ContainerForm,
+    FramedForm,
+    history_rows,
+    named_anew,
+    read_data,
+    thinned,
+)
+from broker_plugin.codec.packets import decode_message
+from broker_plugin.codec.writer_schema import vet
+from broker_plugin.errors import ConfigurationError
+
+SCHEMA = {
+    "type": "record",
+    "name": "alert",
+    "namespace": "lsst.v9_9",
+    "fields": [
+        {"name": "diaSourceId", "type": "long"},
+        {"name": "about", "type": ["null", "string"]},
+    ],
+}
+
+PACKETS = [{"diaSourceId": number, "about": "x" * number if number % 2 else None} for number in range(1, 40)]
+
+HISTORIES = ("prvDiaSources", "prvDiaForcedSources")
+
+
+def no_schema(number: int) -> object:
+    raise AssertionError(number)
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_records_are_taken_out_of_a_file_as_they_were_written(tmp_path, codec: str) -> None:
+    path = tmp_path / "alerts.avro"
+    with path.open("wb") as target:
+        fastavro.writer(target, SCHEMA, PACKETS, codec=codec, sync_interval=100)
+    schema, data = read_data(path)
+    found = list(data)
+    assert [packet for _, packet in found] == PACKETS
+    container, framed = ContainerForm(schema), FramedForm(schema, 909)
+    for datum, packet in found:
+        own = decode_message(container.message(datum), schema_of=no_schema)
+        assert own.packets == (packet,)
+        assert decode_message(framed.message(datum), schema_of=lambda _: vet(SCHEMA)).packets == (packet,)
+        assert framed.written(packet) == framed.message(datum)
+
+
+def test_a_file_that_is_none_is_named(tmp_path) -> None:
+    path = tmp_path / "alerts.avro"
+    path.write_bytes(b"no avro")
+    with pytest.raises(ConfigurationError, match=r"alerts\.avro"):
+        read_data(path)
+
+
+rows_of_a_history = st.lists(st.floats(50_000, 70_000).map(lambda t: {"midpointMjdTai": t}), max_size=60)
+
+
+@given(rows_of_a_history, st.none() | rows_of_a_history, st.integers(2, 40))
+def test_thinning_keeps_order_span_and_number(sources, forced, rows: int) -> None:
+    packet = {"diaSourceId": 1, "prvDiaSources": sources, "prvDiaForcedSources": forced}
+    cut = thinned(packet, HISTORIES, rows)
+    assert history_rows(cut, HISTORIES) == min(rows, history_rows(packet, HISTORIES))
+    assert cut["diaSourceId"] == 1
+    for name in HISTORIES:
+        left = iter(packet[name] or ())
+        assert all(any(row is other for other in left) for row in cut[name] or ()), "order is kept"
+    times, before = (
+        [row["midpointMjdTai"] for name in HISTORIES for row in each[name] or ()] for each in (cut, packet)
+    )
+    if before:
+        assert (min(times), max(times)) == (min(before), max(before))
+
+
+def test_copies_have_ids_of_their_own_and_nothing_else() -> None:
+    source = {"diaSourceId": 7, "diaObjectId": 8, "psfFlux": 1.0}
+    packet = {"diaSourceId": 7, "diaSource": source, "diaObject": {"diaObjectId": 8, "ra": 2.0}, "x": [1]}
+    assert named_anew(packet, 0) == packet
+    first, second = named_anew(packet, 1), named_anew(packet, 2)
+    assert len({each["diaSourceId"] for each in (packet, first, second)}) == 3
+    assert first["diaSource"]["diaSourceId"] == first["diaSourceId"]
+    assert first["diaObject"]["diaObjectId"] == first["diaSource"]["diaObjectId"] != 8
+    assert first["diaSource"]["psfFlux"] == 1.0
+    assert first["x"] is packet["x"]
+    assert packet["diaSource"]["diaSourceId"] == 7, "the packet itself stays"
+
+
+def test_an_alert_without_an_object_gets_none() -> None:
+    packet = {"diaSourceId": 7, "diaSource": {"diaSourceId": 7, "diaObjectId": None}, "diaObject": None}
+    assert named_anew(packet, 3)["diaSource"]["diaObjectId"] is None
