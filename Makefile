@@ -59,7 +59,8 @@ report: $(VENV)/.dev ## Put the evaluation of the default bundle into one page, 
 normal: $(VENV)/.dev ## Fit the default bundle's anomaly p-values to the real alerts in $(DATA), into runs/normal
 	$(BIN)/trainer fit-anomaly --bundle default $(STREAM) --out runs/normal
 
-bench: $(VENV)/.dev ## Compare rates within one run on this machine
+bench: $(VENV)/.dev ## Measure rates on this machine, into runs/bench, and compare them within one run
+	$(BIN)/broker-plugin bench --alerts $(DATA)/alerts --json runs/bench/bench.json --plot runs/bench/bench.svg
 	$(BIN)/python -m pytest -m bench tests/bench -s
 
 drill: $(VENV)/.dev ## Kill, hold, starve and cut off what the service needs, at full size, for hours; write the table of outcomes

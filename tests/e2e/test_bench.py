@@ -18,6 +18,8 @@ import pytest
 
 from broker_plugin.benchmark.stages import STAGES
 
+pytestmark = pytest.mark.timeout(900)  # torch alone takes ten seconds to import, and nobody waits alone
+
 CORPORA = ("ztf", "lsst", "lsst_100", "lsst_600")
 
 RATIO_MIN = {"ztf": 4.0, "lsst": 3.0, "lsst_100": 1.0, "lsst_600": 1.0}
