@@ -13,6 +13,7 @@ import fastavro
 import numpy as np
 
 from broker_plugin.codec.packets import FRAME, FRAME_MAGIC, SYNC_BYTES
+from broker_plugin.codec.writer_schema import vet
 from broker_plugin.errors import ConfigurationError
 
 __all__ = ["ContainerForm", "FramedForm", "history_rows", "named_anew", "read_data", "thinned"]
@@ -57,7 +58,7 @@ class FramedForm:
     """
 
     def __init__(self, schema: Any, schema_id: int) -> None:
-        self._parsed = fastavro.parse_schema(schema)
+        self._parsed = vet(schema).parsed
         self._frame = FRAME.pack(FRAME_MAGIC, schema_id)
 
     def message(self, datum: bytes) -> bytes:
@@ -144,7 +145,9 @@ def named_anew(packet: Mapping[str, Any], copy: int) -> dict[str, Any]:
 def _records(blocks: Iterable[Any]) -> Iterator[tuple[bytes, dict[str, Any]]]:
     for block in blocks:
         content = io.BytesIO(block.bytes_.getvalue())
-        parsed = fastavro.parse_schema(block.writer_schema)
+        parsed = vet(
+            block.writer_schema
+        ).parsed  # without logical types, whose values may not be written again
         for _ in range(block.num_records):
             begin = content.tell()
             record: Any = fastavro.schemaless_reader(content, parsed, None)

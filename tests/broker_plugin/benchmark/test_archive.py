@@ -6,13 +6,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import fastavro
 import numpy as np
 import pytest
 
 from broker_plugin.benchmark.archive import read_corpora
 from broker_plugin.benchmark.corpus import read_values, schema_folder, store
-from broker_plugin.codec.packets import decode_message
+from broker_plugin.codec.packets import decode_message, read_container_file
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.errors import ConfigurationError
 
@@ -66,7 +65,6 @@ def test_deep_histories_are_cut_and_framed_with_their_own_schema(data_dir: Path,
         assert values == list(corpora.by_name[name].values)
         decoded = [decode_message(value, schema_of=schemas.writer_schema).packets[0] for value in values]
         assert len({packet["diaSourceId"] for packet in decoded}) == len(values)
-    with (tmp_path / "lsst/v10.avro").open("rb") as source:
-        first = next(iter(fastavro.reader(source)))
+    first = next(read_container_file(tmp_path / "lsst/v10.avro"))
     (again,) = decode_message(corpora.by_name["lsst"].values[0], schema_of=schemas.writer_schema).packets
     np.testing.assert_equal(again, first)  # values that are not numbers equal each other
