@@ -30,7 +30,7 @@ LAYERS = (
     ("store",),
     ("pipeline",),
     ("brokers",),
-    ("service", "settings"),
+    ("service", "settings", "settings_tables"),
     ("client",),
     ("demo",),
     ("comparison",),

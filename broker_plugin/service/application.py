@@ -51,7 +51,8 @@ from broker_plugin.service.outputs import (
 )
 from broker_plugin.service.secret_files import secret_path
 from broker_plugin.service.store_metrics import StoreCollector
-from broker_plugin.settings import FROM_FILE, Settings
+from broker_plugin.settings import Settings
+from broker_plugin.settings_tables import FROM_FILE
 from broker_plugin.streams.instance import take_instance
 from broker_plugin.streams.kafka import (
     KafkaAddress,

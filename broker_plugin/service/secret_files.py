@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.settings import FROM_FILE, PREFIX, Settings
+from broker_plugin.settings import PREFIX, Settings
+from broker_plugin.settings_tables import FROM_FILE
 from broker_plugin.streams.kafka_admission import read_secret
 
 __all__ = ["read_table_files", "read_variable_files", "secret_path"]

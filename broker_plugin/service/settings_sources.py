@@ -15,7 +15,8 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.service.secret_files import read_table_files, read_variable_files
-from broker_plugin.settings import FROM_FILE, PREFIX, KafkaTables, Settings, flag
+from broker_plugin.settings import PREFIX, Settings, flag
+from broker_plugin.settings_tables import FROM_FILE, KafkaTables
 
 __all__ = ["load_settings"]
 

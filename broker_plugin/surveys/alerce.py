@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from broker_plugin.surveys import lsst
+from broker_plugin.surveys import lsst_fields
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.fields import Field, Kind, integer, number, rows_of
 from broker_plugin.surveys.packets import Row, lsst_packet
@@ -39,7 +39,7 @@ def is_lsst(packet: Packet) -> bool:
 
 def lsst_of(packet: Packet) -> Packet:
     """Return the LSST packet of one of ALeRCE's."""
-    new = sorted(rows_of(packet, NEW), key=lambda row: number(row, lsst.MJD) or 0.0)
+    new = sorted(rows_of(packet, NEW), key=lambda row: number(row, lsst_fields.MJD) or 0.0)
     source, earlier = (new[-1], new[:-1]) if new else ({}, [])
     return lsst_packet(
         _row(source),
@@ -52,5 +52,5 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         **row,
         "band": BANDS.get(integer(row, BAND) or 0),
-        lsst.SOURCE_ID.path: row.get("measurement_id"),
+        lsst_fields.SOURCE_ID.path: row.get("measurement_id"),
     }

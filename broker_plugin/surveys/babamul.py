@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from broker_plugin.surveys import lsst, ztf_fields
+from broker_plugin.surveys import lsst_fields, ztf_fields
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.fields import Field, number, rows_of
 from broker_plugin.surveys.packets import Row, lsst_packet, ztf_packet
@@ -60,7 +60,7 @@ def is_ztf(packet: Packet) -> bool:
 def is_lsst(packet: Packet) -> bool:
     """Tell whether a packet is Babamul's of an LSST alert."""
     candidate = packet.get(CANDIDATE)
-    return isinstance(candidate, Mapping) and lsst.SOURCE_ID.path in candidate
+    return isinstance(candidate, Mapping) and lsst_fields.SOURCE_ID.path in candidate
 
 
 def lsst_of(packet: Packet) -> Packet:
@@ -104,7 +104,7 @@ def _visit(row: Row) -> dict[str, int]:
 
 def _lsst_row(row: Row) -> dict[str, Any]:
     mjd_tai = tai_mjd_of_utc_jd(np.array([_jd(row)]), np.zeros(1))
-    return {**row, **_visit(row), lsst.MJD.path: float(mjd_tai[0])}
+    return {**row, **_visit(row), lsst_fields.MJD.path: float(mjd_tai[0])}
 
 
 def _ztf_detection(row: Row) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Alerts of the Rubin Observatory's LSST, schema 7.1 to 11.1.
 
-What the fields mean is in the tables below; the rules that a table cannot hold are these.
+What the fields mean is in the tables of `lsst_fields`; the rules that a table cannot hold are these.
 
 Missing
     Null, NaN, 0 for an identifier, an absent field and an empty list all mean it, in one and the same packet.
@@ -31,105 +31,42 @@ from numpy.typing import NDArray
 
 from broker_plugin.epochs import EpochRows
 from broker_plugin.errors import RejectedAlert, RejectReason
-from broker_plugin.records import Access, Alert, LightCurve, Origin, Provenance, QualityFlag, SourceContext
+from broker_plugin.records import Access, Origin, Provenance, QualityFlag, SourceContext
 from broker_plugin.surveys.adapted import AdaptedAlerts, optional, taken
 from broker_plugin.surveys.base import Packet
-from broker_plugin.surveys.columns import Columns, Layout, PacketColumns, columns_of_packets
+from broker_plugin.surveys.by_columns import ByColumns
+from broker_plugin.surveys.columns import Columns, Layout, PacketColumns
 from broker_plugin.surveys.context import TEMPLATE_SNR_MIN, lsst_context
 from broker_plugin.surveys.drift import SchemaNeeds
 from broker_plugin.surveys.epochs import UNKNOWN_BAND, LightCurves, light_curves_of
 from broker_plugin.surveys.fields import (
     MISSING_INTEGER,
-    Field,
-    Kind,
     RecordTable,
     required_integer,
     required_number,
 )
-from broker_plugin.surveys.photometry import FLUX_MAX_NJY, known_pair, mag_of_flux
+from broker_plugin.surveys.lsst_fields import (
+    DEC,
+    DIA_OBJECT,
+    FORCED,
+    MJD,
+    RA,
+    SOLAR_SYSTEM,
+    SOURCE,
+    SOURCE_ID,
+    SOURCES,
+    TOP,
+)
+from broker_plugin.surveys.photometry import known_pair, mag_of_flux
 from broker_plugin.surveys.sky import galactic_deg, separation_arcsec
 from broker_plugin.taxonomy import passband_code
-from broker_plugin.times import MJD_MAX, MJD_MIN
 
-__all__ = ["FORCED", "SOURCE", "SOURCES", "LsstAdapter"]
+__all__ = ["LsstAdapter"]
 
 BANDS = {band: passband_code(f"lsst_{band}") for band in "ugrizy"}
 
 
-def _flux(
-    name: str, path: str, *, sentinels: tuple[float, ...] = (), since: tuple[int, int] = (0, 0)
-) -> Field:
-    return Field(
-        name=name,
-        path=path,
-        unit="nJy",
-        low=-FLUX_MAX_NJY,
-        high=FLUX_MAX_NJY,
-        sentinels=sentinels,
-        since=since,
-    )
-
-
-MJD = Field(name="mjd_tai", path="midpointMjdTai", unit="d", low=MJD_MIN, high=MJD_MAX, required=True)
-RA = Field(name="ra_deg", path="ra", unit="deg", low=0.0, high=360.0, required=True)
-DEC = Field(name="dec_deg", path="dec", unit="deg", low=-90.0, high=90.0, required=True)
-SOURCE_ID = Field(name="source_id", path="diaSourceId", kind=Kind.INTEGER, low=1, required=True)
-OBJECT_ID = Field(name="object_id", path="diaObjectId", kind=Kind.INTEGER, low=1)
-SOLAR_SYSTEM_ID = Field(name="solar_system_id", path="ssObjectId", kind=Kind.INTEGER, low=1)
-WITHDRAWN = Field(name="withdrawn_mjd_tai", path="timeWithdrawnMjdTai", unit="d", low=1e-9, since=(9, 0))
-MEASUREMENT = (
-    MJD,
-    RA,
-    DEC,
-    WITHDRAWN,
-    Field(name="band", path="band", kind=Kind.TEXT),
-    Field(name="visit", path="visit", kind=Kind.INTEGER, low=1),
-    Field(name="detector", path="detector", kind=Kind.INTEGER, high=10_000),
-    _flux("difference_err_njy", "psfFluxErr"),
-    _flux("total_njy", "scienceFlux", since=(8, 0)),
-    _flux("total_err_njy", "scienceFluxErr", since=(8, 0)),
-)
-
-SOURCES = RecordTable(
-    path="prvDiaSources",
-    fields=(
-        *MEASUREMENT,
-        SOURCE_ID,
-        _flux("difference_njy", "psfFlux"),
-        _flux("reference_njy", "templateFlux", since=(8, 0)),
-        _flux("reference_err_njy", "templateFluxErr", since=(8, 0)),
-    ),
-)
-"""Earlier detections of the object."""
-
-FORCED = RecordTable(
-    path="prvDiaForcedSources",
-    fields=(
-        *MEASUREMENT,
-        Field(name="source_id", path="diaForcedSourceId", kind=Kind.INTEGER, low=1),
-        _flux("difference_njy", "psfFlux", sentinels=(0.0,)),
-    ),
-)
-"""Forced photometry at the object's position."""
-
-SOURCE = RecordTable(
-    path="diaSource",
-    fields=(
-        *SOURCES.fields,
-        OBJECT_ID,
-        SOLAR_SYSTEM_ID,
-        Field(name="reliability", path="reliability", low=0.0, high=1.0),
-        Field(name="extendedness", path="extendedness", low=0.0, high=1.0),
-    ),
-)
-"""The detection that triggered the alert."""
-
-TOP = RecordTable(path="", fields=(Field(name="version", path="lsst_schema_version", kind=Kind.TEXT),))
-DIA_OBJECT = RecordTable(path="diaObject", fields=(OBJECT_ID,))
-SOLAR_SYSTEM = RecordTable(path="ssSource", fields=(SOLAR_SYSTEM_ID,))
-
-
-class LsstAdapter:
+class LsstAdapter(ByColumns):
     """Turns LSST packets into alerts."""
 
     name = "lsst"
@@ -148,15 +85,9 @@ class LsstAdapter:
         """Return every access class that occurs in a packet: all of them are public."""
         return frozenset({Access.PUBLIC})
 
-    def adapt(self, packet: Packet, *, access: frozenset[Access], provenance: Provenance) -> Alert:
-        """Return the alert of one packet, made only of what `access` may see."""
-        try:
-            _check(packet, access)
-        except RejectedAlert as rejection:
-            raise RejectedAlert(
-                rejection.reason, rejection.detail, access=self.access_of(packet)
-            ) from rejection
-        return _adapted(columns_of_packets([packet], self.layout), access, [provenance]).alerts()[0]
+    def check(self, packet: Packet, access: frozenset[Access]) -> None:
+        """Reject a packet that cannot become an alert, saying why."""
+        _check(packet, access)
 
     def adapt_columns(
         self, columns: PacketColumns, *, access: frozenset[Access], provenance: Sequence[Provenance]
@@ -164,12 +95,15 @@ class LsstAdapter:
         """Return the alerts of those packets of which `adapt` would return one."""
         return _adapted(columns, access, provenance)
 
-    def light_curve(
-        self, rows: EpochRows, mjd_tai: float, context: SourceContext
-    ) -> tuple[LightCurve, set[QualityFlag]]:
-        """Return the light curve up to a time and what is to be remarked about it."""
-        alert = np.zeros(len(rows), np.int64)
-        return _light_curves(rows, alert, np.array([mjd_tai]), [context]).only()
+    def light_curves(
+        self,
+        rows: EpochRows,
+        alert: NDArray[np.int64],
+        mjd_tai: NDArray[np.float64],
+        contexts: Sequence[SourceContext],
+    ) -> LightCurves:
+        """Return the light curves of alerts, each up to its own time."""
+        return _light_curves(rows, alert, mjd_tai, contexts)
 
 
 def _check(packet: Packet, access: frozenset[Access]) -> None:

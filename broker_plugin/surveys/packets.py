@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from broker_plugin.surveys import lsst, ztf_fields
+from broker_plugin.surveys import lsst_fields, ztf_fields
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.fields import Field, Kind, RecordTable
 
@@ -45,10 +45,12 @@ def lsst_packet(
     ({'ra': 1.5, 'diaSourceId': 7}, [{'diaSourceId': 6}])
     """
     return {
-        lsst.SOURCE.path: _record(source, lsst.SOURCE),
-        lsst.SOURCES.path: [_record(row, lsst.SOURCES) for row in previous],
-        lsst.FORCED.path: [_record(row, lsst.FORCED) for row in forced],
-        lsst.DIA_OBJECT.path: None if dia_object is None else _record(dia_object, lsst.DIA_OBJECT),
+        lsst_fields.SOURCE.path: _record(source, lsst_fields.SOURCE),
+        lsst_fields.SOURCES.path: [_record(row, lsst_fields.SOURCES) for row in previous],
+        lsst_fields.FORCED.path: [_record(row, lsst_fields.FORCED) for row in forced],
+        lsst_fields.DIA_OBJECT.path: None
+        if dia_object is None
+        else _record(dia_object, lsst_fields.DIA_OBJECT),
     }
 
 

@@ -29,10 +29,11 @@ from numpy.typing import NDArray
 
 from broker_plugin.epochs import EpochRows
 from broker_plugin.errors import RejectedAlert, RejectReason
-from broker_plugin.records import Access, Alert, LightCurve, Origin, Provenance, QualityFlag, SourceContext
+from broker_plugin.records import Access, Origin, Provenance, SourceContext
 from broker_plugin.surveys.adapted import AdaptedAlerts, lookup, optional, taken
 from broker_plugin.surveys.base import Packet
-from broker_plugin.surveys.columns import Columns, Layout, PacketColumns, columns_of_packets
+from broker_plugin.surveys.by_columns import ByColumns
+from broker_plugin.surveys.columns import Columns, Layout, PacketColumns
 from broker_plugin.surveys.context import REFERENCE_IS_SOURCE_ARCSEC, SAME_SOURCE_ARCSEC, ztf_context
 from broker_plugin.surveys.drift import SchemaNeeds
 from broker_plugin.surveys.epochs import N_BANDS, UNKNOWN_BAND, LightCurves, group_medians, light_curves_of
@@ -75,7 +76,7 @@ PROGRAMMES = {1: Access.PUBLIC, 2: Access.PARTNERSHIP, 3: Access.CALTECH}
 PS1_COLUMNS = ("star_galaxy_score", "ps1_g_mag", "ps1_r_mag", "ps1_i_mag", "ps1_z_mag")
 
 
-class ZtfAdapter:
+class ZtfAdapter(ByColumns):
     """Turns ZTF packets into alerts."""
 
     name = "ztf"
@@ -102,15 +103,9 @@ class ZtfAdapter:
                 found.add(Access.PRIVATE)  # what is not a record carries no mark
         return frozenset(found)
 
-    def adapt(self, packet: Packet, *, access: frozenset[Access], provenance: Provenance) -> Alert:
-        """Return the alert of one packet, made only of what `access` may see."""
-        try:
-            _check(packet, access)
-        except RejectedAlert as rejection:
-            raise RejectedAlert(
-                rejection.reason, rejection.detail, access=self.access_of(packet)
-            ) from rejection
-        return _adapted(columns_of_packets([packet], self.layout), access, [provenance]).alerts()[0]
+    def check(self, packet: Packet, access: frozenset[Access]) -> None:
+        """Reject a packet that cannot become an alert, saying why."""
+        _check(packet, access)
 
     def adapt_columns(
         self, columns: PacketColumns, *, access: frozenset[Access], provenance: Sequence[Provenance]
@@ -118,12 +113,15 @@ class ZtfAdapter:
         """Return the alerts of those packets of which `adapt` would return one."""
         return _adapted(columns, access, provenance)
 
-    def light_curve(
-        self, rows: EpochRows, mjd_tai: float, context: SourceContext
-    ) -> tuple[LightCurve, set[QualityFlag]]:
-        """Return the light curve up to a time and what is to be remarked about it."""
-        alert = np.zeros(len(rows), np.int64)
-        return _light_curves(rows, alert, np.array([mjd_tai]), [context]).only()
+    def light_curves(
+        self,
+        rows: EpochRows,
+        alert: NDArray[np.int64],
+        mjd_tai: NDArray[np.float64],
+        contexts: Sequence[SourceContext],
+    ) -> LightCurves:
+        """Return the light curves of alerts, each up to its own time."""
+        return _light_curves(rows, alert, mjd_tai, contexts)
 
 
 def _check(packet: Packet, access: frozenset[Access]) -> None:

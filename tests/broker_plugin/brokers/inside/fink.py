@@ -18,7 +18,7 @@ from fink_utils.spark.utils import FinkUDF, expand_function_from_string
 from pyspark.sql import SparkSession
 from pyspark.sql.types import BooleanType
 
-from broker_plugin.surveys import lsst
+from broker_plugin.surveys import lsst_fields
 from broker_plugin.surveys.fields import Kind, RecordTable
 from tests.broker_plugin.brokers.sample import lsst_packets, report, rows
 from tests.support.artefacts import REPOSITORY
@@ -35,12 +35,12 @@ def struct_of(table: RecordTable) -> pa.DataType:
 def written(packets: list[dict[str, Any]], path: Path) -> None:
     """Write packets as the table of alerts that Fink's chain works on."""
     columns = {
-        "diaSource": pa.array([p["diaSource"] for p in packets], struct_of(lsst.SOURCE)),
+        "diaSource": pa.array([p["diaSource"] for p in packets], struct_of(lsst_fields.SOURCE)),
         "prvDiaSources": pa.array(
-            [rows(p, "prvDiaSources") for p in packets], pa.list_(struct_of(lsst.SOURCES))
+            [rows(p, "prvDiaSources") for p in packets], pa.list_(struct_of(lsst_fields.SOURCES))
         ),
         "prvDiaForcedSources": pa.array(
-            [rows(p, "prvDiaForcedSources") for p in packets], pa.list_(struct_of(lsst.FORCED))
+            [rows(p, "prvDiaForcedSources") for p in packets], pa.list_(struct_of(lsst_fields.FORCED))
         ),
         "diaObject": pa.array([p["diaObject"] for p in packets], pa.struct([("diaObjectId", pa.int64())])),
         "number": pa.array(range(len(packets))),
