@@ -1,0 +1,52 @@
+{{/* SPDX-License-Identifier: BSD-3-Clause */}}
+{{- define "astrom3.name" -}}
+{{- $long := printf "%s-%s" .Release.Name .Chart.Name }}
+{{- ternary .Release.Name $long (contains .Chart.Name .Release.Name) | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "astrom3.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "astrom3.labels" -}}
+{{ include "astrom3.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "astrom3.account" -}}
+{{- .Values.serviceAccount.name | default (ternary (include "astrom3.name" .) "default" .Values.serviceAccount.create) }}
+{{- end }}
+
+{{- define "astrom3.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default (printf "%s-%s" .Chart.AppVersion (ternary "cuda" "cpu" .Values.gpu.enabled)) }}
+{{- end }}
+
+{{/* What cannot work is refused here, with what to do about it. */}}
+{{- define "astrom3.check" -}}
+{{- $most := ternary .Values.autoscaling.maxReplicas .Values.replicas .Values.autoscaling.enabled | int }}
+{{- $named := ternary "autoscaling.maxReplicas" "replicas" .Values.autoscaling.enabled }}
+{{- if gt $most (int .Values.partitions) }}
+{{- fail (printf "%s is %d, but the input has %d partitions, and the rest would idle: lower it, or add partitions and raise `partitions`" $named $most (int .Values.partitions)) }}
+{{- end }}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) $most) }}
+{{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas" }}
+{{- end }}
+{{- if hasPrefix "sqlite" (default "" .Values.settings.store) }}
+{{- fail "settings.store: sqlite is a file of one process, and pods come and go; use redis:// (a password belongs into a Secret: settings.store_file)" }}
+{{- end }}
+{{- if and .Values.bundlesClaim (not .Values.settings.bundles) }}
+{{- fail "bundlesClaim is mounted at /bundles; give settings.bundles: /bundles too" }}
+{{- end }}
+{{- end }}
+
+{{/* The settings' file. */}}
+{{- define "astrom3.settings" -}}
+{{- $settings := deepCopy .Values.settings }}
+{{- if .Values.gpu.enabled }}
+{{- $settings = merge $settings (dict "device" "cuda") }}
+{{- end }}
+{{- toToml $settings }}
+{{- end }}
