@@ -26,7 +26,7 @@ from tests.deploy.container_image import (
     stages,
     take_steps,
 )
-from tests.e2e.service import Topics, as_records, environment, stop_in_order, ztf_packets
+from tests.e2e.service import Topics, as_records, stop_in_order, ztf_packets
 from tests.support.artefacts import REPOSITORY
 from tests.support.kafka import KafkaCluster
 from tests.support.process import ServerProcess, free_ports
@@ -158,7 +158,7 @@ def test_the_service_runs_so_and_its_health_check_says_so(
         "the image's command",
         confined([installed.program, *json.loads(how)], scratch=scratch),
         log_path=tmp_path / "run.log",
-        environment={**environment(tmp_path), **installed.environment(scratch), **settings, "PYTHONPATH": ""},
+        environment={**installed.environment(scratch), **settings, "XDG_RUNTIME_DIR": ""},
     )
     process.start()
     try:
