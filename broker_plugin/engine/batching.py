@@ -24,7 +24,10 @@ Arrays = Mapping[str, NDArray[Any]]
 """Inputs or outputs of a graph by name, each with a row an alert."""
 
 ROWS_MAX = 64
-"""Most rows of a run on the CPU: an encoder of light curves is no faster at more, a forest far slower."""
+"""Most rows of a run on the CPU: an encoder of light curves is no faster at more."""
+
+TREE_ROWS_MAX = 32
+"""And of trees: from about 50 rows on ONNX Runtime takes the rows tree by tree, and twice as long."""
 
 OVERHEAD_TOKENS = 8
 """What a run costs beside its rows, in tokens: 150 us, where a token of the default encoder takes 20 us."""
@@ -41,11 +44,13 @@ class BatchedGraph:
     session
         The opened graph.
     rows_max
-        The bundle's own batch; on the CPU at most `ROWS_MAX` of it are used.
+        The bundle's own batch; on the CPU fewer of it are used.
     example
         Returns inputs without any pattern, for a number of rows.
     length
         Tokens of a row.
+    trees
+        Whether it is a forest.
     """
 
     def __init__(
@@ -55,9 +60,10 @@ class BatchedGraph:
         rows_max: int,
         example: Callable[[np.random.Generator, int], Arrays],
         length: int = 1,
+        trees: bool = False,
     ) -> None:
         self._session = session
-        self._largest = min(rows_max, ROWS_MAX) if session.on_cpu else rows_max
+        self._largest = min(rows_max, TREE_ROWS_MAX if trees else ROWS_MAX) if session.on_cpu else rows_max
         self._example = example
         self._overhead = max(OVERHEAD_TOKENS // length, 1)
 

@@ -121,7 +121,9 @@ class Forest:
         of_surprise = model.source == FUSED and bundle.manifest.head.surprise
         dim = len(bundle.manifest.head.surprise) if of_surprise else bundle.manifest.embedding_dim
         session = open_session(bundle.graph(model.file), cpu_choice(), threads=threads)
-        self._graph = BatchedGraph(session, rows_max=model.batch, example=partial(_example_points, dim))
+        self._graph = BatchedGraph(
+            session, rows_max=model.batch, example=partial(_example_points, dim), trees=True
+        )
 
     def score(self, embedding: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the anomaly scores (B,) of rows (B, D or S): the least over the class forests, if any."""

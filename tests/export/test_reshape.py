@@ -22,7 +22,7 @@ from export.writer import encoder_shapes
 
 
 def bundle_of_one_length(folder: Path, *, graph: bytes | None = None) -> Bundle:
-    """The default bundle, whose light curves are all padded to the longest; of another graph if one is given."""
+    """The default bundle, all its light curves padded to the longest; of another graph if one is given."""
     copy = Path(shutil.copytree(installed_bundles()["default"], folder / "one-length"))
     manifest = json.loads((copy / "manifest.json").read_text())
     (model,) = (each for each in manifest["modalities"] if each["name"] == "light_curve")
