@@ -31,8 +31,8 @@ slow: $(VENV)/.dev ## Run the long science that CI leaves out: minutes a test
 types: $(VENV)/.dev ## Check the types
 	$(BIN)/mypy
 
-servers: $(VENV)/.dev ## Fetch what `make test` starts, the GPU wheel, and what checks deployments
-	$(BIN)/python -m tests.support.provision --gpu-wheel --deployment
+servers: $(VENV)/.dev ## Fetch what `make test` starts, the GPU and OpenVINO wheels, and what checks deployments
+	$(BIN)/python -m tests.support.provision --wheels --deployment
 
 check: $(VENV)/.dev ## Format, lint, types and tests: what CI runs
 	$(BIN)/ruff format --check .

@@ -103,7 +103,7 @@ class Settings(BaseSettings):
         title="Shadow topic",
         description="Topic that the shadow's verdicts go to, with the tense test.",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: Literal["auto", "cpu", "cuda", "openvino"] = Field(
         default="auto", title="Device", description="Where the encoders run; only auto may choose."
     )
     class_prior: Annotated[str, BeforeValidator(prior_text)] = Field(

@@ -43,6 +43,7 @@ from tests.support.deployment_tools import (
 from tests.support.gpu_wheel import gpu_wheel_interpreter
 from tests.support.inherited import keep_bytecode, one_thread_each
 from tests.support.kafka import LARGE_MESSAGES, KafkaBroker, KafkaCluster
+from tests.support.openvino_wheel import openvino_interpreter
 from tests.support.process import ServerUnavailableError
 from tests.support.redis import RedisServer, redis_answers
 from tests.support.registry import RegistryServer, registry_answers
@@ -203,6 +204,15 @@ def gpu_wheel_python() -> Path:
     """Python of an environment with the onnxruntime-gpu wheel; run it with `in_gpu_wheel`."""
     try:
         return gpu_wheel_interpreter()
+    except ServerUnavailableError as missing:
+        unavailable(str(missing))
+
+
+@pytest.fixture(scope="session")
+def openvino_python() -> Path:
+    """Python of an environment with the onnxruntime-openvino wheel; run it with `in_environment`."""
+    try:
+        return openvino_interpreter()
     except ServerUnavailableError as missing:
         unavailable(str(missing))
 

@@ -31,7 +31,7 @@ class T2AstroM3(AbsStateT2Unit):  # type: ignore[misc]  # the host's class is un
     bundle
         Name of an installed bundle, or a directory.
     device
-        `auto`, `cpu` or `cuda`.
+        `auto`, `cpu`, `cuda` or `openvino`.
     """
 
     bundle: str = "default"

@@ -50,7 +50,7 @@ def replay(
     out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     bundle: str = "default",
     bundles: Path | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Literal["auto", "cpu", "cuda", "openvino"] = "auto",
     class_prior: str = BUNDLE,
     decision_rule: Literal["bundle", "argmax"] = BUNDLE,
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,

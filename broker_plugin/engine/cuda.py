@@ -18,44 +18,21 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
+from broker_plugin.engine.probe import probe_failure
 from broker_plugin.engine.runtime import (
     CUDA_PROVIDER,
     installed_wheels,
     load_runtime,
     named_wheels,
     offered_providers,
-    open_raw_session,
-    runtime_errors,
 )
 
 __all__ = [
-    "PROBE",
-    "PROBE_INPUT",
-    "PROBE_OUTPUT",
-    "PROBE_TOLERANCE",
     "CudaFault",
     "Driver",
     "find_cuda_fault",
     "find_driver",
 ]
-
-PROBE = bytes.fromhex(
-    "08083a85010a0f0a01780a016b1201632204436f6e760a110a01630a017712017922064d61744d756c1201702a15"
-    "080108010802100142016b4a080000803f000000402a130802080110014201774a080000803f000020415a170a01"
-    "7812120a100801120c0a0208010a0208010a02080362170a017912120a100801120c0a0208010a0208010a020801"
-    "42040a001011"
-)
-"""An ONNX graph: `x` (1, 1, 3) convolved with (1, 2) and multiplied by the column (1, 10): `y` (1, 1, 1).
-The convolution needs cuDNN and the product cuBLAS, so that a probe that ran has found both."""
-
-PROBE_INPUT = np.array([[[1.0, 2.0, 3.0]]], np.float32)
-PROBE_OUTPUT = 85.0
-"""(1 + 2*2) + 10 * (2 + 2*3)."""
-
-PROBE_TOLERANCE = 0.01
-"""A convolution by Fourier transform rounds; kernels that are not for this GPU are wrong by far more."""
 
 DRIVER_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 """The driver's own library. No package brings it: it belongs to the kernel module of the machine."""
@@ -97,7 +74,7 @@ def find_cuda_fault(options: Mapping[str, str]) -> CudaFault | None:
         return _wrong_wheel()
     with _native_output() as written:
         _preload()
-        failure = _run_probe(options)
+        failure = probe_failure(CUDA_PROVIDER, options)
         if failure is None:
             return None
         log = [LOG_HEAD.sub("", line) for line in written()]
@@ -143,20 +120,6 @@ def _preload() -> None:
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         load_runtime().preload_dlls(directory="")
-
-
-def _run_probe(options: Mapping[str, str]) -> str | None:
-    try:
-        session = open_raw_session(PROBE, CUDA_PROVIDER, options, cpu_may_help=False)
-        taken = session.get_providers()
-        if taken[0] != CUDA_PROVIDER:
-            return f"a session came up on {', '.join(taken)}"
-        product = session.run(None, {"x": PROBE_INPUT})[0].item()
-    except runtime_errors() as error:
-        return str(error)
-    if not abs(product - PROBE_OUTPUT) <= PROBE_TOLERANCE:
-        return f"it made {product} of what is {PROBE_OUTPUT}"
-    return None
 
 
 def _missing_part() -> CudaFault | None:

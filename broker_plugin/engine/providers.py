@@ -2,8 +2,9 @@
 """Which device the graphs run on. There is no silent fallback.
 
 ONNX Runtime lists CUDA as available wherever its CUDA wheel is installed, and a session that cannot have it
-comes up on the CPU with a line on standard error. Here `cuda` means CUDA or an error that names the cause,
-and only `auto` may choose, and says what it took and why. What counts is a session that was opened and ran.
+comes up on the CPU with a line on standard error; OpenVINO's does so without. Here `cuda` means CUDA and
+`openvino` OpenVINO, or an error that names the cause, and only `auto` may choose, and says what it took and
+why. What counts is a session that was opened and ran.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from broker_plugin.engine.cuda import CudaFault, Driver, find_cuda_fault, find_driver
-from broker_plugin.engine.runtime import CPU_PROVIDER, CUDA_PROVIDER, load_runtime, named_wheels
+from broker_plugin.engine.openvino import OPENVINO_OPTIONS, require_openvino
+from broker_plugin.engine.runtime import (
+    CPU_PROVIDER,
+    CUDA_PROVIDER,
+    OPENVINO_PROVIDER,
+    load_runtime,
+    named_wheels,
+)
 from broker_plugin.errors import ProviderError
 
 __all__ = ["CUDA_OPTIONS", "Device", "ProviderChoice", "choose", "cpu_choice"]
@@ -37,6 +45,7 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    OPENVINO = "openvino"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +57,7 @@ class ProviderChoice:
     provider, options
         ONNX Runtime's name for it, and its settings.
     device
-        `cpu` or `cuda`, never `auto`.
+        `cpu`, `cuda` or `openvino`, never `auto`.
     precision
         Of the arithmetic. The graphs are fp32, and nothing is computed in less.
     reason
@@ -85,6 +94,8 @@ def choose(device: Device | str = Device.AUTO) -> ProviderChoice:
     load_runtime()
     if wanted is Device.CPU:
         return cpu_choice()
+    if wanted is Device.OPENVINO:
+        return _openvino_choice()
     fault = find_cuda_fault(CUDA_OPTIONS)
     if fault is None:
         return _cuda_choice(wanted)
@@ -112,6 +123,16 @@ def _cuda_choice(wanted: Device) -> ProviderChoice:
         options=CUDA_OPTIONS,
         device=Device.CUDA,
         reason=f"{took}: a probe ran on {gpu}; {named_wheels()}",
+    )
+
+
+def _openvino_choice() -> ProviderChoice:
+    require_openvino()
+    return ProviderChoice(
+        provider=OPENVINO_PROVIDER,
+        options=OPENVINO_OPTIONS,
+        device=Device.OPENVINO,
+        reason=f"openvino was asked for: a probe ran; {named_wheels()}",
     )
 
 

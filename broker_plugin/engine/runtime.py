@@ -18,6 +18,7 @@ from broker_plugin.errors import ProviderError
 __all__ = [
     "CPU_PROVIDER",
     "CUDA_PROVIDER",
+    "OPENVINO_PROVIDER",
     "installed_wheels",
     "load_runtime",
     "named_wheels",
@@ -30,6 +31,7 @@ __all__ = [
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
+OPENVINO_PROVIDER = "OpenVINOExecutionProvider"
 
 WHEELS = (
     "onnxruntime",

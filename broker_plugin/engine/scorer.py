@@ -85,7 +85,8 @@ class Scorer:
         bundle
             Name of an installed bundle, or a directory.
         device
-            `auto`, `cpu` or `cuda`. Only `auto` may choose, and `scorer.provider.reason` says what it took.
+            `auto`, `cpu`, `cuda` or `openvino`. Only `auto` may choose; `scorer.provider.reason` says what
+            it took.
         threads, embeddings, class_prior, decision_rule
             As for the class.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Make ready what the service tests need: `python -m tests.support.provision [--gpu-wheel] [--deployment]`.
+"""Make ready what the service tests need: `python -m tests.support.provision [--wheels] [--deployment]`.
 
 Programs that are missing are installed where that needs no question (root, or sudo without a
 password, on Debian and its kin); elsewhere the command that installs them is printed and the exit
@@ -36,6 +36,7 @@ from tests.support.deployment_tools import (
     promtool_program,
 )
 from tests.support.gpu_wheel import gpu_wheel_interpreter
+from tests.support.openvino_wheel import openvino_interpreter
 from tests.support.process import ServerUnavailableError
 
 __all__ = ["Need", "install_command", "main", "missing_programs"]
@@ -77,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Provision, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.provision", description=__doc__)
     parser.add_argument(
-        "--gpu-wheel", action="store_true", help="also make the environment with the onnxruntime-gpu wheel"
+        "--wheels",
+        action="store_true",
+        help="also make the environments with the wheels onnxruntime-gpu and onnxruntime-openvino",
     )
     parser.add_argument(
         "--deployment",
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(f"install with: {install_command(needs)}")
             return 1
     try:
-        _fetch(gpu_wheel=options.gpu_wheel, deployment=options.deployment)
+        _fetch(wheels=options.wheels, deployment=options.deployment)
     except ServerUnavailableError as missing:
         _say(str(missing))
         return 1
@@ -167,7 +170,7 @@ def _root_prefix() -> list[str] | None:
     return [sudo, "-n"] if allowed.returncode == 0 else None
 
 
-def _fetch(*, gpu_wheel: bool, deployment: bool) -> None:
+def _fetch(*, wheels: bool, deployment: bool) -> None:
     if _wants("BOOTSTRAP"):
         _timed(f"Kafka {KAFKA_VERSION}", kafka_classpath)
         _timed(f"Kafka's tools {KAFKA_VERSION}", kafka_tools_classpath)
@@ -175,8 +178,9 @@ def _fetch(*, gpu_wheel: bool, deployment: bool) -> None:
         _timed(f"schema registry {REGISTRY_VERSION}", registry_home)
     if _wants("REDIS"):
         _timed("Redis", redis_program)
-    if gpu_wheel:
+    if wheels:
         _timed("environment with onnxruntime-gpu", gpu_wheel_interpreter)
+        _timed("environment with onnxruntime-openvino", openvino_interpreter)
     if deployment:
         _timed("promtool", promtool_program)
         _timed("Helm", helm_program)

@@ -17,7 +17,7 @@ import pytest
 
 __all__ = ["DATA_FIXTURES", "SERVICES", "TierRecorder", "tier_of", "tiers_required", "unavailable"]
 
-ORDER = ("unit", "stream", "service", "data", "hosts", "gpu_wheel", "gpu", "bench", "slow")
+ORDER = ("unit", "stream", "service", "data", "hosts", "gpu_wheel", "openvino_wheel", "gpu", "bench", "slow")
 """The order in which the summary names them."""
 
 SERVICES = {
@@ -37,8 +37,11 @@ SERVICES = {
 DATA_FIXTURES = ("data_dir",)
 """Fixtures that give real data."""
 
-WHEEL_FIXTURE = "gpu_wheel_python"
-"""The fixture that gives the environment with the GPU wheel."""
+WHEEL_FIXTURES = {"gpu_wheel_python": "gpu_wheel", "openvino_python": "openvino_wheel"}
+"""The fixtures that give an environment with another wheel, and the tiers of what uses them."""
+
+MARKED = ("hosts", *WHEEL_FIXTURES.values(), "gpu", "bench", "slow")
+"""Tiers that are markers."""
 
 NVIDIA_DEVICE = Path("/dev/nvidiactl")
 """There wherever an NVIDIA driver is loaded, in containers too."""
@@ -82,7 +85,7 @@ def tier_of(markers: Iterable[str], fixtures: Iterable[str], folders: Iterable[s
     ['unit']
     """
     marked, asked = set(markers), set(fixtures)
-    tiers: list[str] = [name for name in ("hosts", "gpu_wheel", "gpu", "bench", "slow") if name in marked]
+    tiers: list[str] = [name for name in MARKED if name in marked]
     servers = sorted({server for fixture, server in SERVICES.items() if fixture in asked})
     if servers:
         tiers += [f"service({server})" for server in servers]
@@ -108,8 +111,8 @@ class TierRecorder:
             fixtures = getattr(item, "fixturenames", ())
             if not SERVICES.keys().isdisjoint(fixtures):
                 item.add_marker("service")
-            if WHEEL_FIXTURE in fixtures:
-                item.add_marker("gpu_wheel")
+            for fixture in WHEEL_FIXTURES.keys() & set(fixtures):
+                item.add_marker(WHEEL_FIXTURES[fixture])
             markers = [mark.name for mark in item.iter_markers()]
             folders = item.nodeid.split("::")[0].split("/")[:-1]
             for tier in tier_of(markers, fixtures, folders):

@@ -43,7 +43,7 @@ print(json.dumps(said))
 
 OPEN_ON_CUDA = """
 import json, sys
-from broker_plugin.engine.cuda import PROBE
+from broker_plugin.engine.probe import PROBE
 from broker_plugin.engine.providers import CUDA_OPTIONS, Device, ProviderChoice
 from broker_plugin.engine.runtime import CUDA_PROVIDER, offered_providers, open_raw_session
 from broker_plugin.engine.session import open_session

@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from broker_plugin.engine.cuda import PROBE, PROBE_INPUT, PROBE_OUTPUT, PROBE_TOLERANCE, Driver, find_driver
+from broker_plugin.engine.cuda import Driver, find_driver
+from broker_plugin.engine.probe import PROBE, PROBE_INPUT, PROBE_OUTPUT, PROBE_TOLERANCE
 from broker_plugin.engine.providers import CUDA_OPTIONS, Device, ProviderChoice, choose, cpu_choice
 from broker_plugin.engine.runtime import CPU_PROVIDER, CUDA_PROVIDER, installed_wheels, offered_providers
 from broker_plugin.engine.session import open_session
@@ -97,7 +98,7 @@ def test_auto_warns_of_a_gpu_that_lies_idle_for_want_of_the_wheel(tmp_path: Path
 
 
 def test_an_unknown_device_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match="auto, cpu, cuda"):
+    with pytest.raises(ConfigurationError, match="auto, cpu, cuda, openvino"):
         choose("tpu")
 
 
@@ -113,7 +114,7 @@ def test_two_wheels_are_refused_for_every_device(tmp_path: Path, second: str) ->
     done = run_python(["-c", CHOOSE_EACH], paths=[add_distribution(tmp_path, second, "1.31.1")])
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert set(said) == {"auto", "cpu", "cuda", "forest"}
+    assert set(said) == {*Device, "forest"}
     for message in said.values():
         assert message.startswith("refused: ")
         assert f"{second} 1.31.1" in message

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The policy and the parity on the real `onnxruntime-openvino` wheel."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker_plugin.engine.providers import choose
+from broker_plugin.engine.runtime import OPENVINO_PROVIDER, offered_providers
+from broker_plugin.errors import ProviderError
+from tests.broker_plugin.engine.environments import run_python
+
+PARITY_ALERTS = 1000
+"""Real alerts on which a decision in a thousand would show."""
+
+DECISIONS_EQUAL_MIN = 0.999
+P_VALUE_MAX = 0.01
+"""What a device must agree on with the CPU: decisions, and how far a p-value may be from the CPU's."""
+
+CHOOSE = """
+import json
+from broker_plugin.engine.probe import PROBE, PROBE_INPUT
+from broker_plugin.engine.providers import Device, ProviderChoice, choose
+from broker_plugin.engine.runtime import OPENVINO_PROVIDER, open_raw_session
+from broker_plugin.engine.session import open_session
+from broker_plugin.errors import ProviderError
+choice = choose("openvino")
+said = {"provider": choice.provider, "precision": choice.precision, "reason": choice.reason}
+said["auto"] = choose("auto").provider
+said["product"] = open_session(PROBE, choice).run({"x": PROBE_INPUT})["y"].item()
+wrong = {"device_type": "CPU", "load_config": "no_such_file.json"}
+said["fell_back_to"] = open_raw_session(PROBE, OPENVINO_PROVIDER, wrong).get_providers()
+try:
+    open_session(
+        PROBE, ProviderChoice(provider=OPENVINO_PROVIDER, device=Device.OPENVINO, reason="", options=wrong)
+    )
+except ProviderError as error:
+    said["refused"] = str(error)
+print(json.dumps(said))
+"""
+
+COMPARE = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from broker_plugin.engine.scorer import Scorer
+from broker_plugin.records import AlertBatch
+from tests.support.alerts import real_alerts
+every = real_alerts(Path(sys.argv[1]))
+picks = np.random.default_rng(3).permutation(len(every))[:int(sys.argv[2])]
+batch = AlertBatch.from_alerts([every[pick] for pick in picks])
+cpu, openvino = Scorer.open(device="cpu"), Scorer.open(device="openvino")
+pairs = list(zip(cpu.score(batch), openvino.score(batch), strict=True))
+small = batch.take(np.arange(5))
+print(json.dumps({
+    "alerts": len(pairs),
+    "providers": sorted({verdict.provider for pair in pairs for verdict in pair}),
+    "top_equal": np.mean([a.top_class == b.top_class for a, b in pairs]).item(),
+    "set_equal": np.mean([a.class_set == b.class_set for a, b in pairs]).item(),
+    "p_value_difference": max(
+        abs(a.anomaly_p_values[source] - b.anomaly_p_values[source])
+        for a, b in pairs for source in a.anomaly_p_values
+    ),
+    "alone_as_in_the_batch": [v.class_probabilities for v in openvino.score(small)]
+    == [b.class_probabilities for _, b in pairs[:5]],
+}))
+"""
+
+
+def said_by(python: Path, script: str, *arguments: str) -> dict[str, Any]:
+    done = run_python(["-W", "ignore", "-c", script, *arguments], interpreter=python)
+    assert done.returncode == 0, done.stderr
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return said
+
+
+def test_openvino_is_had_in_fp32_and_a_silent_fallback_is_refused(openvino_python: Path) -> None:
+    said = said_by(openvino_python, CHOOSE)
+    assert said["provider"] == OPENVINO_PROVIDER
+    assert said["precision"] == "fp32"
+    assert "onnxruntime-openvino" in said["reason"]
+    assert said["product"] == pytest.approx(85.0)
+    # Only the operator decides for it.
+    assert said["auto"] == "CPUExecutionProvider"
+    # What the provider does with an option that it cannot read: nothing is said, and the CPU computes.
+    assert said["fell_back_to"] == ["CPUExecutionProvider"]
+    assert "came up on CPUExecutionProvider" in said["refused"]
+
+
+def test_verdicts_are_those_of_the_cpu(openvino_python: Path, data_dir: Path) -> None:
+    said = said_by(openvino_python, COMPARE, str(data_dir), str(PARITY_ALERTS))
+    assert said["alerts"] == PARITY_ALERTS
+    assert said["providers"] == ["CPUExecutionProvider", OPENVINO_PROVIDER]
+    assert said["top_equal"] >= DECISIONS_EQUAL_MIN
+    assert said["set_equal"] >= DECISIONS_EQUAL_MIN
+    assert said["p_value_difference"] <= P_VALUE_MAX
+    assert said["alone_as_in_the_batch"]
+
+
+@pytest.mark.skipif(OPENVINO_PROVIDER in offered_providers(), reason="the OpenVINO wheel is installed here")
+def test_without_the_wheel_it_is_refused_with_the_commands_that_help() -> None:
+    with pytest.raises(ProviderError, match=r"astrom3-broker\[openvino\].*set the device to cpu"):
+        choose("openvino")
