@@ -13,18 +13,10 @@ from collections.abc import Sequence
 from cyclopts import App
 
 from broker_plugin import __version__
-from broker_plugin.errors import BrokerPluginError, ConfigurationError, MembershipLostError, TransientError
+from broker_plugin.errors import BrokerPluginError
+from broker_plugin.service.exit_status import exit_status
 
 __all__ = ["main", "make_app"]
-
-EXIT_CONFIGURATION = 2
-"""The settings cannot work: a supervisor should not restart the process."""
-
-EXIT_FAILURE = 1
-"""It broke in a way that neither other settings nor time would mend; the message says where."""
-
-EXIT_TRANSIENT = 75
-"""Something outside is unavailable (EX_TEMPFAIL of sysexits.h): a supervisor may try again."""
 
 COMMANDS = {
     "demo": "Play a night of alerts through an embedded Kafka and write a report; no server needed.",
@@ -70,13 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     app = make_app(given[0] if given else "")
     try:
         status = app(given, result_action="return_value")
-    except ConfigurationError as error:
-        sys.stderr.write(f"broker-plugin: {error}\n")
-        sys.exit(EXIT_CONFIGURATION)
-    except (TransientError, MembershipLostError) as error:
-        sys.stderr.write(f"broker-plugin: {error}; try again later\n")
-        sys.exit(EXIT_TRANSIENT)
     except BrokerPluginError as error:
-        sys.stderr.write(f"broker-plugin: {error}\n")
-        sys.exit(EXIT_FAILURE)
+        status, line = exit_status(error)
+        sys.stderr.write(f"{line}\n")
     sys.exit(status or 0)

@@ -208,6 +208,14 @@ class Settings(BaseSettings):
         description="Name of this process within the group, kept over restarts; by default the host's name "
         "and the lowest free slot.",
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        title="Workers",
+        description="Processes that share the partitions, one for each core; who dies is started again. "
+        "With --metrics-port N they serve on N, N + 1 ...; --instance NAME becomes NAME-0, NAME-1 ...",
+    )
     group_protocol: Literal["classic", "consumer"] = Field(
         default="classic",
         title="Group protocol",

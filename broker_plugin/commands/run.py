@@ -17,6 +17,7 @@ from broker_plugin.service.consistency import check_service
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.service.signals import hurry_on_hangup, stop_on_signal
+from broker_plugin.service.workers import supervise
 from broker_plugin.settings import Settings
 
 __all__ = ["run"]
@@ -44,7 +45,7 @@ else:
     )
 
 
-def run(*, config: Path | None = None, flags: Annotated[RunFlags | None, Parameter(name="*")] = None) -> None:
+def run(*, config: Path | None = None, flags: Annotated[RunFlags | None, Parameter(name="*")] = None) -> int:
     """Read alerts from Kafka and write verdicts to Kafka until it is stopped.
 
     Every setting can be a line of the TOML file, an environment variable (--dead-letters is
@@ -55,6 +56,9 @@ def run(*, config: Path | None = None, flags: Annotated[RunFlags | None, Paramet
 
     With --bundles, what is promoted under the name of --bundle is taken up without a restart, at the survey's
     local noon unless it was promoted --now. SIGHUP has the repository looked at at once.
+
+    With --workers N as many processes share the partitions, under one that watches over them: use as many
+    as there are cores, and at least as many partitions. SIGTERM stops all of them in order.
 
     Parameters
     ----------
@@ -67,4 +71,7 @@ def run(*, config: Path | None = None, flags: Annotated[RunFlags | None, Paramet
     configure_logging(settings.log_format, settings.log_level)
     stop, hurry = threading.Event(), threading.Event()
     with stop_on_signal(stop), hurry_on_hangup(hurry) if settings.bundles else nullcontext():
+        if settings.workers > 1:
+            return supervise(settings, stop, hurry=hurry)
         serve(settings, stop, hurry=hurry)
+    return 0

@@ -18,6 +18,9 @@ REQUIRED = ("survey", "bootstrap", "input", "output", "dead_letters", "group")
 """What the service cannot guess."""
 
 
+PORT_MAX = 65_535
+
+
 def check_service(settings: Settings) -> None:
     """Refuse settings with which the service could not keep its promises.
 
@@ -33,6 +36,7 @@ def check_service(settings: Settings) -> None:
     parse_dead_letter_access(settings.dead_letters_access)
     parse_reasons(settings.accept_rejects)
     _check_start(settings)
+    _check_workers(settings)
     if _one_address(settings):
         check_clusters(settings, source=settings.bootstrap, sink=settings.bootstrap)
     # Of two addresses only the brokers know whether they are one cluster: asked when both are connected.
@@ -99,6 +103,18 @@ def _check_start(settings: Settings) -> None:
         parse_moment(settings.start_at)
     elif settings.force_start:
         raise ConfigurationError("--force-start moves a group to --start-at", remedy="give that too")
+
+
+def _check_workers(settings: Settings) -> None:
+    if settings.workers > 1 and settings.force_start:
+        raise ConfigurationError(
+            "--force-start moves the group at each process's start", remedy="move it with --workers 1 first"
+        )
+    if settings.metrics_port and settings.metrics_port + settings.workers - 1 > PORT_MAX:
+        raise ConfigurationError(
+            f"--metrics-port {settings.metrics_port} leaves no room for one port a worker",
+            remedy="choose a lower one",
+        )
 
 
 def _one_address(settings: Settings) -> bool:

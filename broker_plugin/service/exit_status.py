@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors to exit statuses, by what a supervisor should do about them."""
+
+from __future__ import annotations
+
+from broker_plugin.errors import BrokerPluginError, ConfigurationError, MembershipLostError, TransientError
+
+__all__ = ["EXIT_CONFIGURATION", "EXIT_FAILURE", "EXIT_TRANSIENT", "exit_status"]
+
+EXIT_CONFIGURATION = 2
+"""The settings cannot work: a supervisor should not restart the process."""
+
+EXIT_FAILURE = 1
+"""It broke in a way that neither other settings nor time would mend; the message says where."""
+
+EXIT_TRANSIENT = 75
+"""Something outside is unavailable (EX_TEMPFAIL of sysexits.h): a supervisor may try again."""
+
+
+def exit_status(error: BrokerPluginError) -> tuple[int, str]:
+    """Return the exit status of an error, and the line for standard error.
+
+    Examples
+    --------
+    >>> exit_status(TransientError("no broker answers"))
+    (75, 'broker-plugin: no broker answers; try again later')
+    """
+    if isinstance(error, ConfigurationError):
+        return EXIT_CONFIGURATION, f"broker-plugin: {error}"
+    if isinstance(error, (TransientError, MembershipLostError)):
+        return EXIT_TRANSIENT, f"broker-plugin: {error}; try again later"
+    return EXIT_FAILURE, f"broker-plugin: {error}"
