@@ -120,7 +120,7 @@ def test_every_setting_is_described_and_has_a_flag_but_the_tables() -> None:
     # A parameter may be given by its name only: the order of the flags is nobody's contract.
     parameters = inspect.signature(run).parameters.values()
     assert {parameter.kind for parameter in parameters} == {inspect.Parameter.KEYWORD_ONLY}
-    assert typing.get_type_hints(run)["return"] is type(None)
+    assert typing.get_type_hints(run)["return"] is int, "the exit status of workers"
 
 
 def test_patterns_may_hold_commas_and_lists_are_split() -> None:
