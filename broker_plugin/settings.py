@@ -301,7 +301,7 @@ class Settings(BaseSettings):
         description="A batch is closed when it holds this much: large messages cannot fill the memory.",
     )
     batch_age_s: float = Field(
-        default=0.5, ge=0, title="Batch age", description="Longest wait of a message for its batch, s."
+        default=0.05, ge=0, title="Batch age", description="Longest wait of a message for its batch, s."
     )
     ack_timeout_s: float = Field(
         default=10.0, gt=0, title="Acknowledgement", description="Longest wait for the output's brokers, s."

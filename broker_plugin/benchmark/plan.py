@@ -26,6 +26,8 @@ class Plan:
         Messages of the batch that the stages are measured on.
     lengths, batches
         Rows of history and sizes of a batch at which the growth of the cost is measured.
+    offered_s
+        How long a steady rate is sent through Kafka.
     baseline_batches
         Batches of the baseline in one measurement, each process.
     """
@@ -38,6 +40,7 @@ class Plan:
     stage_messages: int
     lengths: tuple[int, ...]
     batches: tuple[int, ...]
+    offered_s: float
     baseline_batches: int = 1
 
 
@@ -50,6 +53,7 @@ FULL = Plan(
     stage_messages=128,
     lengths=(1, 3, 10, 30, 100, 300, 600),
     batches=(1, 8, 32, 128, 256, 512),
+    offered_s=20.0,
 )
 """A minute or so on two quiet cores; medians of three within a few percent of each other there."""
 
@@ -62,5 +66,6 @@ QUICK = Plan(
     stage_messages=32,
     lengths=(1, 100),
     batches=(32, 64),
+    offered_s=3.0,
 )
 """Seconds: to see that everything works, and the order of magnitude."""

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from broker_plugin.benchmark.stages import STAGES, WHOLE
+from broker_plugin.benchmark.through_kafka import PERCENTILES
 
 __all__ = ["processor_line", "remarks", "tables"]
 
@@ -28,6 +29,8 @@ def tables(document: Document) -> Iterator[Table]:
     """Yield the tables of a document, the most important first; each says on which processor."""
     yield _end_to_end(document)
     yield _stages(document)
+    if document["kafka"] is not None:
+        yield _through_kafka(document)
     for kind, points in document["growth"].items():
         if points:
             yield _growth(document, kind, points)
@@ -100,6 +103,25 @@ def _stages(document: Document) -> Table:
         table.add_row(stage, *cells)
     table.add_section()
     table.add_row("in one go", *(f"{found[WHOLE]['us_per_alert']:,.1f}      " for found in stages.values()))
+    return table
+
+
+def _through_kafka(document: Document) -> Table:
+    found = document["kafka"]
+    steady, burst = found["steady"], found.get("burst")
+    title = f"Through Kafka ({found['cluster']}), {found['workers']} processes, {found['corpus']}"
+    table = Table(
+        "", "sent", "done", "alerts/s", "latency or time", title=title, caption=processor_line(document)
+    )
+    latencies = ", ".join(f"p{percent} {steady[f'p{percent}_ms']} ms" for percent in PERCENTILES)
+    counts = (f"{steady['sent']:,}", f"{steady['delivered']:,}")
+    table.add_row("steady", *counts, f"{steady['sent_per_s']:,.0f}", latencies)
+    if burst is not None:
+        rate = "-" if burst["alerts_per_s"] is None else f"{burst['alerts_per_s']:,.0f}"
+        counts = (f"{burst['messages']:,}", f"{burst['delivered']:,}")
+        table.add_row(
+            "burst", *counts, rate, f"{burst['drained_in_s']} s, sent in {burst['produced_in_s']} s"
+        )
     return table
 
 

@@ -19,10 +19,12 @@ from broker_plugin.benchmark.growth import measure_growth
 from broker_plugin.benchmark.plan import Plan, Tell
 from broker_plugin.benchmark.stages import Stages
 from broker_plugin.benchmark.team import Task, Team
+from broker_plugin.benchmark.through_kafka import KafkaPlan, measure_kafka
 from broker_plugin.benchmark.whole_way import measure_team, open_whole_way
 from broker_plugin.engine.processor import describe_processor, matmul_gflops
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.pipeline.assembly import FilterRecipe
+from broker_plugin.surveys.registry import SURVEYS
 
 __all__ = ["names_of", "run_bench"]
 
@@ -42,7 +44,14 @@ def names_of(lengths: Sequence[int] = LENGTHS) -> tuple[str, ...]:
 
 
 def run_bench(
-    alerts: Path, recipe: FilterRecipe, plan: Plan, *, workers: int, batch: int, tell: Tell
+    alerts: Path,
+    recipe: FilterRecipe,
+    plan: Plan,
+    *,
+    workers: int,
+    batch: int,
+    tell: Tell,
+    kafka: KafkaPlan | None = None,
 ) -> dict[str, Any]:
     """Return all that was measured, as the JSON document has it.
 
@@ -58,6 +67,8 @@ def run_bench(
         Processes, and messages at a time.
     tell
         Hears what is measured next.
+    kafka
+        What is measured through Kafka; by default nothing.
     """
     busy = os.getloadavg()[0]
     tell("processor")
@@ -83,6 +94,7 @@ def run_bench(
                 )
                 end_to_end[name] = rate.as_json() | asdict(counts)
             growth = measure_growth(team, corpora, plan, batch=batch, workers=workers, tell=tell)
+        through = _through_kafka(kafka, corpora, known, workers, batch, tell)
         tell("baseline")
         baseline = measure_baseline(
             folder, names, workers=workers, repeats=plan.repeats, batches=plan.baseline_batches
@@ -103,7 +115,26 @@ def run_bench(
         "baseline": baseline.as_json(),
         "stages": stages,
         "growth": growth,
+        "kafka": through,
     }
+
+
+def _through_kafka(
+    plan: KafkaPlan | None, corpora: Corpora, recipe: FilterRecipe, workers: int, batch: int, tell: Tell
+) -> dict[str, Any] | None:
+    """Return what was measured through Kafka on the alerts of one survey, as they come."""
+    if plan is None:
+        return None
+    survey = next(name for name in SURVEYS if name in corpora.by_name)
+    settings = {
+        "survey": survey,
+        "bundle": recipe.bundle,
+        "device": recipe.device,
+        "schemas": recipe.schemas[0],
+        "batch_max": batch,
+    }
+    values = corpora.by_name[survey].values
+    return {"corpus": survey, **measure_kafka(plan, values, settings, workers=workers, tell=tell)}
 
 
 def _stages(

@@ -17,6 +17,7 @@ from broker_plugin.benchmark.plan import FULL, QUICK, Tell
 from broker_plugin.benchmark.plot import drawing
 from broker_plugin.benchmark.report import remarks, tables
 from broker_plugin.benchmark.session import run_bench
+from broker_plugin.benchmark.through_kafka import KafkaPlan
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.service.bundle_choice import chosen_bundle
@@ -34,6 +35,9 @@ def bench(
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2,
     batch: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 256,
     quick: Annotated[bool, Parameter(negative="")] = False,
+    kafka: str = "",
+    offered: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 300.0,
+    burst: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 10_000,
     bundle: str = "default",
     bundles: Path | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -65,6 +69,14 @@ def bench(
         Alerts that are judged at a time.
     quick
         Take seconds: fewer alerts, each measured once. Good for orders of magnitude.
+    kafka
+        host:port of a Kafka broker without passwords: measure through it too, with the service itself, on
+        topics of this run's own that are deleted in the end. Or embedded, for latencies without a server: a
+        cluster inside this process, which holds no burst.
+    offered
+        Alerts a second that are sent through Kafka for the latencies.
+    burst
+        Alerts that are sent through Kafka at once; 0 for none.
     bundle
         NAME of a bundle, in the repository or installed; NAME@VERSION in the repository; or a directory.
     bundles
@@ -82,9 +94,11 @@ def bench(
         if path is not None:
             _write(path, "")  # not to find out after a minute that it cannot be
     recipe = FilterRecipe(bundle=chosen_bundle(bundle, bundles), device=device)
+    plan = QUICK if quick else FULL
+    through = KafkaPlan(bootstrap=kafka, offered_per_s=offered, offered_s=plan.offered_s, burst=burst)
     with _telling(console) as tell:
         document = run_bench(
-            alerts, recipe, QUICK if quick else FULL, workers=workers, batch=batch, tell=tell
+            alerts, recipe, plan, workers=workers, batch=batch, tell=tell, kafka=through if kafka else None
         )
     out = Console()
     for table in tables(document):

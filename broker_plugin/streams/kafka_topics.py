@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in __al
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error
 
-__all__ = ["TopicPlan", "create_topic", "kept_for_s", "matching_topics"]
+__all__ = ["TopicPlan", "create_topic", "delete_topic", "kept_for_s", "matching_topics"]
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +101,24 @@ def create_topic(address: KafkaAddress, plan: TopicPlan) -> bool:
             raise ConfigurationError(f"{plan.name} cannot be made: {reason.str()}") from error
         raise sort_error(reason, f"making {plan.name}") from error
     return True
+
+
+def delete_topic(address: KafkaAddress, name: str) -> None:
+    """Delete a topic with all that is on it.
+
+    Raises
+    ------
+    ConfigurationError, TransientError
+        If the cluster refuses, or does not answer.
+    """
+    admin = _admin(address)  # held until the answer is here, as above
+    (gone,) = admin.delete_topics([name], operation_timeout=ANSWER_S).values()
+    try:
+        gone.result(ANSWER_S + 1.0)
+    except NoAnswerError as error:
+        raise TransientError(f"no Kafka broker answers at {address.bootstrap}") from error
+    except KafkaException as error:
+        raise sort_error(error.args[0], f"deleting {name}") from error
 
 
 def kept_for_s(address: KafkaAddress, topic: str) -> float:

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The benchmark through a real Kafka: everything sent is done, and nothing is left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker_plugin.benchmark.through_kafka import EMBEDDED, KafkaPlan, measure_kafka
+from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.kafka import KafkaAddress
+from broker_plugin.streams.kafka_topics import matching_topics
+from tests.e2e.service import ztf_packets
+from tests.support.cluster import KafkaCluster
+from tests.support.process import wait_until
+
+SETTINGS: dict[str, Any] = {"survey": "ztf", "device": "cpu"}
+
+RATE_PER_S, SECONDS = 40.0, 1.5
+
+
+def small(data_dir: Path) -> tuple[bytes, ...]:
+    return tuple(sorted(ztf_packets(data_dir), key=len))[:100]
+
+
+@pytest.mark.service
+def test_latencies_and_a_burst(kafka_broker: KafkaCluster, data_dir: Path) -> None:
+    plan = KafkaPlan(bootstrap=kafka_broker.bootstrap, offered_per_s=RATE_PER_S, offered_s=SECONDS, burst=300)
+    found = measure_kafka(plan, small(data_dir), SETTINGS, workers=2, tell=lambda _: None)
+    steady, burst = found["steady"], found["burst"]
+    assert steady["delivered"] == steady["sent"] > 0.5 * RATE_PER_S * SECONDS
+    assert 0 < steady["p50_ms"] <= steady["p90_ms"] <= steady["p99_ms"]
+    assert burst["delivered"] == burst["messages"] == 300
+    assert burst["drained_in_s"] > 0
+    assert burst["alerts_per_s"] == pytest.approx(300 / burst["drained_in_s"], rel=0.05)
+    wait_until(lambda: not bench_topics(kafka_broker), what="the topics to be gone")
+
+
+def bench_topics(cluster: KafkaCluster) -> list[str]:
+    try:
+        return matching_topics(KafkaAddress(bootstrap=cluster.bootstrap), ["^astrom3-bench-"])
+    except ConfigurationError:
+        return []
+
+
+def test_latencies_without_a_server(data_dir: Path) -> None:
+    plan = KafkaPlan(bootstrap=EMBEDDED, offered_per_s=RATE_PER_S, offered_s=SECONDS, burst=300)
+    found = measure_kafka(plan, small(data_dir), SETTINGS, workers=1, tell=lambda _: None)
+    assert found["steady"]["delivered"] == found["steady"]["sent"] > 0
+    assert "burst" not in found
