@@ -40,7 +40,7 @@ def bench(
     burst: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 10_000,
     bundle: str = "default",
     bundles: Path | None = None,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Literal["auto", "cpu", "cuda", "openvino"] = "auto",
 ) -> None:
     """Measure how fast alerts become verdicts on this machine, against a plain pipeline.
 
