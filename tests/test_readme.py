@@ -13,22 +13,19 @@ import pytest
 
 from broker_plugin.cli import COMMANDS
 from tests.support.artefacts import REPOSITORY
+from tests.support.pages import blocks
 
-README = (REPOSITORY / "README.md").read_text("utf-8")
+PAGE = REPOSITORY / "README.md"
+
+README = PAGE.read_text("utf-8")
 
 GROUPS = frozenset({"dlq"})
 """Commands that have commands of their own."""
 
-BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
-
-
-def blocks(language: str) -> list[str]:
-    return [text for name, text in BLOCK.findall(README) if name == language]
-
 
 def test_the_python_runs_on_a_file_of_alerts(data_dir: Path, tmp_path: Path) -> None:
     shutil.copy(data_dir / "alerts/lsst/lsst_v9_0_nocutouts.avro", tmp_path / "night.avro")
-    (block,) = blocks("python")
+    (block,) = blocks(PAGE, "python")
     result = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n{block}"],
         capture_output=True,
@@ -43,7 +40,7 @@ def test_the_python_runs_on_a_file_of_alerts(data_dir: Path, tmp_path: Path) -> 
 
 
 def test_every_command_and_flag_exists() -> None:
-    shown = "\n".join(blocks("sh")).replace("\\\n", " ")
+    shown = "\n".join(blocks(PAGE, "sh")).replace("\\\n", " ")
     calls = re.findall(r"^broker-plugin (\w+)(.*)$", shown, re.MULTILINE)
     assert {name for name, _ in calls} >= {"run", "replay", "subscribe", "inspect", "doctor"}
     parted = [((name, *rest.split()[:1]) if name in GROUPS else (name,), rest) for name, rest in calls]

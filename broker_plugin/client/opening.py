@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
@@ -18,10 +19,12 @@ from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.instants import milliseconds
 from broker_plugin.pipeline.selection import ANY_CONTEXT, Selection, unknown_names
 from broker_plugin.pipeline.verdict_reader import VerdictReader
 from broker_plugin.records import SourceContext
-from broker_plugin.service.application import sink_address
+from broker_plugin.service.addresses import sink_address
+from broker_plugin.service.logging import log_as_a_library
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.settings import Settings
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail, StartPolicy
@@ -56,6 +59,8 @@ class Options(TypedDict, total=False):
         Consumer group: go on where it left off. Without one nothing is remembered of offsets.
     from_beginning
         Begin with the oldest message instead of with the next one, where the group has no offset.
+    since
+        Begin with the messages since a moment, where the group has no offset.
     classes, min_probability, max_p_value, context
         Conditions of `Selection`.
     watch
@@ -83,6 +88,7 @@ class Options(TypedDict, total=False):
     registry: str | None
     group: str | None
     from_beginning: bool
+    since: datetime | None
     classes: Sequence[str]
     min_probability: float | None
     max_p_value: float | None
@@ -179,6 +185,7 @@ class _VerdictForm(VerdictReader):
 def _open(
     form: Callable[[SchemaStore], Form[Item]], topic: str | None, options: Options
 ) -> Subscription[Item]:
+    log_as_a_library()
     config = options.get("config")
     settings = load_settings({}, config=Path(config) if config else None)
     topic = topic or settings.output
@@ -242,9 +249,11 @@ def _doubts(conditions: Conditions, options: Options) -> Iterator[str]:
 
 def _source(address: KafkaAddress, topic: str, options: Options) -> KafkaSource | KafkaTail:
     group, from_beginning = options.get("group"), options.get("from_beginning", False)
+    since = options.get("since")
+    since_ms = None if since is None else milliseconds(since)
     if group:
         reset: Literal["earliest", "latest"] = "earliest" if from_beginning else "latest"
         # A topic of verdicts keeps days: a reader who was away for longer goes on with what there is.
-        start = StartPolicy(offset_reset=reset, on_lost="earliest")
+        start = StartPolicy(offset_reset=reset, on_lost="earliest", start_at_ms=since_ms)
         return KafkaSource(address, [topic], group=group, start=start)
-    return KafkaTail(address, topic, from_beginning=from_beginning)
+    return KafkaTail(address, topic, from_beginning=from_beginning, since_ms=since_ms)

@@ -165,9 +165,17 @@ class Subscription(Generic[Item]):
         self._in_hand = None
         self._stop.set()
 
-    def keep_alive(self) -> None:
-        """Stay in the group while the body of the loop takes minutes; to be called every few seconds."""
+    def wait(self, pause_s: float) -> bool:
+        """Wait in the body of the loop without losing the group; return False if it is to end.
+
+        A body that takes minutes calls this now and then, with no pause: a member that is not heard of for
+        five minutes is dropped.
+        """
+        end_s = time.monotonic() + pause_s
         self._source.keep_alive()
+        while (left_s := end_s - time.monotonic()) > 0 and not self._stop.wait(min(left_s, POLL_S)):
+            self._source.keep_alive()
+        return not self._stop.is_set()
 
     def close(self) -> None:
         """Leave the group. What is in hand counts as unhandled."""
@@ -269,8 +277,7 @@ class Subscription(Generic[Item]):
 
     def _pause(self, error: TransientError) -> None:
         self._warn_once(f"{error}; trying again")
-        self._source.keep_alive()
-        self._stop.wait(next(self._pauses))
+        self.wait(next(self._pauses))
 
     def _timed_out(self) -> bool:
         waited_s = time.monotonic() - self._last_message_s

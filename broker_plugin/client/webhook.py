@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -18,6 +17,7 @@ from broker_plugin.codec.verdict import Verdict, to_json
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.links import object_pages
+from broker_plugin.service.logging import keep_addresses_out_of_logs
 
 __all__ = ["Webhook", "webhook_body"]
 
@@ -26,9 +26,6 @@ TIMEOUT_S = 10.0
 
 CAP_S = 60.0
 """Longest pause between two attempts, also where the receiver asks for more."""
-
-STEP_S = 0.25
-"""How often a pause looks whether it is to stop, and says that it is alive."""
 
 BUSY = frozenset({408, 425, 429})
 """Refusals that time cures, like those of 500 and above."""
@@ -57,10 +54,8 @@ class Webhook:
         Where to post, http or https. Redirects are not followed: the secret would go with them.
     header
         A secret header, `NAME: VALUE`.
-    stop
-        Ends the attempts.
-    keep_alive
-        Called while waiting, such as `Subscription.keep_alive`.
+    wait
+        Waits for so many seconds and returns whether to go on: `Subscription.wait`, which stays in the group.
     warn
         Is told of what is tried again.
 
@@ -77,15 +72,14 @@ class Webhook:
         header: str | None = None,
         timeout_s: float = TIMEOUT_S,
         backoff: Backoff | None = None,
-        stop: threading.Event | None = None,
-        keep_alive: Callable[[], None] = lambda: None,
+        wait: Callable[[float], bool] = lambda pause_s: not threading.Event().wait(pause_s),
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
+        keep_addresses_out_of_logs()
         self._host = _host_of(url)
         self._url = url
-        self._stop = threading.Event() if stop is None else stop
         self._backoff = Backoff(first_s=0.5, cap_s=CAP_S) if backoff is None else backoff
-        self._keep_alive = keep_alive
+        self._wait = wait
         self._warn = warn
         headers = {"User-Agent": f"astrom3-broker/{__version__}", **_parsed(header)}
         self._client = httpx2.Client(follow_redirects=False, timeout=timeout_s, headers=headers)
@@ -147,15 +141,6 @@ class Webhook:
                 status, "the receiver's log says why; the form is in deploy/docs/subscribing.md"
             ),
         )
-
-    def _wait(self, pause_s: float) -> bool:
-        """Wait, alive in the group; return False if it is to stop."""
-        end_s = time.monotonic() + pause_s
-        while (left_s := end_s - time.monotonic()) > 0:
-            if self._stop.wait(min(left_s, STEP_S)):
-                return False
-            self._keep_alive()
-        return not self._stop.is_set()
 
 
 def webhook_body(verdict: Verdict) -> str:

@@ -23,7 +23,7 @@ from broker_plugin.nights import night_of, noon_of
 from broker_plugin.pipeline.audit import PartitionAudit
 from broker_plugin.pipeline.night_evidence import AuditedTopics, Watch, audit_night
 from broker_plugin.pipeline.offset_ranges import OffsetRanges
-from broker_plugin.service.application import sink_address, source_address
+from broker_plugin.service.addresses import sink_address, source_address
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.settings import Settings

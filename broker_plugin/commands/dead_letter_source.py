@@ -9,7 +9,7 @@ from pathlib import Path
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.instants import milliseconds, parse_moment
 from broker_plugin.pipeline.dead_letter_reader import DeadLetter, Place, read_file, read_letter, read_receipt
-from broker_plugin.service.application import sink_address
+from broker_plugin.service.addresses import sink_address
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.settings import Settings
 from broker_plugin.streams.kafka import KafkaSnapshot

@@ -24,6 +24,7 @@ from broker_plugin.client.webhook import Webhook
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.commands.listing import Listing, make_listing
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.instants import parse_moment
 from broker_plugin.pipeline.selection import ANY_CONTEXT
 from broker_plugin.records import SourceContext
 from broker_plugin.service.logging import configure_logging
@@ -50,6 +51,7 @@ def subscribe(
     topic: str | None = None,
     group: str | None = None,
     from_beginning: Annotated[bool, Parameter(negative="")] = False,
+    since: str | None = None,
     strangest: Count = None,
     context: Context | None = None,
     classes: Annotated[tuple[str, ...] | None, Parameter(name="--class", negative="")] = None,
@@ -90,6 +92,8 @@ def subscribe(
         Consumer group: go on where it left off. Without one nothing is remembered.
     from_beginning
         Begin with the oldest verdict instead of with the next one.
+    since
+        Begin with the verdicts since then: 2026-11-24T03:00:00Z, or how long ago: 90m, 12h, 3d.
     strangest
         Keep a ranking of the N objects with the smallest p-values since local noon. An object of an earlier
         night returns only if new data made it stranger. The table is shown as it changes, JSON at the end.
@@ -150,6 +154,7 @@ def subscribe(
                     bootstrap=bootstrap,
                     group=group,
                     from_beginning=from_beginning,
+                    since=parse_moment(since) if since else None,
                     # Shown as a ranking, all that is asked for counts; posted, what enters it.
                     strangest=strangest if address else None,
                     context=context or (ANY_CONTEXT if strangest is None else SourceContext.STELLAR),
@@ -169,7 +174,7 @@ def subscribe(
                     warn=_warn,
                     after_poll=listing.show,
                 ) as verdicts,
-                _webhook(address, verdicts, stop) if address else nullcontext() as hook,
+                _webhook(address, verdicts) if address else nullcontext() as hook,
                 listing,
             ):
                 _follow(verdicts, listing, hook)
@@ -201,11 +206,11 @@ def _webhook_address(url: str | None, path: Path | None) -> str | None:
     return read_secret(secret_path(str(path)), "--webhook-file").strip() if path else url
 
 
-def _webhook(url: str, verdicts: Subscription[Verdict], stop: threading.Event) -> Webhook:
+def _webhook(url: str, verdicts: Subscription[Verdict]) -> Webhook:
     header, path = os.environ.get(HEADER), os.environ.get(f"{HEADER}_FILE")
     if path:
         header = read_secret(secret_path(path), f"{HEADER}_FILE")
-    return Webhook(url, header=header, stop=stop, keep_alive=verdicts.keep_alive, warn=_warn)
+    return Webhook(url, header=header, wait=verdicts.wait, warn=_warn)
 
 
 def _warn(text: str) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from broker_plugin.service.application import sink_address
+from broker_plugin.service.addresses import sink_address
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.service.topic_plans import topic_plans
 from broker_plugin.streams.kafka_topics import TopicPlan, create_topic

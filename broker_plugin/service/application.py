@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import partial
 
 import structlog
-from pydantic import SecretStr
 
 from broker_plugin import __version__
 from broker_plugin.bundle import open_bundle
@@ -36,6 +35,7 @@ from broker_plugin.pipeline.outbox import Encode, Outbox, framed
 from broker_plugin.pipeline.reject_rate import RejectRate
 from broker_plugin.pipeline.runner import Runner
 from broker_plugin.pipeline.shadow import ShadowRecipe
+from broker_plugin.service.addresses import sink_address, source_address
 from broker_plugin.service.clusters import check_clusters
 from broker_plugin.service.consistency import check_service, store_recipe
 from broker_plugin.service.health import Health, HealthServer
@@ -49,20 +49,17 @@ from broker_plugin.service.outputs import (
     patiently,
     written_topics,
 )
-from broker_plugin.service.secret_files import secret_path
 from broker_plugin.service.store_metrics import StoreCollector
 from broker_plugin.settings import Settings
-from broker_plugin.settings_tables import FROM_FILE
 from broker_plugin.streams.instance import take_instance
 from broker_plugin.streams.kafka import (
-    KafkaAddress,
     KafkaSink,
     KafkaSource,
     StartPolicy,
     TransactionalKafkaSink,
 )
 
-__all__ = ["judge_and_outbox", "serve", "sink_address", "source_address"]
+__all__ = ["judge_and_outbox", "serve"]
 
 log = structlog.get_logger(__name__)
 
@@ -163,16 +160,6 @@ def serve(
             store=recipe.memory.address.shown if recipe.memory else settings.store,
         )
         runner.run()
-
-
-def source_address(settings: Settings) -> KafkaAddress:
-    """Return where the alerts are read."""
-    return _address(settings.bootstrap, settings.kafka.source, settings)
-
-
-def sink_address(settings: Settings) -> KafkaAddress:
-    """Return where the verdicts are written."""
-    return _address(settings.sink_bootstrap, settings.kafka.sink, settings)
 
 
 def judge_and_outbox(settings: Settings) -> tuple[AlertFilter, Outbox]:
@@ -293,17 +280,3 @@ def _delivery(
         return transactional, ExactlyOnce(source, transactional, ledger=ledger)
     sink = KafkaSink(address, ack_timeout_s=timeout_s, message_max_bytes=limit)
     return sink, AtLeastOnce(source, sink, ledger=ledger)
-
-
-def _address(bootstrap: str, table: dict[str, SecretStr], settings: Settings) -> KafkaAddress:
-    values = {name: value.get_secret_value() for name, value in table.items()}
-    return KafkaAddress(
-        bootstrap=bootstrap,
-        properties={name: value for name, value in values.items() if not name.endswith(FROM_FILE)},
-        files={
-            name.removesuffix(FROM_FILE): secret_path(value)
-            for name, value in values.items()
-            if name.endswith(FROM_FILE)
-        },
-        patience_s=settings.refusal_deadline_s,
-    )

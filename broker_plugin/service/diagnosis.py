@@ -23,7 +23,7 @@ from broker_plugin.engine.runtime import load_runtime, named_wheels, offered_pro
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BrokerPluginError, ProviderError, RejectedAlert, TransientError
 from broker_plugin.features.warm_up import compiled_kernels as feature_kernels
-from broker_plugin.service.application import sink_address, source_address
+from broker_plugin.service.addresses import sink_address, source_address
 from broker_plugin.service.clusters import check_clusters
 from broker_plugin.service.consistency import REQUIRED, check_service, store_recipe
 from broker_plugin.service.models import located_bundle, shadow_bundle

@@ -14,7 +14,7 @@ from typing import Literal
 import structlog
 from structlog.typing import Processor
 
-__all__ = ["configure_logging"]
+__all__ = ["configure_logging", "keep_addresses_out_of_logs", "log_as_a_library"]
 
 
 def configure_logging(log_format: Literal["auto", "json", "console"] = "auto", level: str = "info") -> None:
@@ -58,8 +58,27 @@ def configure_logging(log_format: Literal["auto", "json", "console"] = "auto", l
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    keep_addresses_out_of_logs()
+
+
+def log_as_a_library() -> None:
+    """Send events to Python's own logging, unless the program has said where they go."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.processors.KeyValueRenderer(key_order=["event"]),
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+            cache_logger_on_first_use=False,
+        )
+
+
+def keep_addresses_out_of_logs() -> None:
+    """Silence the libraries that log the addresses they call, with the secrets that are in them."""
     for chatty in ("httpx", "httpcore", "httpx2", "httpcore2", "urllib3"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # they log addresses with what is in them
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _rendering(log_format: str) -> list[Processor]:

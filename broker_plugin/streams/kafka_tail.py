@@ -41,9 +41,13 @@ class KafkaTail:
         The topic. Partitions that are added later are not noticed.
     from_beginning
         Begin with the oldest message instead of with the next one.
+    since_ms
+        Begin with the messages since a moment instead.
     """
 
-    def __init__(self, address: KafkaAddress, topic: str, *, from_beginning: bool = False) -> None:
+    def __init__(
+        self, address: KafkaAddress, topic: str, *, from_beginning: bool = False, since_ms: int | None = None
+    ) -> None:
         self._address = address
         self._topic = topic
         self._admission = Admission(address)
@@ -61,6 +65,7 @@ class KafkaTail:
             admission=self._admission,
         )
         self._start = OFFSET_BEGINNING if from_beginning else OFFSET_END
+        self._since_ms = since_ms
 
     def connect(self, *, deadline_s: float, stop: threading.Event | None = None) -> None:
         """Wait until the cluster answers and has the topic, and begin.
@@ -83,11 +88,13 @@ class KafkaTail:
         require_rights(self._address, read=[self._topic])
         try:
             partitions = self._consumer.list_topics(self._topic, timeout=METADATA_S).topics[self._topic]
+            start = self._start if self._since_ms is None else self._since_ms
+            places = [TopicPartition(self._topic, number, start) for number in partitions.partitions]
+            if self._since_ms is not None:
+                places = self._consumer.offsets_for_times(places, timeout=METADATA_S)
         except KafkaException as error:
             raise sort_error(error.args[0], f"looking for {self._topic}") from error
-        self._consumer.assign(
-            [TopicPartition(self._topic, number, self._start) for number in partitions.partitions]
-        )
+        self._consumer.assign(places)
 
     def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
         """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""

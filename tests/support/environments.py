@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.support.artefacts import REPOSITORY, cache_dir, locked
 from tests.support.process import ServerUnavailableError
 
-__all__ = ["core_requirements", "in_environment", "interpreter_of", "pinned"]
+__all__ = ["core_requirements", "environment_of", "in_environment", "interpreter_of", "pinned"]
 
 CONSTRAINTS = REPOSITORY / "constraints.txt"
 """The pins of development."""
@@ -70,6 +70,12 @@ def interpreter_of(name: str, requirements: Sequence[str], *, constrained: bool 
     return folder / "bin" / "python"
 
 
+def environment_of(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a process in an environment, this checkout's packages importable."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**inherited, "PYTHONPATH": str(REPOSITORY), **variables}
+
+
 def in_environment(
     interpreter: Path,
     arguments: Sequence[str],
@@ -78,12 +84,10 @@ def in_environment(
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run an environment's Python, with this checkout's packages importable, whatever it returns."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    environment |= {"PYTHONPATH": str(REPOSITORY), **(variables or {})}
     return subprocess.run(
         [str(interpreter), *arguments],
         cwd=REPOSITORY,
-        env=environment,
+        env=environment_of(variables or {}),
         capture_output=True,
         text=True,
         check=False,

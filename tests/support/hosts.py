@@ -21,6 +21,8 @@ HOSTS: Mapping[str, tuple[str, ...]] = {
     # It does not state that it needs six.
     "scimma": ("hop-client==0.13.0", "six"),
     "pittgoogle": ("pittgoogle-client==0.3.23",),
+    # It reads verdicts and makes none, so needs no runtime; newer numpy than this it does not know.
+    "tom": ("tomtoolkit==3.1.0", "tom-alertstreams==1.3.0", "numpy<2.2"),
 }
 """By broker or engine, what its plug-in point is tested with."""
 
@@ -29,7 +31,12 @@ NUMERIC = ("numpy", "onnxruntime", "finufft", "numba", "pyerfa")
 """What decisions depend on to the last bit, the same as here."""
 
 
+READERS = ("tom",)
+"""Hosts that decide nothing."""
+
+
 def host_interpreter(name: str) -> Path:
     """Return the Python of a broker's environment, made on demand."""
-    requirements = [*core_requirements(), *pinned(NUMERIC), *HOSTS[name]]
+    numeric = () if name in READERS else pinned(NUMERIC)
+    requirements = [*core_requirements(), *numeric, *HOSTS[name]]
     return interpreter_of(f"host-{name}", requirements, constrained=False)

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
-import threading
 import time
 
 import pytest
@@ -35,6 +35,17 @@ def test_the_body_is_the_verdict_beside_a_text_for_people() -> None:
     assert posted.headers["Content-Type"] == "application/json"
 
 
+def test_no_log_of_whatever_level_has_the_address_or_the_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with (
+        Receiver(Answer(500)) as receiver,
+        Webhook(f"{receiver.url}/T0/x", header=LOGIN, backoff=QUICK) as hook,
+    ):
+        assert hook.deliver(VERDICT)
+    assert "T0/x" not in caplog.text
+    assert "only-we-know" not in caplog.text
+
+
 def test_a_verdict_that_is_not_about_now_says_so_first() -> None:
     assert json.loads(webhook_body(a_verdict(1, tense=Tense.ARCHIVAL)))["text"].startswith("[archival,")
 
@@ -57,13 +68,16 @@ def test_what_time_may_cure_is_tried_again(trouble: Answer) -> None:
 def test_nobody_there_is_waited_for_and_a_stop_ends_the_wait() -> None:
     with Receiver() as receiver:
         url = receiver.url
-    stop, alive = threading.Event(), []
-    with Webhook(url, backoff=Backoff(first_s=30.0), stop=stop, keep_alive=lambda: alive.append(1)) as hook:
-        timer = threading.Timer(0.8, stop.set)
-        timer.start()
+    waits: list[float] = []
+
+    def wait(pause_s: float) -> bool:
+        waits.append(pause_s)
+        return len(waits) < 3
+
+    with Webhook(url, backoff=Backoff(first_s=20.0, cap_s=30.0), wait=wait) as hook:
         assert not hook.deliver(VERDICT)
-        timer.join()
-    assert len(alive) >= 2
+    assert len(waits) == 3
+    assert all(10.0 <= pause_s <= 30.0 for pause_s in waits)
 
 
 def test_the_receiver_may_ask_for_a_pause() -> None:
@@ -78,10 +92,9 @@ def test_the_receiver_may_ask_for_a_pause() -> None:
 
 def test_one_that_never_answers_is_given_up_and_tried_again() -> None:
     said: list[str] = []
-    stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        with Webhook(url, timeout_s=0.2, stop=stop, keep_alive=stop.set, warn=said.append) as hook:
+        with Webhook(url, timeout_s=0.2, wait=lambda pause_s: False, warn=said.append) as hook:
             assert not hook.deliver(VERDICT)
     assert "Timeout" in said[0]
 

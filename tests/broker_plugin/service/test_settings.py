@@ -13,7 +13,7 @@ from broker_plugin.commands.run import RunFlags, run
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access
 from broker_plugin.records import Access
-from broker_plugin.service.application import sink_address, source_address
+from broker_plugin.service.addresses import sink_address, source_address
 from broker_plugin.service.clusters import check_clusters
 from broker_plugin.service.consistency import check_service
 from broker_plugin.service.settings_sources import load_settings

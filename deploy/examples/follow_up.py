@@ -1,0 +1,70 @@
+#!/usr/bin/env python
+# SPDX-License-Identifier: BSD-3-Clause
+"""Keeps a list of targets for tonight: strange stars, on the whole sky or among those that you watch.
+
+    python follow_up.py --bootstrap localhost:9092 --topic verdicts --watch mine.csv --out targets.csv
+
+Each object is written once, the first time that it is strange, however often this is stopped and started.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+from broker_plugin.client import Verdict, read_watch_list, subscribe
+
+COLUMNS = ("object", "ra_deg", "dec_deg", "class", "p_value", "observed_utc", "explanation")
+
+
+def main() -> int:
+    """Follow the topic until Ctrl-C, or until it has been quiet for `--timeout-s`."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bootstrap", required=True, help="host:port of Kafka")
+    parser.add_argument("--topic", default="verdicts")
+    parser.add_argument("--group", default="follow-up", help="consumer group: goes on where it left off")
+    parser.add_argument("--watch", type=Path, help="CSV or VOTable of objects or cones")
+    parser.add_argument("--max-p-value", type=float, default=0.01, help="how strange a star must be")
+    parser.add_argument("--out", type=Path, default=Path("targets.csv"))
+    parser.add_argument("--timeout-s", type=float, help="end when nothing has come for so long")
+    arguments = parser.parse_args()
+
+    with subscribe(
+        arguments.topic,
+        bootstrap=arguments.bootstrap,
+        group=arguments.group,
+        from_beginning=True,
+        watch=read_watch_list(arguments.watch) if arguments.watch else None,
+        context="stellar",
+        max_p_value=arguments.max_p_value,
+        only="new",
+        memory=arguments.out.with_suffix(".seen.db"),
+        timeout_s=arguments.timeout_s,
+    ) as verdicts:
+        try:
+            for verdict in verdicts:
+                # Written before the next one is asked for, so before the group's offset moves behind it.
+                append(arguments.out, verdict)
+        except KeyboardInterrupt:
+            sys.stderr.write("stopped; start it again and it goes on here\n")
+    return 0
+
+
+def append(path: Path, verdict: Verdict) -> None:
+    """Add a row to the list of targets, and to a new one its header."""
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        rows = csv.writer(file)
+        if is_new:
+            rows.writerow(COLUMNS)
+        place = f"{verdict.ra_deg:.6f}", f"{verdict.dec_deg:+.6f}"
+        said = verdict.top_class, f"{verdict.anomaly_p_value:.3g}", verdict.observed_utc, verdict.explanation
+        rows.writerow((verdict.object_id, *place, *said))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

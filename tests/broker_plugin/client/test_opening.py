@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""On a real Kafka a subscription begins where it is told, and candidates come with their light curves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from broker_plugin.client import Epoch, subscribe, subscribe_to_candidates
+from broker_plugin.codec.topic_schema import topic_schema
+from broker_plugin.codec.verdict import encode_container, to_record
+from broker_plugin.errors import ConfigurationError
+from tests.broker_plugin.client.verdicts import a_verdict
+from tests.support.artefacts import REPOSITORY
+from tests.support.cluster import KafkaCluster
+
+QUIET_S = 1.5
+"""The end of a topic; each subscription of a test waits for it once."""
+
+EPOCH = Epoch(
+    mjd_tai=60000.5, band="ztf_g", flux_njy=1500.0, flux_err_njy=25.0, origin="forced", apparent=True
+)
+
+
+def produce(cluster: KafkaCluster, topic: str, numbers: range) -> None:
+    cluster.produce(topic, [(None, encode_container(a_verdict(number)), ()) for number in numbers])
+
+
+@pytest.mark.parametrize("group", [None, "group"])
+def test_it_begins_with_what_came_since_a_moment(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], group: str | None
+) -> None:
+    verdicts = kafka_broker.create_topic(topic("verdicts"))
+    produce(kafka_broker, verdicts, range(3))
+    time.sleep(0.2)
+    moment = datetime.now(UTC)
+    time.sleep(0.2)
+    produce(kafka_broker, verdicts, range(3, 7))
+    how: Any = {
+        "bootstrap": kafka_broker.bootstrap,
+        "group": group and f"{verdicts}-{group}",
+        "since": moment,
+        "tense": "any",
+        "timeout_s": QUIET_S,
+    }
+    with subscribe(verdicts, **how) as found:
+        assert [verdict.alert_id for verdict in found] == [3, 4, 5, 6]
+    with subscribe(verdicts, **how) as found:  # a group goes on, and nobody else remembers
+        assert [verdict.alert_id for verdict in found] == ([] if group else [3, 4, 5, 6])
+
+
+def test_candidates_are_typed_and_selected_as_verdicts_are(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str]
+) -> None:
+    candidates = kafka_broker.create_topic(topic("candidates"))
+    encode = topic_schema("candidate.v1").container
+    row = {name: getattr(EPOCH, name) for name in Epoch.__slots__}
+    records = [
+        {
+            "route": "strange stars",
+            "verdict": to_record(a_verdict(number, anomaly_p_value=number / 10)),
+            "light_curve": [row] * number,
+            "links": {"fink": "https://example.org"},
+        }
+        for number in range(1, 4)
+    ]
+    kafka_broker.produce(candidates, [(None, encode(record), ()) for record in records])
+    with subscribe_to_candidates(
+        candidates,
+        bootstrap=kafka_broker.bootstrap,
+        from_beginning=True,
+        tense="any",
+        max_p_value=0.25,
+        timeout_s=QUIET_S,
+    ) as stream:
+        first, second = stream
+    assert (first.route, first.links) == ("strange stars", {"fink": "https://example.org"})
+    assert second.light_curve == (EPOCH, EPOCH)
+    assert second.verdict == a_verdict(2, anomaly_p_value=0.2)
+
+
+def test_a_topic_that_is_not_there_is_said(kafka_broker: KafkaCluster) -> None:
+    with pytest.raises(ConfigurationError, match="no-such-topic"):
+        subscribe("no-such-topic", bootstrap=kafka_broker.bootstrap)
+
+
+def test_a_subscriber_imports_no_engine() -> None:
+    script = (
+        "import sys, broker_plugin.client\n"
+        "print(*[m for m in sys.modules if m.split('.')[0] in ('onnxruntime', 'numba', 'nifty_ls') "
+        "or m.startswith('broker_plugin.engine')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    assert done.stdout.split() == []

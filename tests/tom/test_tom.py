@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""In a real TOM on SQLite, `manage.py readstreams` turns candidates on a real Kafka into targets."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.codec.topic_schema import topic_schema
+from broker_plugin.codec.verdict import Verdict
+from broker_plugin.engine.scorer import Scorer
+from broker_plugin.pipeline.routing import candidate_record
+from broker_plugin.records import Alert, Origin, Provenance
+from broker_plugin.surveys.registry import adapters
+from tests.broker_plugin.brokers.sample import lsst_packets, ztf_packets
+from tests.support.artefacts import REPOSITORY
+from tests.support.cluster import KafkaCluster
+from tests.support.environments import environment_of, in_environment
+from tests.support.hosts import host_interpreter
+from tests.support.process import ServerUnavailableError, wait_until
+from tests.support.tiers import unavailable
+from tests.tom.state import state
+
+TOM_S = 300.0
+"""Longest wait for one command of a TOM; Django itself takes seconds to start."""
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900.0)]
+
+MANAGE = ("-m", "tests.tom.inside.manage")
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Path:
+    try:
+        return host_interpreter("tom")
+    except ServerUnavailableError as missing:
+        unavailable(str(missing))
+
+
+@pytest.fixture(scope="module")
+def judged(data_dir: Path) -> list[tuple[Alert, Verdict]]:
+    """Real alerts of both surveys and their verdicts, among them long histories and forced photometry."""
+    packets = [*ztf_packets(data_dir)[::3], *lsst_packets(data_dir)[::6]]
+    decoder = Decoder(schemas=SchemaStore(), adapters=adapters(["ztf", "lsst"]))
+    alerts = [decoder.adapt(packet, Provenance(topic="in")) for packet in packets]
+    return list(zip(alerts, Scorer.open("default", device="cpu").score(alerts), strict=True))
+
+
+@pytest.fixture(scope="module")
+def app(interpreter: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The app as it is installed."""
+    folder = tmp_path_factory.mktemp("app")
+    install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+    subprocess.run([*install, "--python", str(interpreter), str(REPOSITORY / "deploy/tom")], check=True)
+    return folder
+
+
+class Tom:
+    """A TOM in a folder, reading one topic."""
+
+    def __init__(self, interpreter: Path, app: Path, folder: Path, cluster: KafkaCluster, topic: str) -> None:
+        self.interpreter, self.folder = interpreter, folder
+        self.variables = {
+            "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{app}",
+            "TOM_FOLDER": str(folder),
+            "TOM_BOOTSTRAP": cluster.bootstrap,
+            "TOM_TOPIC": topic,
+            "TOM_GROUP": f"{topic}-group",
+        }
+
+    def manage(self, *arguments: str, **variables: str) -> str:
+        done = in_environment(
+            self.interpreter,
+            [*MANAGE, *arguments],
+            timeout_s=TOM_S,
+            variables={**self.variables, **variables},
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stderr
+
+    def look(self, what: str) -> Any:
+        done = in_environment(
+            self.interpreter, ["-m", "tests.tom.inside.look", what], timeout_s=TOM_S, variables=self.variables
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout)
+
+    def start(self, *arguments: str, log: Path, **variables: str) -> subprocess.Popen[bytes]:
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                [str(self.interpreter), *MANAGE, *arguments],
+                cwd=REPOSITORY,
+                env=environment_of({**self.variables, **variables}),
+                stdout=output,
+                stderr=output,
+            )
+
+    def state(self) -> dict[str, Any]:
+        with closing(sqlite3.connect(self.folder / "db.sqlite3")) as database:
+            return state(lambda sql: database.execute(sql).fetchall())
+
+
+@pytest.fixture(scope="module")
+def migrated(
+    interpreter: Path, app: Path, tmp_path_factory: pytest.TempPathFactory, kafka_broker: KafkaCluster
+) -> Path:
+    """The database of an empty TOM: migrations take most of the time."""
+    folder = tmp_path_factory.mktemp("tom")
+    Tom(interpreter, app, folder, kafka_broker, "none").manage("migrate", "--verbosity", "0")
+    return folder / "db.sqlite3"
+
+
+@pytest.fixture
+def tom(
+    interpreter: Path,
+    app: Path,
+    migrated: Path,
+    tmp_path: Path,
+    kafka_broker: KafkaCluster,
+    topic: Callable[[str], str],
+) -> Tom:
+    (tmp_path / "db.sqlite3").write_bytes(migrated.read_bytes())
+    return Tom(interpreter, app, tmp_path, kafka_broker, kafka_broker.create_topic(topic("candidates")))
+
+
+def publish(cluster: KafkaCluster, topic: str, judged: list[tuple[Alert, Verdict]]) -> None:
+    encode = topic_schema("candidate.v1").container
+    cluster.produce(
+        topic,
+        [
+            (verdict.object_id.encode(), encode(candidate_record("strange", verdict, alert)), ())
+            for alert, verdict in judged
+        ],
+    )
+
+
+def earlier(alert: Alert, verdict: Verdict) -> tuple[Alert, Verdict]:
+    """What was said of an object before its last epochs, and measured otherwise."""
+    curve = alert.light_curve.take(slice(None, max(1, len(alert.light_curve) // 2)))
+    return (
+        replace(alert, light_curve=replace(curve, flux_njy=curve.flux_njy * 1.5)),
+        replace(verdict, mjd_tai=verdict.mjd_tai - 1.0, anomaly_p_value=0.987, explanation="before"),
+    )
+
+
+def expected_kinds(alert: Alert) -> dict[tuple[str, bool], int]:
+    """Count epochs by how they were measured, and whether they are limits."""
+    kinds: dict[tuple[str, bool], int] = {}
+    curve = alert.light_curve
+    seen = set()
+    for mjd, band, flux, error, origin, apparent in zip(
+        curve.mjd_tai,
+        curve.band,
+        curve.flux_njy,
+        curve.flux_err_njy,
+        curve.origin,
+        curve.apparent,
+        strict=True,
+    ):
+        forced = origin == Origin.FORCED
+        bright = (flux if apparent else abs(flux)) >= (3 * error if forced else 1e-30)
+        place = (
+            round(float(mjd) * 86400e6),
+            int(band),
+            bool(forced),
+            bool(apparent),
+            bool(flux >= 0) or bool(apparent),
+        )
+        assert place not in seen
+        seen.add(place)
+        key = ("forced" if forced else "detection", not bright)
+        kinds[key] = kinds.get(key, 0) + 1
+    return kinds
+
+
+def found_kinds(target: Any) -> dict[tuple[str, bool], int]:
+    kinds: dict[tuple[str, bool], int] = {}
+    for _, _, kind, brightness, _, limit, *_ in target["photometry"]:
+        assert (brightness is None) != (limit is None)
+        kinds[kind, brightness is None] = kinds.get((kind, brightness is None), 0) + 1
+    return kinds
+
+
+def test_each_candidate_is_a_target_and_an_update_amends_it(
+    tom: Tom, kafka_broker: KafkaCluster, judged: list[tuple[Alert, Verdict]]
+) -> None:
+    topic = tom.variables["TOM_TOPIC"]
+    publish(kafka_broker, topic, [earlier(*each) for each in judged])
+    tom.manage("readstreams")
+    before = tom.state()
+    publish(kafka_broker, topic, judged)
+    tom.manage("readstreams")
+    after = tom.state()
+
+    fixed = {v.object_id: (a, v) for a, v in judged if v.source_context != "solar_system"}
+    assert len(before) == len(after) == len(fixed) > 20
+    for object_id, (alert, verdict) in fixed.items():
+        (name,) = [name for name in (object_id.partition(":")[2], object_id) if name in after]
+        target = after[name]
+        assert before[name]["extras"]["astrom3_explanation"] == "before"
+        assert float(target["extras"]["astrom3_p_value"]) == verdict.anomaly_p_value
+        assert target["extras"]["astrom3_class"] == (verdict.top_class or "")
+        assert target["extras"]["astrom3_verdict_id"] == verdict.verdict_id
+        assert target["place"] == [verdict.ra_deg, verdict.dec_deg]
+        assert target["lists"] == ["AstroM3: strange"]
+        assert object_id in [name, *target["aliases"]]
+        assert found_kinds(target) == expected_kinds(alert)
+    kinds = {kind for target in after.values() for kind in found_kinds(target)}
+    assert kinds >= {("detection", False), ("forced", False), ("forced", True)}
+    agree_with_the_fluxes(after)
+
+    again = tom.manage("readstreams", TOM_GROUP="another")
+    assert "ends" not in again
+    assert tom.state() == after, "reading everything again changed something"
+
+
+def agree_with_the_fluxes(state: Any) -> None:
+    for target in state.values():
+        for _, band, _, brightness, error, limit, telescope, unit, value in target["photometry"]:
+            assert unit == "AB mag"
+            assert telescope in ("ZTF", "LSST")
+            assert band.startswith(value["band"])
+            assert ("difference" in band) == (not value["apparent"])
+            magnitude = brightness if limit is None else limit
+            flux = abs(value["flux_njy"]) if limit is None else 3 * value["flux_err_njy"]
+            assert math.isclose(
+                10 ** ((31.4 - magnitude) / 2.5), flux, rel_tol=1e-9
+            )  # rounding of log and power
+            if error is not None:
+                assert math.isclose(error, 1.0857362 * value["flux_err_njy"] / flux, rel_tol=1e-6)
+
+
+def test_the_order_does_not_matter_and_a_target_made_by_hand_is_amended(
+    tom: Tom, kafka_broker: KafkaCluster, judged: list[tuple[Alert, Verdict]]
+) -> None:
+    # Without changed fluxes: which of two measurements of an epoch counts is a matter of order.
+    some = [each for each in judged if each[1].source_context != "solar_system"][:8]
+    halves = [(replace(a, light_curve=a.light_curve.take(slice(None, 2))), earlier(a, v)[1]) for a, v in some]
+    publish(kafka_broker, tom.variables["TOM_TOPIC"], [*halves, *some])
+    first, *others = tom.look("orders")
+    assert len(first) == 8
+    assert all(other == first for other in others)
+    assert tom.look("known_target") == {"same": True, "targets": 1, "place": [1.0, 2.0]}
+
+
+def test_a_locked_database_is_waited_for_and_a_killed_reader_loses_nothing(
+    tom: Tom, kafka_broker: KafkaCluster, judged: list[tuple[Alert, Verdict]], tmp_path: Path
+) -> None:
+    fixed = [each for each in judged if each[1].source_context != "solar_system"]
+    names = {verdict.object_id for _, verdict in fixed}
+    publish(kafka_broker, tom.variables["TOM_TOPIC"], fixed)
+    log = tmp_path / "reader.log"
+    with closing(sqlite3.connect(tmp_path / "db.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        reader = tom.start("readstreams", log=log, TOM_TIMEOUT_S="600")
+        try:
+            wait_until(
+                lambda: "the database is away" in log.read_text(), what="a reader that waits", timeout_s=TOM_S
+            )
+            assert len(tom.state()) == 0
+            other.execute("ROLLBACK")
+            wait_until(lambda: len(tom.state()) > 2, what="targets", timeout_s=TOM_S)
+        finally:
+            reader.kill()
+            reader.wait()
+    had = len(tom.state())
+    tom.manage("readstreams", TOM_TIMEOUT_S="12")  # the killed member holds its partition for a while
+    assert len(tom.state()) == len(names) >= had
+
+
+def test_the_data_service_finds_candidates_and_updates_a_target(
+    tom: Tom, kafka_broker: KafkaCluster, judged: list[tuple[Alert, Verdict]]
+) -> None:
+    publish(kafka_broker, tom.variables["TOM_TOPIC"], [earlier(*each) for each in judged] + judged)
+    found = tom.look("service")
+    assert found["statuses"] == [200, 200, 302, 200, 302, 302, 200]
+    assert found["refusal"]
+    assert found["feedback"] == ""
+    strange = {v.object_id: v.anomaly_p_value for _, v in judged if v.anomaly_p_value <= 0.5}
+    assert dict(map(tuple, found["results"])) == dict(sorted(strange.items(), key=lambda each: each[1])[:100])
+    assert [p for _, p in found["results"]] == sorted(p for _, p in found["results"])
+    assert found["in_page"]
+    assert found["found"]
+    assert found["rows"][0] == found["rows"][1] > 0
+    (target,) = found["state"].values()
+    assert target["extras"]["astrom3_class"] is not None
