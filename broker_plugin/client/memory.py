@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -64,16 +66,11 @@ class ObjectMemory:
 
     def __init__(self, path: Path | str | None = None) -> None:
         self._path = path
-        try:
+        with self._explained():
             # Closed by whoever ends the subscription, which may be another thread than the one that reads.
             self._database = sqlite3.connect(path or ":memory:", check_same_thread=False)
             self._database.execute(LAYOUT)
             self._database.commit()
-        except sqlite3.Error as error:
-            raise ConfigurationError(
-                f"cannot use {path} as the memory of objects: {error}",
-                remedy="name a file that can be written",
-            ) from error
 
     def of(self, object_id: str) -> Known | None:
         """Return what is known of an object."""
@@ -84,18 +81,28 @@ class ObjectMemory:
 
     def note(self, object_id: str, known: Known) -> None:
         """Remember an object."""
-        self._database.execute(
-            "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)",
-            (object_id, known.top_class, known.p_value, int(known.told)),
-        )
+        row = object_id, known.top_class, known.p_value, int(known.told)
+        with self._explained():
+            self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
 
     def save(self) -> None:
         """Make what was noted last."""
-        self._database.commit()
+        with self._explained():
+            self._database.commit()
 
     def close(self) -> None:
         """Forget what was not saved."""
         self._database.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise ConfigurationError(
+                f"cannot use {self._path} as the memory of objects: {error}",
+                remedy="give each subscription a file of its own, that can be written",
+            ) from error
 
     def __enter__(self) -> Self:
         return self

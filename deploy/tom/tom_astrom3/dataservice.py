@@ -78,7 +78,7 @@ class AstroM3DataService(DataService):
         return {name: value for name, value in given.items() if value not in (None, "")}
 
     def build_query_parameters_from_target(self, target: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the query for one target: by its names, and by its place where it has one."""
+        """Return the query for one target: by its name and aliases."""
         names = [target.name, *target.aliases.values_list("name", flat=True)]
         return {"object_ids": names, "days": 365.0}
 
@@ -91,6 +91,8 @@ class AstroM3DataService(DataService):
                 end_s = time.monotonic() + QUERY_S
                 for candidate in candidates:
                     verdict = candidate.verdict
+                    if verdict.source_context == "solar_system":
+                        continue  # it moves, and makes no target
                     known = newest.get(verdict.object_id)
                     if known is None or known.verdict.mjd_tai <= verdict.mjd_tai:
                         newest[verdict.object_id] = candidate

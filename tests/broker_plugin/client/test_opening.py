@@ -15,7 +15,6 @@ import pytest
 from broker_plugin.client import Epoch, subscribe, subscribe_to_candidates
 from broker_plugin.codec.topic_schema import topic_schema
 from broker_plugin.codec.verdict import encode_container, to_record
-from broker_plugin.errors import ConfigurationError
 from tests.broker_plugin.client.verdicts import a_verdict
 from tests.support.artefacts import REPOSITORY
 from tests.support.cluster import KafkaCluster
@@ -83,11 +82,6 @@ def test_candidates_are_typed_and_selected_as_verdicts_are(
     assert (first.route, first.links) == ("strange stars", {"fink": "https://example.org"})
     assert second.light_curve == (EPOCH, EPOCH)
     assert second.verdict == a_verdict(2, anomaly_p_value=0.2)
-
-
-def test_a_topic_that_is_not_there_is_said(kafka_broker: KafkaCluster) -> None:
-    with pytest.raises(ConfigurationError, match="no-such-topic"):
-        subscribe("no-such-topic", bootstrap=kafka_broker.bootstrap)
 
 
 def test_a_subscriber_imports_no_engine() -> None:

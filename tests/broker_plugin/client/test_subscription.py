@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from broker_plugin.client import Cone, ObjectMemory, Subscription, Verdict, WatchList
 from broker_plugin.client.conditions import Conditions
 from broker_plugin.codec.verdict import Tense, encode_container
-from broker_plugin.errors import TransientError
+from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.pipeline.selection import Selection
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.memory import MemorySource
@@ -229,6 +229,15 @@ def test_an_unfinished_one_is_news_still(tmp_path: Path) -> None:
     source.restart()
     with subscription(source, conditions=wishes, memory=ObjectMemory(path)) as verdicts:
         assert numbers(verdicts) == [0]
+
+
+def test_a_memory_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    path.write_bytes(b"no database, but some other file that is there " * 100)
+    with pytest.raises(ConfigurationError, match=r"memory\.db"):
+        ObjectMemory(path)
+    with pytest.raises(ConfigurationError, match="of its own"):
+        ObjectMemory(tmp_path / "no-folder" / "memory.db")
 
 
 def test_the_strangest_of_a_night_are_told_as_they_enter(now: Callable[[], Any]) -> None:

@@ -16,15 +16,18 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
+from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import setup_test_environment  # noqa: E402
 from django.urls import reverse  # noqa: E402
+from tom_astrom3.alertstream import CandidateStream  # noqa: E402
 from tom_astrom3.targets import find_target, save_candidate  # noqa: E402
 from tom_dataproducts.models import PhotometryReducedDatum  # noqa: E402
 from tom_targets.models import Target, TargetName  # noqa: E402
 
 from broker_plugin.client import subscribe_to_candidates  # noqa: E402
+from tests.tom.inside.handlers import HANDLED  # noqa: E402
 from tests.tom.state import state  # noqa: E402
 
 
@@ -79,7 +82,25 @@ def known_target() -> Any:
             "place": [saved.ra, saved.dec],
         }
         transaction.set_rollback(True)
-    return found
+    return {**found, **failing()}
+
+
+def failing() -> dict[str, Any]:
+    """Let a handler fail, and start its stream again."""
+    options = settings.ALERT_STREAMS[0]["OPTIONS"]
+    topic = next(iter(options["TOPIC_HANDLERS"]))
+    handlers = {topic: "tests.tom.inside.handlers.fail_on_third"}
+    stream = {**options, "GROUP_ID": f"{topic}-failing", "TOPIC_HANDLERS": handlers}
+    try:
+        CandidateStream(**stream).listen()
+    except ValueError as error:
+        found = {"ended": str(error)}
+    CandidateStream(**stream).listen()
+    try:
+        CandidateStream(**stream, GROUP="misspelt")
+    except ImproperlyConfigured as error:
+        found["refused"] = str(error)
+    return {**found, "handled": HANDLED}
 
 
 def service() -> dict[str, Any]:
