@@ -52,6 +52,11 @@ class Batcher:
         """How many more messages fit."""
         return self._batch_max - len(self._messages)
 
+    @property
+    def is_full(self) -> bool:
+        """Tell whether no more should be added."""
+        return self.room <= 0 or self._bytes >= self._batch_max_bytes
+
     def add(self, messages: Sequence[Message], *, now: float) -> None:
         """Put messages into the open batch."""
         if messages and not self._messages:
@@ -63,8 +68,7 @@ class Batcher:
         """Tell whether the batch should be taken."""
         if not self._messages:
             return False
-        full = self.room <= 0 or self._bytes >= self._batch_max_bytes
-        return full or now >= self._opened + self._batch_age_s
+        return self.is_full or now >= self._opened + self._batch_age_s
 
     def wait_s(self, now: float) -> float:
         """Return how long to wait for more messages at most."""

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The loop of the service: poll, judge, send, wait for the acknowledgements, commit.
 
+While there is more to read, the next batch is polled while one is judged, and judged while that one is sent
+and committed. Batches are judged, sent and committed in order, each after the one before it.
+
 What fails for a passing reason is tried again with the same batch, for as long as it takes; meanwhile nothing
 is committed and the source is kept alive. What fails for any other reason leaves the loop with the offsets of
 its batch uncommitted. A stream that is paused keeps its place in the group, and waits for its end.
@@ -20,10 +23,10 @@ from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery, GroupSource, Result, owned_messages
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
+from broker_plugin.pipeline.judging import Judged, Judging, UnderWay
 from broker_plugin.pipeline.monitor import BatchOutcome, Monitor, QuietMonitor
 from broker_plugin.pipeline.outbox import Outbox
 from broker_plugin.pipeline.reject_rate import RejectRate
-from broker_plugin.pipeline.stages import StageTimes
 from broker_plugin.streams.base import Message, Sink, Source
 
 __all__ = ["Runner"]
@@ -63,7 +66,7 @@ class Runner:
     on_batch
         Is called with each batch that was delivered.
     between_batches
-        Is called before each batch begins, when nothing of another is under way.
+        Is called before each batch is judged, by the thread that judges, when no other batch is in it.
     """
 
     def __init__(
@@ -86,8 +89,7 @@ class Runner:
         self._source = source
         self._group = source if isinstance(source, GroupSource) else None
         self._sink = sink
-        self._filter = alert_filter
-        self._outbox = outbox
+        self._judging = Judging(alert_filter, outbox, between_batches=between_batches)
         self._delivery = AtLeastOnce(source, sink) if delivery is None else delivery
         self._batcher = Batcher() if batcher is None else batcher
         self._stop = threading.Event() if stop is None else stop
@@ -97,7 +99,6 @@ class Runner:
         self._reject_rate = reject_rate
         self._monitor = QuietMonitor() if monitor is None else monitor
         self._on_batch = on_batch
-        self._between_batches = between_batches
         self._poll_pauses = self._backoff.pauses()
         self._received_at = datetime.now(UTC)
         self._lag_due = 0.0
@@ -119,6 +120,7 @@ class Runner:
         except StreamPausedError as pause:
             self._hold(pause)
         finally:
+            self._judging.close()
             self._source.close()
             self._sink.close()
         log.info("stopped")
@@ -134,34 +136,54 @@ class Runner:
             return
         self._poll_pauses = self._backoff.pauses()
         self._monitor.succeeded("poll")
+        self._take_in(messages)
+
+    def _take_in(self, messages: Sequence[Message]) -> None:
         if messages and not len(self._batcher):
             self._received_at = datetime.now(UTC)
         self._batcher.add(messages, now=time.monotonic())
 
     def _handle(self, batch: Sequence[Message]) -> None:
-        messages = owned_messages(self._source, batch)
-        if not messages:
-            return
-        self._between_batches()
-        received_at, times = self._received_at, StageTimes()
-        judgements = self._attempt(
-            "judge", lambda: self._filter.judge(messages, received_at=received_at, times=times)
-        )
-        if self._reject_rate is not None:
-            self._reject_rate.note(j.rejection.reason if j.rejection else None for j in judgements)
-        with times.of("encode"):
-            parcels = self._outbox.pack(judgements)
+        """Judge and deliver a batch, and those that become due meanwhile."""
+        under_way = self._begin(batch)
+        while under_way is not None:
+            self._gather_meanwhile()
+            judged = self._attempt("judge", under_way.result)
+            if self._reject_rate is not None:
+                self._reject_rate.note(j.rejection.reason if j.rejection else None for j in judged.judgements)
+            # Only now: a batch that had to be judged again must not come after the next one.
+            follows = not self._stop.is_set() and self._batcher.is_due(time.monotonic())
+            under_way = self._begin(self._batcher.take()) if follows else None
+            self._deliver(judged)
 
+    def _begin(self, batch: Sequence[Message]) -> UnderWay | None:
+        messages = owned_messages(self._source, batch)
+        return self._judging.begin(messages, received_at=self._received_at) if messages else None
+
+    def _gather_meanwhile(self) -> None:
+        """Poll what there is at once: nothing that is being judged waits for it, however it fails."""
+        self._look_around()
+        while not (self._batcher.is_full or self._stop.is_set() or self._source.exhausted):
+            try:
+                messages = self._source.poll(self._batcher.room, 0.0)
+            except TransientError as error:
+                self._note("poll", error)
+                return
+            self._take_in(messages)
+            if not messages:
+                return
+
+    def _deliver(self, judged: Judged) -> None:
         def attempt(stage: str, step: Callable[[], Result]) -> Result:
-            with times.of(stage):
+            with judged.times.of(stage):
                 return self._attempt(stage, step)
 
-        delivered = {id(parcel.message) for parcel in self._delivery.deliver(parcels, attempt)}
+        delivered = {id(parcel.message) for parcel in self._delivery.deliver(judged.parcels, attempt)}
         outcome = BatchOutcome(
-            judgements=tuple(j for j in judgements if id(j.message) in delivered),
-            received_at=received_at,
+            judgements=tuple(j for j in judged.judgements if id(j.message) in delivered),
+            received_at=judged.received_at,
             delivered_at=datetime.now(UTC),
-            times=times,
+            times=judged.times,
         )
         self._tell(outcome)
 

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Batches are judged ahead of what is being sent, in order, and count only when they are delivered."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import pytest
+
+from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.engine.scorer import Scorer
+from broker_plugin.errors import TransientError
+from broker_plugin.pipeline.backoff import Backoff
+from broker_plugin.pipeline.batcher import Batcher
+from broker_plugin.pipeline.dead_letters import DeadLetters
+from broker_plugin.pipeline.filter import AlertFilter
+from broker_plugin.pipeline.outbox import Outbox
+from broker_plugin.pipeline.runner import Runner
+from broker_plugin.records import AlertBatch
+from broker_plugin.streams.base import Message, OutgoingMessage
+from broker_plugin.streams.memory import MemorySink, MemorySource
+
+BATCH = 10
+WAIT_S = 60.0
+"""Far longer than a batch takes; only a failure waits so long."""
+
+
+class Watched:
+    """A scorer that tells of each batch, by the numbers of its alerts, before it scores it."""
+
+    def __init__(self, scorer: Scorer, tell: Callable[[list[int]], None]) -> None:
+        self._scorer = scorer
+        self._tell = tell
+
+    def score(
+        self, alerts: AlertBatch, *, tense: Tense = Tense.CURRENT, received_at: datetime | None = None
+    ) -> list[Verdict]:
+        self._tell(alerts.alert_id.tolist())
+        return self._scorer.score(alerts, tense=tense, received_at=received_at)
+
+
+class CallingSink(MemorySink):
+    """A sink that calls a function with each batch before it keeps it."""
+
+    def __init__(self, call: Callable[[Sequence[OutgoingMessage]], None]) -> None:
+        super().__init__()
+        self._call = call
+
+    def send(self, messages: Sequence[OutgoingMessage]) -> None:
+        self._call(messages)
+        super().send(messages)
+
+
+def runner_of(
+    source: MemorySource,
+    sink: MemorySink,
+    decoder: Decoder,
+    scorer: Watched,
+    *,
+    stop: threading.Event | None = None,
+    between_batches: Callable[[], None] = lambda: None,
+) -> Runner:
+    return Runner(
+        source,
+        sink,
+        AlertFilter(decoder, scorer),
+        Outbox("verdicts", DeadLetters(topic="dead")),
+        batcher=Batcher(batch_max=BATCH),
+        stop=stop,
+        backoff=Backoff(first_s=0.001, cap_s=0.002),
+        between_batches=between_batches,
+    )
+
+
+def judging_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("judge")]
+
+
+def offsets_sent(sink: MemorySink) -> list[tuple[int, int]]:
+    headers = [dict(message.headers) for message in sink.sent]
+    return [(int(each["source_partition"]), int(each["source_offset"])) for each in headers]
+
+
+def test_a_batch_is_judged_while_the_one_before_is_sent(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    begun = [threading.Event() for _ in range(4)]
+    count = iter(begun)
+    sending = iter(begun[1:])
+    overlapped: list[bool] = []
+
+    def wait_for_the_next(_: Sequence[OutgoingMessage]) -> None:
+        following = next(sending, None)
+        if following is not None:
+            overlapped.append(following.wait(WAIT_S))
+
+    watched = Watched(scorer, lambda _: next(count).set())
+    source, sink = MemorySource(messages[: 4 * BATCH]), CallingSink(wait_for_the_next)
+    runner_of(source, sink, decoder, watched).run()
+    assert overlapped == [True] * 3
+    assert offsets_sent(sink) == [(message.partition, message.offset) for message in messages[: 4 * BATCH]]
+    assert judging_threads() == []
+
+
+def test_a_batch_that_is_judged_again_still_comes_before_the_next(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    judged: list[list[int]] = []
+
+    def fail_once(alerts: list[int]) -> None:
+        judged.append(alerts)
+        if len(judged) == 2:
+            raise TransientError("what is needed is away")
+
+    source, sink = MemorySource(messages[: 3 * BATCH]), MemorySink()
+    runner_of(source, sink, decoder, Watched(scorer, fail_once)).run()
+    first, failed, again, third = judged
+    assert failed == again
+    assert len({*first, *again, *third}) == 3 * BATCH
+    assert offsets_sent(sink) == [(message.partition, message.offset) for message in messages[: 3 * BATCH]]
+
+
+def test_what_was_judged_ahead_is_neither_sent_nor_committed_when_sending_fails(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    second = threading.Event()
+    judged: list[list[int]] = []
+
+    def tell(alerts: list[int]) -> None:
+        judged.append(alerts)
+        if len(judged) == 2:
+            second.set()
+
+    def break_down(_: Sequence[OutgoingMessage]) -> None:
+        assert second.wait(WAIT_S)
+        raise ZeroDivisionError
+
+    source, sink = MemorySource(messages[: 3 * BATCH]), CallingSink(break_down)
+    with pytest.raises(ZeroDivisionError):
+        runner_of(source, sink, decoder, Watched(scorer, tell)).run()
+    assert len(judged) == 2
+    assert (source.committed, sink.sent) == ({}, [])
+    # Its end is waited for: it may write to a store that is closed next.
+    assert judging_threads() == []
+
+
+def test_a_partition_that_is_taken_away_meanwhile_is_not_sent(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    source = MemorySource(messages[: 3 * BATCH])
+    begun = [threading.Event() for _ in range(3)]
+    count = iter(begun)
+
+    def lose_one(_: Sequence[OutgoingMessage]) -> None:
+        assert begun[1].wait(WAIT_S)
+        source.take_away("alerts", 1)
+
+    sink = CallingSink(lose_one)
+    runner_of(source, sink, decoder, Watched(scorer, lambda _: next(count).set())).run()
+    # The first batch was on its way; of the second, judged by then, and the third only what is still ours.
+    assert {partition for partition, _ in offsets_sent(sink)[BATCH:]} == {0, 2}
+    assert ("alerts", 1) not in source.committed
+    assert set(source.committed) == {("alerts", 0), ("alerts", 2)}
+
+
+def test_a_stop_delivers_what_is_being_judged_and_what_was_polled(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    stop = threading.Event()
+    source, sink = MemorySource(messages), CallingSink(lambda _: stop.set())
+    runner_of(source, sink, decoder, Watched(scorer, lambda _: None), stop=stop).run()
+    sent = offsets_sent(sink)
+    assert 2 * BATCH <= len(sent) < len(messages)
+    assert sent == [(message.partition, message.offset) for message in messages[: len(sent)]]
+    assert sum(source.committed.values()) == len(sent)
+
+
+def test_nothing_else_is_judged_when_a_bundle_may_change(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    events: list[tuple[str, str]] = []
+
+    def note(what: str) -> None:
+        events.append((what, threading.current_thread().name))
+
+    source, sink = MemorySource(messages[: 3 * BATCH]), MemorySink()
+    watched = Watched(scorer, lambda _: note("scored"))
+    runner_of(source, sink, decoder, watched, between_batches=lambda: note("between")).run()
+    assert [what for what, _ in events] == ["between", "scored"] * 3
+    assert len({thread for _, thread in events}) == 1
