@@ -8,15 +8,15 @@ zero. Difference flux has no level to be compared with and stays linear. Fainter
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.features.ragged import band_groups, segment_median
-from broker_plugin.records import LightCurve
+from broker_plugin.records import AlertBatch
 
-__all__ = ["FLUX_FLOOR_NJY", "MAD_TO_SIGMA", "faintness", "standardised"]
+__all__ = ["FLUX_FLOOR_NJY", "MAD_TO_SIGMA", "Deviations", "deviations", "plain"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -27,50 +27,61 @@ MAD_TO_SIGMA = 1.4826
 FLUX_FLOOR_NJY = 1e-3
 """Least error of a flux, far below the noise of any survey (LSST: 100 nJy); keeps ratios finite."""
 
-ERROR_FLOOR = 0.1
-"""Least error, in units of a band's scatter: a few epochs with tiny errors would else carry all weight."""
 
-CLIP = 20.0
-"""Largest deviation that counts, in units of a band's scatter, so that one wild epoch is not a period."""
-
-MAG_PER_UNIT = 2.5 / math.log(10)
-"""Magnitudes in a factor e of flux."""
-
-
-def faintness(epochs: LightCurve, group: IntArray, n_groups: int) -> tuple[FloatArray, FloatArray]:
-    """Return how faint each epoch is and the error of that: magnitudes, or nJy for difference flux.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviations:
+    """Columns over all epochs of a batch (N,), but for the last two.
 
     Parameters
     ----------
+    deviation, error
+        Magnitudes from the band's median and their error, or difference flux in units of the alert's typical
+        one: its zero is the reference image, which says more than the median of a few detections.
     group
-        Band group of each epoch, of `n_groups`; its median error softens the magnitude.
+        Number of the epoch's band and kind of flux within its alert.
+    size, spread
+        Median of the absolute deviations, and of the errors, of each alert (B,); 0 for one without epochs.
     """
-    flux = epochs.flux_njy.astype(np.float64)
-    error = np.maximum(np.abs(epochs.flux_err_njy.astype(np.float64)), FLUX_FLOOR_NJY)
-    softening = 2.0 * segment_median(error, group, n_groups)[group]
-    magnitude = -MAG_PER_UNIT * np.arcsinh(flux / softening)
-    return (
-        np.where(epochs.apparent, magnitude, -flux),
-        np.where(epochs.apparent, MAG_PER_UNIT * error / np.hypot(flux, softening), error),
-    )
+
+    deviation: FloatArray
+    error: FloatArray
+    group: IntArray
+    size: FloatArray
+    spread: FloatArray
 
 
-def standardised(epochs: LightCurve, row: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Return deviations from each band's median and their errors, in units of the band's scatter.
+def plain(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values as an array that kernels take: a view of others, or one for reading alone, is copied.
 
-    Parameters
-    ----------
-    row
-        Which alert each epoch belongs to.
+    Kernels are compiled for each kind of array anew, which takes seconds.
     """
-    group, group_row = band_groups(row, epochs.band, epochs.apparent)
-    n_groups = len(group_row)
-    faint, error = faintness(epochs, group, n_groups)
-    deviation = faint - segment_median(faint, group, n_groups)[group]
-    scatter = MAD_TO_SIGMA * segment_median(np.abs(deviation), group, n_groups)
-    scale = np.maximum(scatter, segment_median(error, group, n_groups))[group]
-    scale = np.where(scale > 0, scale, 1.0)
-    return (
-        np.clip(deviation / scale, -CLIP, CLIP),
-        np.clip(np.hypot(error / scale, ERROR_FLOOR), ERROR_FLOOR, CLIP),
+    return np.require(values, requirements=["C", "W"])
+
+
+def deviations(batch: AlertBatch) -> Deviations:
+    """Return how far each epoch is from the median of its band."""
+    from broker_plugin.features.epoch_kernels import deviate  # compiles, and takes a second
+
+    n = len(batch.epochs)
+    found = Deviations(
+        deviation=np.empty(n),
+        error=np.empty(n),
+        group=np.empty(n, np.int64),
+        size=np.zeros(len(batch)),
+        spread=np.zeros(len(batch)),
     )
+    epochs = batch.epochs
+    deviate(
+        plain(batch.offsets),
+        plain(epochs.flux_njy),
+        plain(epochs.flux_err_njy),
+        plain(epochs.band),
+        plain(epochs.apparent),
+        FLUX_FLOOR_NJY,
+        found.deviation,
+        found.error,
+        found.group,
+        found.size,
+        found.spread,
+    )
+    return found

@@ -67,8 +67,18 @@ def find_peaks(
             continue
         _bin(heights, lowest, step, edges, spectrum[part])
         ages = age_day[starts[part] : stops[part]]
-        bandwidth = max_frequency * math.sqrt(4.0 * math.pi * np.var(ages))
+        bandwidth = max_frequency * math.sqrt(4.0 * math.pi * _variance(ages))
         chance[part] = _false_alarm_probability(height[part, 0], len(ages), bandwidth)
+
+
+@kernel
+def _variance(values: FloatArray) -> Number:
+    mean = square = 0.0
+    for value in values:
+        mean += value / len(values)
+    for value in values:
+        square += (value - mean) * (value - mean)
+    return square / len(values)
 
 
 @kernel

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.features.brightness import standardised
-from broker_plugin.features.lomb_scargle import Curves, Grid, strongest_peaks
-from broker_plugin.features.ragged import band_groups, row_of
+from broker_plugin.features.lomb_scargle import Grid, strongest_peaks
+from broker_plugin.features.searched import searched_epochs
 from broker_plugin.records import AlertBatch
 
 __all__ = [
@@ -25,15 +24,10 @@ __all__ = [
     "N_ALIASES",
     "N_CANDIDATES",
     "N_SPECTRUM_BINS",
-    "WINDOW_DAY",
     "Periods",
-    "Searched",
     "find_periods",
-    "searched_epochs",
 ]
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 N_CANDIDATES = 6
 """Peaks that are kept. Of Catalina's variables 98 % have the catalogue's period or a simple multiple of it
@@ -48,16 +42,6 @@ through any handful of points."""
 
 MIN_NIGHTS = 5
 """Fewer nights than this cannot tell a period from its daily aliases, so none is claimed."""
-
-MIN_SEARCHED_EPOCHS = 5
-"""From here on a periodogram says something: not which period, but which are excluded."""
-
-MIN_BAND_EPOCHS = 3
-"""A band with fewer epochs has no scatter of its own to be measured in, so it is not searched."""
-
-WINDOW_DAY = 3000.0
-"""Only epochs this long before the alert are searched: with the two numbers below it bounds the size of a
-periodogram at 180,000 frequencies (30 ms) whatever times a packet may hold."""
 
 MAX_FREQUENCY_PER_DAY = 20.0
 """Highest trial frequency: high-amplitude delta Scuti stars reach it, and doubling it doubles the cost."""
@@ -138,37 +122,6 @@ class Periods:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
-    """The epochs that are searched and folded: columns over them (N,), alert by alert.
-
-    Parameters
-    ----------
-    row
-        Which alert each belongs to.
-    age_day
-        Days before the alert.
-    deviation, error
-        Deviation from the band's median, fainter is larger, and its error, in units of the band's scatter.
-    """
-
-    row: NDArray[np.int64]
-    age_day: FloatArray
-    deviation: FloatArray
-    error: FloatArray
-
-    def parts(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Return the alerts that have epochs, and where those of each begin and end."""
-        alerts, starts = np.unique(self.row, return_index=True)
-        return alerts, starts, np.append(starts[1:], len(self.row))
-
-    def curves(self, starts: IntArray, stops: IntArray) -> Curves:
-        """Return what is searched for periods, of the alerts whose epochs lie there."""
-        return Curves(
-            starts=starts, stops=stops, age_day=self.age_day, deviation=self.deviation, error=self.error
-        )
-
-
 def find_periods(batch: AlertBatch) -> Periods:
     """Search every alert of a batch that has epochs enough.
 
@@ -197,19 +150,3 @@ def find_periods(batch: AlertBatch) -> Periods:
     periods.false_alarm_probability[claimed] = peaks.false_alarm_probability[is_claimed]
     periods.n_epochs[claimed] = (stops - starts)[is_claimed]
     return periods
-
-
-def searched_epochs(batch: AlertBatch) -> Searched:
-    """Return the epochs of all alerts that have enough of them to be searched."""
-    row = row_of(batch.offsets)
-    epochs = batch.epochs
-    with np.errstate(over="ignore"):
-        age_day = batch.mjd_tai[row] - epochs.mjd_tai
-    many = batch.n_epochs >= MIN_SEARCHED_EPOCHS
-    rows = np.flatnonzero(many[row] & (age_day >= 0) & (age_day <= WINDOW_DAY))
-    group, _ = band_groups(row[rows], epochs.band[rows], epochs.apparent[rows])
-    rows = rows[np.bincount(group)[group] >= MIN_BAND_EPOCHS] if len(rows) else rows
-    n_epochs = np.bincount(row[rows], minlength=len(batch))
-    rows = rows[(n_epochs >= MIN_SEARCHED_EPOCHS)[row[rows]]]
-    deviation, error = standardised(epochs.take(rows), row[rows])
-    return Searched(row=row[rows], age_day=age_day[rows], deviation=deviation, error=error)

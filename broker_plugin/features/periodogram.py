@@ -61,12 +61,22 @@ def grids(
     n_frequencies = np.zeros(len(starts), np.int64)
     for part in range(len(starts)):
         ages, values = age_day[starts[part] : stops[part]], deviation[starts[part] : stops[part]]
-        if len(ages) == 0 or ages.max() <= ages.min() or values.max() == values.min():
+        (youngest, oldest), (least, most) = _extremes(ages), _extremes(values)
+        if not (oldest > youngest and most > least):
             continue
-        span[part] = ages.max() - ages.min()
+        span[part] = oldest - youngest
         step = 1.0 / (samples_per_peak * span[part])
         n_frequencies[part] = max(min_frequencies, int(max_frequency / step))
     return span, n_frequencies
+
+
+@kernel
+def _extremes(values: FloatArray) -> tuple[Number, Number]:
+    """Return the least and the largest of some numbers."""
+    least, largest = math.inf, -math.inf
+    for value in values:
+        least, largest = min(least, value), max(largest, value)
+    return least, largest
 
 
 @fused_kernel
@@ -108,7 +118,7 @@ def power_directly(
         part = chosen[order]
         start, stop = starts[part], stops[part]
         n = stop - start
-        oldest = age_day[start:stop].max()
+        _, oldest = _extremes(age_day[start:stop])
         for epoch in range(n):
             time_day[epoch] = oldest - age_day[start + epoch]
         variance = _weigh(deviation[start:stop], error[start:stop], state, value)
@@ -141,7 +151,7 @@ def sources(
         Of the weighted values, the weights, and the weights at twice the phase; shape (3, n).
     """
     n = len(age_day)
-    oldest = age_day.max()
+    _, oldest = _extremes(age_day)
     value, state = np.empty(n), np.empty((n, STATE))
     variance = _weigh(deviation, error, state, value)
     angles = np.empty(n)
@@ -233,8 +243,10 @@ def _periodogram(
         row = table[epoch * 2 * BLOCK : (epoch + 1) * 2 * BLOCK]
         state[epoch, COSINE_STEP], state[epoch, SINE_STEP] = _tabulate(step * time_day[epoch], row)
     for epoch in range(n, padded):
-        table[epoch * 2 * BLOCK : (epoch + 1) * 2 * BLOCK] = 0.0
-        state[epoch] = 0.0
+        for place in range(2 * BLOCK):
+            table[epoch * 2 * BLOCK + place] = 0.0
+        for column in range(STATE):
+            state[epoch, column] = 0.0
     for block in range(len(power) // BLOCK):
         if block % RESEED_BLOCKS == 0:
             for epoch in range(n):
@@ -256,7 +268,8 @@ def _sum_block(n: Number, table: FloatArray, state: FloatArray, sums: FloatArray
 
     With weights w, values y and phases p: w cos p, w sin p, w y cos p, w y sin p, w cos^2 p, w cos p sin p.
     """
-    sums[:] = 0.0
+    for place in range(len(sums)):
+        sums[place] = 0.0
     for epoch in range(0, n, UNROLLED):
         row = table[epoch * 2 * BLOCK : (epoch + UNROLLED) * 2 * BLOCK]
         c0, s0, w0, y0 = state[epoch, 0], state[epoch, 1], state[epoch, 2], state[epoch, 3]

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["band_groups", "row_of", "segment_max", "segment_median", "segment_min", "segment_quantiles"]
+__all__ = ["band_groups", "row_of", "segment_max", "segment_median", "segment_min"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -62,34 +60,6 @@ def segment_median(values: FloatArray, segment: IntArray, n_segments: int) -> Fl
     median = np.zeros(n_segments)
     median[filled] = lower / 2 + upper / 2
     return median
-
-
-def segment_quantiles(
-    values: FloatArray, segment: IntArray, n_segments: int, quantiles: Sequence[float]
-) -> FloatArray:
-    """Return quantiles of the values of each segment, linear between two values, 0 where it has none.
-
-    Shape (n_segments, len(quantiles)).
-
-    Examples
-    --------
-    >>> segment_quantiles(np.array([3.0, 1.0, 2.0]), np.array([0, 0, 0]), 2, (0.25, 0.5))
-    array([[1.5, 2. ],
-           [0. , 0. ]])
-    """
-    count = np.bincount(segment, minlength=n_segments)
-    ordered = values[np.lexsort((values, segment))]
-    start = np.cumsum(count) - count
-    filled = np.flatnonzero(count)
-    result = np.zeros((n_segments, len(quantiles)))
-    for column, quantile in enumerate(quantiles):
-        position = quantile * (count[filled] - 1)
-        lower = np.floor(position).astype(np.int64)
-        share = position - lower
-        upper = np.minimum(lower + 1, count[filled] - 1)
-        base = start[filled]
-        result[filled, column] = (1 - share) * ordered[base + lower] + share * ordered[base + upper]
-    return result
 
 
 def segment_min(values: FloatArray, segment: IntArray, n_segments: int, *, default: float) -> FloatArray:

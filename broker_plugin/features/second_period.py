@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from broker_plugin.features.folding import Folds
 from broker_plugin.features.lomb_scargle import strongest_peaks
-from broker_plugin.features.period import GRID, Searched
+from broker_plugin.features.period import GRID
+from broker_plugin.features.searched import Searched
 
 __all__ = ["COLUMNS", "MIN_EPOCHS", "second_periods"]
 

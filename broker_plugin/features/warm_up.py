@@ -6,37 +6,56 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from broker_plugin.features.lomb_scargle import Curves, strongest_peaks
-from broker_plugin.features.period import GRID
+from broker_plugin.features.modalities.light_curve import CANDIDATE_WIDTH, SUMMARY_WIDTH, LightCurveTokens
+from broker_plugin.features.period import find_periods
+from broker_plugin.records import Access, Alert, AlertBatch, LightCurve, Origin
 
 __all__ = ["compiled_kernels", "warm_up"]
 
-N_EPOCHS = 400, 10
+LENGTHS = 400, 40
 """Epochs of two light curves of 100 days, one for each way of computing a periodogram."""
 
 
 def warm_up() -> None:
-    """Compile the kernels, or load them from their cache: seconds at the first start, part of one later."""
-    rng = np.random.default_rng(1)
-    size = np.array(N_EPOCHS, np.int64)
-    stops: NDArray[np.int64] = np.cumsum(size)
-    n = int(stops[-1])
-    curves = Curves(
-        starts=stops - size,
-        stops=stops,
-        age_day=rng.uniform(0.0, 100.0, n),
-        deviation=rng.normal(0.0, 1.0, n),
-        error=np.ones(n),
-    )
-    strongest_peaks(curves, GRID)
+    """Compile the kernels, or load them from their cache: many seconds at the first start, one later."""
+    width = SUMMARY_WIDTH + CANDIDATE_WIDTH
+    batch = AlertBatch.from_alerts(_alert(n) for n in LENGTHS)
+    LightCurveTokens(np.zeros(width), np.ones(width)).tokens(batch, find_periods(batch))
 
 
 def compiled_kernels() -> tuple[Path, bool]:
     """Return the folder of the compiled code, and whether all of it is there already."""
+    from broker_plugin.features.epoch_kernels import deviate, standardise
+    from broker_plugin.features.fold_kernels import fold_all
     from broker_plugin.features.peaks import find_peaks
     from broker_plugin.features.periodogram import grids, power_directly, power_of_modes, sources
+    from broker_plugin.features.variability_kernels import describe
     from broker_plugin.kernels import are_compiled
 
-    return are_compiled(find_peaks, grids, power_directly, power_of_modes, sources)
+    return are_compiled(
+        deviate, standardise, fold_all, find_peaks, grids, power_directly, power_of_modes, sources, describe
+    )
+
+
+def _alert(n: int) -> Alert:
+    rng = np.random.default_rng(n)
+    mjd_tai = 60_000.0 + np.sort(rng.uniform(0.0, 100.0, n))
+    return Alert(
+        survey="ztf",
+        alert_id=n,
+        object_id=f"ztf:{n}",
+        ra_deg=0.0,
+        dec_deg=0.0,
+        mjd_tai=float(mjd_tai[-1]),
+        light_curve=LightCurve.from_columns(
+            mjd_tai=mjd_tai,
+            flux_njy=rng.normal(1e5, 1e3, n),
+            flux_err_njy=np.full(n, 1e3),
+            band=np.zeros(n),
+            origin=np.full(n, Origin.DETECTION),
+            apparent=np.arange(n) % 2 == 0,
+            detector=np.zeros(n),
+            access=np.full(n, Access.PUBLIC),
+        ),
+    )

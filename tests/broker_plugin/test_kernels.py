@@ -7,12 +7,20 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 import broker_plugin
 from broker_plugin.codec import bulk as decoder
+from broker_plugin.features import epoch_kernels, fold_kernels, peaks, periodogram, variability_kernels
 from broker_plugin.features import warm_up as features
+from broker_plugin.features.modalities.light_curve import CANDIDATE_WIDTH, SUMMARY_WIDTH, LightCurveTokens
+from broker_plugin.features.period import find_periods
 from broker_plugin.kernels import cache_place
+from broker_plugin.records import AlertBatch
+from tests.broker_plugin.features.light_curves import random_alerts, sinusoid
 
 
 def test_the_package_is_the_first_choice_then_the_user_then_the_process(tmp_path: Path) -> None:
@@ -37,10 +45,12 @@ def test_a_warm_start_compiles_nothing_also_with_a_package_that_cannot_be_writte
     # What is beside the package is taken over to wherever the code of this start is to be kept.
     script = (
         "from broker_plugin.codec import bulk, machine\n"
-        "from broker_plugin.features import peaks, periodogram, warm_up\n"
+        "from broker_plugin.features import epoch_kernels, fold_kernels, peaks, periodogram\n"
+        "from broker_plugin.features import variability_kernels, warm_up\n"
         "bulk.warm_up()\n"
         "warm_up.warm_up()\n"
-        "for kernel in (machine.run_segments, peaks.find_peaks, periodogram.power_directly):\n"
+        "for kernel in (machine.run_segments, epoch_kernels.standardise, fold_kernels.fold_all,\n"
+        "               peaks.find_peaks, periodogram.power_directly, variability_kernels.describe):\n"
         "    stats = kernel.stats\n"
         "    print(stats.cache_path, sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))"
     )
@@ -55,11 +65,38 @@ def test_a_warm_start_compiles_nothing_also_with_a_package_that_cannot_be_writte
         timeout=280,
     )
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert len(lines) == 3
+    assert len(lines) == 6
     for where, hits, misses in lines:
         assert where.startswith(str(tmp_path / "elsewhere"))
         assert (int(hits), int(misses)) == (1, 0)
         assert Path(where) not in places
+
+
+def test_no_alert_makes_the_features_compile_anything_anew(rng: np.random.Generator) -> None:
+    features.warm_up()
+    width = SUMMARY_WIDTH + CANDIDATE_WIDTH
+    modality = LightCurveTokens(np.zeros(width), np.ones(width))
+    alerts = random_alerts(rng, 40)
+    long = sinusoid(rng, period=0.5, n=400, span=100)
+    batch = AlertBatch.from_alerts([*alerts, long])
+    for each in (batch.epochs.mjd_tai, batch.epochs.band, batch.offsets, batch.mjd_tai):
+        each.flags.writeable = False  # as a decoder may hand them out
+    every_other = batch.take(np.arange(0, len(batch), 2))
+    view = replace(batch, mjd_tai=np.repeat(batch.mjd_tai, 2)[::2])
+    for one in (
+        batch,
+        every_other,
+        view,
+        *(AlertBatch.from_alerts(some) for some in ([], alerts[:1], [long])),
+    ):
+        modality.tokens(one, find_periods(one))
+    kernels = (
+        *(epoch_kernels.deviate, epoch_kernels.standardise, fold_kernels.fold_all, peaks.find_peaks),
+        *(periodogram.grids, periodogram.power_directly, periodogram.power_of_modes, periodogram.sources),
+        variability_kernels.describe,
+    )
+    for kernel in kernels:
+        assert len(kernel.signatures) == 1, kernel
 
 
 def test_importing_decoder_and_features_does_not_import_numba() -> None:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from broker_plugin.errors import BundleError
 from broker_plugin.features.base import Modality, Tokens
 from broker_plugin.features.folding import N_HARMONICS, N_PHASES, SERIES, Folds, fold
-from broker_plugin.features.period import N_CANDIDATES, N_SPECTRUM_BINS, Periods, searched_epochs
+from broker_plugin.features.period import N_CANDIDATES, N_SPECTRUM_BINS, Periods
+from broker_plugin.features.searched import searched_epochs
 from broker_plugin.features.second_period import COLUMNS as SECOND_COLUMNS
 from broker_plugin.features.second_period import second_periods
 from broker_plugin.features.variability import COLUMNS, variability

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from broker_plugin.features.folding import (
+    EMPTY_EPOCHS,
     N_HARMONICS,
     N_PHASES,
     PRIOR_EPOCHS,
@@ -17,7 +19,8 @@ from broker_plugin.features.folding import (
     Folds,
     fold,
 )
-from broker_plugin.features.period import N_CANDIDATES, Periods, Searched
+from broker_plugin.features.period import N_CANDIDATES, Periods
+from broker_plugin.features.searched import Searched
 
 FloatArray = np.typing.NDArray[np.float64]
 
@@ -64,6 +67,47 @@ def test_the_variance_left_is_that_of_a_plain_least_squares_fit(
     solution = np.linalg.solve(normal, design.T @ (weight * centred))
     left = (weight * (centred - design @ solution) ** 2).sum() / (weight * centred**2).sum()
     assert found.left[0, series] == pytest.approx(left, abs=1e-6)  # float64 sums in another order
+
+
+def test_curve_bins_and_rest_are_those_of_a_plain_fit(rng: np.random.Generator) -> None:
+    n, frequency = 43, 0.61
+    age = np.sort(rng.uniform(0, 90, n))
+    error = rng.uniform(0.1, 0.5, n)
+    value = rng.normal(0, 1, n) + np.sin(2 * np.pi * age / 1.7)
+    found = folded(searched(age, value, error), frequency)
+    weight = 1 / error**2
+    centred = value - weight @ value / weight.sum()
+    scatter = math.sqrt(weight @ centred**2 / weight.sum())
+    harmonics = np.arange(1, N_HARMONICS + 1)
+
+    def design(turns: FloatArray) -> FloatArray:
+        angle = 2 * np.pi * turns[:, None] * harmonics
+        return np.concatenate([np.ones((len(turns), 1)), np.cos(angle), np.sin(angle)], axis=1)
+
+    turns = -0.5 * frequency * age
+    prior = np.tile(weight.sum() * (ROUGHNESS * harmonics**2 + PRIOR_EPOCHS / n), 2)
+    normal = design(turns).T @ (weight[:, None] * design(turns)) + np.diag([0.0, *prior])
+    solution = np.linalg.solve(normal, design(turns).T @ (weight * centred))
+    rest = centred - design(turns) @ solution
+    assert found.best.tolist() == [0]
+    assert found.left_over == pytest.approx(rest, abs=1e-6)  # the mean has a prior of 1e-9
+    wave = solution * (np.arange(len(solution)) > 0)
+    fine = design(np.arange(2 * N_PHASES) / (2 * N_PHASES)) @ wave
+    faintest = fine.argmax() / (2 * N_PHASES)
+    phases = faintest + np.arange(N_PHASES) / N_PHASES
+    assert found.curve[0] == pytest.approx(design(phases) @ wave / scatter, abs=1e-6)
+    # The coefficients are those of the curve as it is returned, which begins at its faintest point.
+    of_curve = design(np.arange(N_PHASES) / N_PHASES) @ np.concatenate(
+        [[0.0], found.cosine[0], found.sine[0]]
+    )
+    assert of_curve == pytest.approx(found.curve[0], abs=1e-9)
+    place = np.floor(((turns - faintest) % 1.0) * N_PHASES).astype(int)
+    weights = np.bincount(place, weight, N_PHASES)
+    drawn = EMPTY_EPOCHS * weight.sum() / n
+    expected = np.bincount(place, weight * centred, N_PHASES) / (weights + drawn) / scatter
+    assert found.binned[0] == pytest.approx(expected, abs=1e-9)
+    assert found.filled[0] == (weights > 0).mean()
+    assert found.span_day[0] == np.ptp(age)
 
 
 def test_the_right_period_leaves_least(rng: np.random.Generator) -> None:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from broker_plugin.features.lomb_scargle import Curves, adds_up, periodograms, strongest_peaks
 from broker_plugin.features.peaks import find_peaks
-from broker_plugin.features.period import GRID, SAMPLES_PER_PEAK, searched_epochs
+from broker_plugin.features.period import GRID, SAMPLES_PER_PEAK
 from broker_plugin.features.periodogram import BLOCK, grids
+from broker_plugin.features.searched import searched_epochs
 from broker_plugin.features.transforms import TransformPool, transform_size
 from broker_plugin.records import Alert, AlertBatch
 from tests.broker_plugin.features.light_curves import alert

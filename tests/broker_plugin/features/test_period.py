@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker_plugin.features.period import MIN_EPOCHS, N_ALIASES, WINDOW_DAY, Periods, find_periods
+from broker_plugin.features.period import MIN_EPOCHS, N_ALIASES, Periods, find_periods
+from broker_plugin.features.searched import WINDOW_DAY
 from broker_plugin.records import Alert, AlertBatch
 from tests.broker_plugin.features.light_curves import alert, any_alerts, random_alerts, sinusoid
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from broker_plugin.features.folding import fold
-from broker_plugin.features.period import find_periods, searched_epochs
+from broker_plugin.features.period import find_periods
+from broker_plugin.features.searched import searched_epochs
 from broker_plugin.features.second_period import COLUMNS, MIN_EPOCHS, second_periods
 from broker_plugin.records import Alert, AlertBatch
 from tests.broker_plugin.features.light_curves import alert
