@@ -48,6 +48,11 @@ def processor_line(document: Document) -> str:
 
 def remarks(document: Document) -> Iterator[str]:
     """Yield what a reader must know before believing the numbers."""
+    process = document["process"]
+    yield (
+        f"a process is ready after {process['ready_cpu_s']:.1f} s of processor time, and took up to "
+        f"{process['peak_memory_mb']:,} MB with its part of the alerts"
+    )
     for name, why in document["missing"].items():
         yield f"{name} was not measured: {why}"
     if "missing" in document["baseline"]:

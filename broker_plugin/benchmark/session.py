@@ -91,16 +91,11 @@ def run_bench(
         store(corpora, folder)
         known = replace(recipe, schemas=(schema_folder(folder), *recipe.schemas))
         stages, scorer = _stages(corpora, names, known, plan, tell, folder)
-        end_to_end: dict[str, dict[str, Any]] = {}
         tell("starting processes")
         with Team(partial(open_whole_way, known), folder, workers) as team:
-            for name in names:
-                tell(f"{name}, end to end")
-                counts, rate = measure_team(
-                    team, Task(corpus=name, batch=batch), repeats=plan.repeats, least_s=plan.least_s
-                )
-                end_to_end[name] = rate.as_json() | asdict(counts)
+            end_to_end = _end_to_end(team, names, plan, batch, tell)
             growth = measure_growth(team, corpora, plan, batch=batch, workers=workers, tell=tell)
+            process = _process(team)
         through = _through_kafka(kafka, corpora, known, workers, batch, tell)
         tell("baseline")
         baseline = measure_baseline(
@@ -120,10 +115,32 @@ def run_bench(
         "missing": {name: why for name, why in corpora.missing.items() if name in names_of()},
         "end_to_end": {name: end_to_end.get(name) for name in names_of()},
         "baseline": baseline.as_json(),
+        "process": process,
         "stages": stages,
         "periods": PERIODS,
         "growth": growth,
         "kafka": through,
+    }
+
+
+def _end_to_end(
+    team: Team, names: Sequence[str], plan: Plan, batch: int, tell: Tell
+) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name in names:
+        tell(f"{name}, end to end")
+        task = Task(corpus=name, batch=batch)
+        counts, rate = measure_team(team, task, repeats=plan.repeats, least_s=plan.least_s)
+        found[name] = rate.as_json() | asdict(counts)
+    return found
+
+
+def _process(team: Team) -> dict[str, float]:
+    """Return what a process costs before it has done anything, and at most."""
+    return {
+        "ready_s": round(team.ready.wall_s, 2),
+        "ready_cpu_s": round(team.ready.cpu_s, 2),
+        "peak_memory_mb": round(team.peak_bytes / 1e6),
     }
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -75,6 +76,7 @@ class Task:
 class _Done:
     counts: Counts
     effort: Effort
+    peak_bytes: int
 
 
 class Team:
@@ -89,6 +91,13 @@ class Team:
     workers
         How many processes.
 
+    Attributes
+    ----------
+    ready
+        How long all took to be ready, and the processor time of one of them.
+    peak_bytes
+        Most memory that one of them has used so far, its part of the corpora included.
+
     Raises
     ------
     BrokerPluginError
@@ -99,6 +108,9 @@ class Team:
 
     def __init__(self, open_work: OpenWork, folder: Path, workers: int) -> None:
         context = multiprocessing.get_context("spawn")
+        self._begun = time.perf_counter()
+        self.ready = Effort(wall_s=0.0, cpu_s=0.0)
+        self.peak_bytes = 0
         self._members: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
         for _ in range(workers):
             here, there = context.Pipe()
@@ -109,11 +121,12 @@ class Team:
 
     def __enter__(self) -> Self:
         try:
-            for _, connection in self._members:
-                _answer(connection)
+            done = [_answer(connection) for _, connection in self._members]
         except BaseException:
             self._end()
             raise
+        cpu_s = sum(each.effort.cpu_s for each in done) / max(len(done), 1)
+        self.ready = Effort(wall_s=time.perf_counter() - self._begun, cpu_s=cpu_s)
         return self
 
     def __exit__(
@@ -137,6 +150,7 @@ class Team:
             connection.send(replace(task, part=number, parts=len(members)))
         done = [_answer(connection) for _, connection in members]
         wall_s = time.perf_counter() - begun
+        self.peak_bytes = max(self.peak_bytes, *(each.peak_bytes for each in done))
         counts = sum((each.counts for each in done), Counts())
         cpu_s = sum(each.effort.cpu_s for each in done)
         return counts, Effort(wall_s=wall_s / task.passes, cpu_s=cpu_s / task.passes)
@@ -170,7 +184,8 @@ def _attend(connection: Connection, open_work: OpenWork, folder: Path) -> None:
     threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
     try:
         work = open_work()
-        connection.send(None)
+        ready = Effort(wall_s=0.0, cpu_s=time.process_time())
+        connection.send(_Done(counts=Counts(), effort=ready, peak_bytes=_peak_bytes()))
         values: dict[str, list[bytes]] = {}
         while (task := connection.recv()) is not None:
             if task.corpus not in values:
@@ -191,4 +206,9 @@ def _done(work: Work, part: Sequence[bytes], task: Task) -> _Done:
     return _Done(
         counts=counts,
         effort=Effort(wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu),
+        peak_bytes=_peak_bytes(),
     )
+
+
+def _peak_bytes() -> int:
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux

@@ -73,6 +73,8 @@ def test_the_baseline_and_the_machine_are_stated(document: dict[str, Any]) -> No
     assert processor["name"]
     assert processor["cores"] >= 1
     assert processor["matmul_gflops_fp32_one_core"] > 1
+    assert document["process"]["ready_cpu_s"] > 0
+    assert 50 < document["process"]["peak_memory_mb"] < 1500
 
 
 def test_the_stages_add_up_to_the_whole_way(document: dict[str, Any]) -> None:
