@@ -32,8 +32,8 @@ TREE_ROWS_MAX = 32
 OVERHEAD_TOKENS = 8
 """What a run costs beside its rows, in tokens: 150 us, where a token of the default encoder takes 20 us."""
 
-KEPT_PLANS = 65536
-"""Ways to divide a batch that are remembered; there is one for each number of rows and length."""
+KEPT_PLANS = 4096
+"""Ways to divide what is left of a batch that are remembered: one for each number of rows and length."""
 
 
 class BatchedGraph:
@@ -99,7 +99,6 @@ class BatchedGraph:
         return _alike(self._session.run(_rows(inputs, first)), _rows(expected, first))
 
 
-@lru_cache(KEPT_PLANS)
 def cheapest_sizes(n: int, sizes: tuple[int, ...], overhead: int) -> tuple[int, ...]:
     """Return the sizes of the runs that take `n` rows at the least cost.
 
@@ -118,11 +117,16 @@ def cheapest_sizes(n: int, sizes: tuple[int, ...], overhead: int) -> tuple[int, 
     (64, 64, 64)
     """
     whole, left = divmod(n, sizes[0])
+    return (sizes[0],) * whole + _cheapest_for_few(left, sizes, overhead)
+
+
+@lru_cache(KEPT_PLANS)
+def _cheapest_for_few(n: int, sizes: tuple[int, ...], overhead: int) -> tuple[int, ...]:
     costs: list[tuple[int, tuple[int, ...]]] = [(0, ())]
-    for rows in range(1, left + 1):
+    for rows in range(1, n + 1):
         choices = ((size, costs[max(rows - size, 0)]) for size in sizes)
         costs.append(min((overhead + size + cost, (size, *rest)) for size, (cost, rest) in choices))
-    return (sizes[0],) * whole + tuple(sorted(costs[left][1], reverse=True))
+    return tuple(sorted(costs[n][1], reverse=True))
 
 
 def _rows(arrays: Arrays, rows: slice | NDArray[np.intp]) -> dict[str, NDArray[Any]]:
