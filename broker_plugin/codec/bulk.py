@@ -36,20 +36,23 @@ HEADERS_KEPT = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What was read of some messages with one schema.
+    """What was read of some messages of one survey.
 
     Parameters
     ----------
-    schema
-        None where it is not known.
     message
         The message that each packet came in.
+    schemas
+        Those of the packets, None for one that is not known.
+    schema
+        The place of each packet's schema among them.
     """
 
     adapter: ColumnAdapter
-    schema: WriterSchema | None
     columns: PacketColumns
     message: NDArray[np.int64]
+    schemas: tuple[WriterSchema | None, ...]
+    schema: NDArray[np.int64]
 
     def is_within(self, limits: Limits) -> NDArray[np.bool_]:
         """Return by packet whether its histories, and the number of packets in its message, are allowed."""
@@ -112,7 +115,7 @@ class BulkReader:
         self._headers: list[_Header] = []
 
     def read(self, values: Sequence[bytes]) -> Iterator[Found]:
-        """Yield the columns of messages, schema by schema; what is not among them is left over.
+        """Yield the columns of messages, survey by survey; what is not among them is left over.
 
         Raises
         ------
@@ -136,8 +139,11 @@ class BulkReader:
             alive.append(buffer)
             group = groups.setdefault(id(plan), _Group(plan))
             group.segments.append((buffer.address, len(value), begin, records, message))
+        by_adapter: dict[int, list[_Group]] = {}
         for group in groups.values():
-            yield from _read_group(group, len(values))
+            by_adapter.setdefault(id(group.plan.adapter), []).append(group)
+        for together in by_adapter.values():
+            yield from _read_groups(together, len(values))
         del alive
 
     def _planned(self, value: bytes) -> tuple[_Plan | None, int, int]:
@@ -207,22 +213,36 @@ def _adapter_of(schema: WriterSchema, adapters: Sequence[SurveyAdapter]) -> Surv
     return able[0] if len(able) == 1 else None
 
 
-def _read_group(group: _Group, n_messages: int) -> Iterator[Found]:
+def _read_groups(groups: Sequence[_Group], n_messages: int) -> Iterator[Found]:
+    """Yield what the messages of some plans of one adapter hold, as much at a time as there is room for."""
     from broker_plugin.codec.machine import run_segments  # compiles
 
-    program = group.plan.program
-    segments = np.array(group.segments, np.int64)
+    adapter = groups[0].plan.adapter
+    segments = [np.array(group.segments, np.int64) for group in groups]
     given_up = np.zeros(n_messages, np.bool_)
-    first = 0
-    while first < len(segments):
-        matrices = Matrices(program.layout, int(segments[first:, 1].sum()), len(segments) - first)
-        begun, first = first, run_segments(program.code, segments, first, given_up, *matrices.arrays())
+    at, first = 0, 0
+    while at < len(groups):
+        rest = [segments[at][first:], *segments[at + 1 :]]
+        n_bytes = sum(int(each[:, 1].sum()) for each in rest)
+        matrices = Matrices(adapter.layout, n_bytes, sum(map(len, rest)))
+        begun, schema = (at, first), np.zeros(0, np.int64)
+        while at < len(groups):
+            first = run_segments(
+                groups[at].plan.program.code, segments[at], first, given_up, *matrices.arrays()
+            )
+            schema = np.append(schema, np.full(matrices.n_packets - len(schema), at))
+            if first < len(segments[at]):
+                break
+            at, first = at + 1, 0
         if matrices.n_packets:
             yield Found(
-                adapter=group.plan.adapter,
-                schema=group.plan.schema,
+                adapter=adapter,
                 columns=matrices.columns(),
                 message=matrices.messages(),
+                schemas=tuple(group.plan.schema for group in groups),
+                schema=schema,
             )
-        elif first == begun:  # too much for empty matrices: left over
-            first += int((segments[first:, 4] == segments[first, 4]).sum())
+        elif (at, first) == begun:  # too much for empty matrices: left over
+            first += int((segments[at][first:, 4] == segments[at][first, 4]).sum())
+            if first == len(segments[at]):
+                at, first = at + 1, 0

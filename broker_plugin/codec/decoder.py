@@ -154,37 +154,47 @@ class Decoder:
         """
         parts = []
         for found in self._bulk.read([b"" if n in packets else value for n, value in enumerate(values)]):
-            version = found.schema.version if found.schema else ""
-            own = [_with_schema(provenance[message], version) for message in found.message.tolist()]
+            versions = [schema.version if schema else "" for schema in found.schemas]
+            own = [
+                _with_schema(provenance[message], versions[schema])
+                for message, schema in zip(found.message.tolist(), found.schema.tolist(), strict=True)
+            ]
             parts.append(self._adapt_columns(found, own, len(values)))
         for found in self._columns_of(packets):
             own = [provenance[message] for message in found.message.tolist()]
             parts.append(self._adapt_columns(found, own, len(values)))
-        well = [part for part in parts if part is not None]
-        return DecodedBatch.of([part for part, _ in well], [message for _, message in well])
+        return DecodedBatch.of([part for part, _ in parts], [message for _, message in parts])
 
     def _columns_of(self, packets: Mapping[int, ReadPacket]) -> Iterator[Found]:
-        """Yield the columns of packets, survey by survey and schema by schema."""
-        groups: dict[tuple[int, int], tuple[ColumnAdapter, list[int]]] = {}
+        """Yield the columns of packets, survey by survey."""
+        groups: dict[int, tuple[ColumnAdapter, list[int]]] = {}
         for number, read in packets.items():
             adapter = self._adapter_of(read.packet)
             if isinstance(adapter, ColumnAdapter):
-                groups.setdefault((id(adapter), id(read.writer)), (adapter, []))[1].append(number)
+                groups.setdefault(id(adapter), (adapter, []))[1].append(number)
         for adapter, numbers in groups.values():
-            columns = columns_of_packets([packets[number].packet for number in numbers], adapter.layout)
-            writer = packets[numbers[0]].writer
-            yield Found(adapter=adapter, schema=writer, columns=columns, message=np.array(numbers))
+            read_together = [packets[number] for number in numbers]
+            writers = {id(read.writer): read.writer for read in read_together}
+            place = {writer: at for at, writer in enumerate(writers)}
+            yield Found(
+                adapter=adapter,
+                columns=columns_of_packets([read.packet for read in read_together], adapter.layout),
+                message=np.array(numbers),
+                schemas=tuple(writers.values()),
+                schema=np.array([place[id(read.writer)] for read in read_together]),
+            )
 
     def _adapt_columns(
         self, found: Found, provenance: Sequence[Provenance], n_messages: int
-    ) -> tuple[tuple[AdaptedAlerts, NDArray[np.intp]], NDArray[np.int64]] | None:
+    ) -> tuple[tuple[AdaptedAlerts, NDArray[np.intp]], NDArray[np.int64]]:
         """Return alerts, those of them whose messages hold no other packet, and the messages of these."""
-        drift = Drift() if found.schema is None else self._watch.drift(found.schema)
-        if drift.required:
-            return None  # whether that pauses the stream is decided message by message
+        drifts = [Drift() if schema is None else self._watch.drift(schema) for schema in found.schemas]
+        degraded = np.array([bool(drift.expected) for drift in drifts])[found.schema]
+        # Whether a schema that lacks what is required pauses the stream is decided message by message.
+        sound = ~np.array([bool(drift.required) for drift in drifts])[found.schema]
         adapted = found.adapter.adapt_columns(found.columns, access=self._access, provenance=provenance)
-        adapted.curves.flags[QualityFlag.DEGRADED_SCHEMA][:] = bool(drift.expected)
-        packets = adapted.packet[found.is_within(self._limits)[adapted.packet]]
+        adapted.curves.flags[QualityFlag.DEGRADED_SCHEMA][:] = degraded[adapted.packet]
+        packets = adapted.packet[(sound & found.is_within(self._limits))[adapted.packet]]
         # All alerts of a message or none: one that is rejected takes the message's others with it.
         lacking = np.bincount(found.message, minlength=n_messages)
         lacking -= np.bincount(found.message[packets], minlength=n_messages)

@@ -422,6 +422,7 @@ def run_segments(
     float32, float64 = bits32.view(np.float32), bits64.view(np.float64)
     first_row = np.zeros(len(tables), np.int64)
     before = np.zeros(4, np.int64)
+    counts[REPEATED] = 0  # another program may have run before
     current, began = -1, first
     segment = first
     while segment < len(segments):
