@@ -13,6 +13,7 @@ import fastavro
 import numpy as np
 import pytest
 
+from broker_plugin.codec import matrices
 from broker_plugin.codec.decoder import DecodedBatch, Decoder, ReadPacket
 from broker_plugin.codec.limits import Limits
 from broker_plugin.codec.packets import CONTAINER_MAGIC, read_container_file
@@ -134,6 +135,18 @@ def test_every_other_real_packet_is_what_it_is_alone(name: str, decoder: Decoder
     path = data_dir / "alerts" / f"{name}.avro"
     packets = list(read_container_file(path))
     assert_equal(decoder, files_of(packets, path), left=0)
+
+
+def test_messages_of_both_surveys_are_read_in_any_order_and_in_several_turns(
+    decoder: Decoder, data_dir: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(matrices, "ROOM_MAX", 1000)  # rows; together they have thousands
+    ztf = [path.read_bytes() for path in sorted((data_dir / "alerts/ztf/native").glob("*.avro"))]
+    lsst = [path.read_bytes() for path in sorted((data_dir / "alerts/lsst/raw").glob("*/*.avro"))]
+    framed = [value for value in lsst if not value.startswith(CONTAINER_MAGIC)]
+    values = [(ztf + framed)[place] for place in rng.permutation(len(ztf) + len(framed)).tolist()]
+    batch = assert_equal(decoder, values, left=0)
+    assert set(batch.alerts.survey) == {"ztf", "lsst"}
 
 
 def test_what_a_sink_may_not_see_is_left_out_in_the_same_way(data_dir: Path) -> None:
