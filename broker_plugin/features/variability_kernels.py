@@ -356,7 +356,7 @@ def _put_trends(
         strength = abs(line * math.sqrt(leverage) / night_error)
         strengths += strength
         residuals += math.sqrt(square / count) / night_error
-        signs += (line > 0.0) - (line < 0.0)
+        signs += math.copysign(1.0, line) if line != 0.0 else 0.0
         strongest, steepest = max(strongest, strength), max(steepest, abs(line))
         n_lines += 1
     values[0] = math.asinh(strengths / max(n_lines, 1))

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +26,7 @@ from broker_plugin.features.modalities.light_curve import (
 from broker_plugin.features.period import find_periods
 from broker_plugin.features.variability import COLUMNS, variability
 from broker_plugin.records import Alert, AlertBatch
-from tests.broker_plugin.features.light_curves import alert, any_alerts, random_alerts
+from tests.broker_plugin.features.light_curves import alert, any_alerts, random_alerts, sinusoid
 
 WIDTH = SUMMARY_WIDTH + CANDIDATE_WIDTH
 MODALITY = LightCurveTokens(np.zeros(WIDTH), np.ones(WIDTH))
@@ -101,3 +105,31 @@ def test_a_single_epoch_has_a_summary_and_no_candidate() -> None:
     )
     assert names["log_n_epochs"] == 0.0
     assert names["apparent_share"] == 1.0
+
+
+def test_kernels_do_in_plain_python_what_they_do_compiled(tmp_path: Path) -> None:
+    # Plain Python raises where an index lies outside of its array.
+    script = (
+        "import sys, numpy as np\n"
+        "from tests.broker_plugin.features.test_light_curve import some_tokens\n"
+        "np.save(sys.argv[1], some_tokens())"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "plain.npy"],
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        cwd=Path(__file__).parents[3],
+        check=True,
+        timeout=280,
+    )
+    # float32; products and sums are rounded once when compiled.
+    assert np.load(tmp_path / "plain.npy") == pytest.approx(some_tokens(), abs=1e-4)
+
+
+def some_tokens() -> np.ndarray:
+    """Tokens of light curves that are searched in either way, and of some that are not searched."""
+    rng = np.random.default_rng(5)
+    alerts = [
+        *random_alerts(rng, 6),
+        *(sinusoid(rng, period=0.5, n=n, span=s) for n, s in ((14, 9), (400, 30))),
+    ]
+    return np.concatenate(tokens(*alerts))
