@@ -45,6 +45,10 @@ class Reading(Protocol):
         """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""
         ...
 
+    def owned(self, messages: Sequence[Message]) -> list[Message]:
+        """Return those messages that no other member of the group has been given since."""
+        ...
+
     def commit(self, messages: Sequence[Message]) -> None:
         """Mark messages as done."""
         ...
@@ -221,6 +225,8 @@ class Subscription(Generic[Item]):
         self.close()
 
     def _next_wanted(self, message: Message) -> Item | None:
+        if not self._source.owned([message]):
+            return None  # another member of the group handles it
         try:
             item = self._form.read(message.value)
         except RejectedAlert as rejection:

@@ -114,6 +114,10 @@ class KafkaTail:
     def commit(self, messages: Sequence[Message]) -> None:
         """Do nothing: this reader leaves no trace."""
 
+    def owned(self, messages: Sequence[Message]) -> list[Message]:
+        """Return all messages: nobody takes any away."""
+        return list(messages)
+
     def keep_alive(self) -> None:
         """Do nothing: there is no group that would drop this reader."""
 

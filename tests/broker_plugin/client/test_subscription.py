@@ -91,6 +91,18 @@ def test_without_a_with_block_what_is_in_hand_at_a_break_is_not_committed() -> N
     assert list(verdicts) == []
 
 
+def test_what_another_member_of_the_group_was_given_is_left_to_it() -> None:
+    source = MemorySource(as_messages(VERDICTS, partitions=2))
+    found = []
+    with subscription(source) as verdicts:
+        for verdict in verdicts:
+            found.append(verdict.alert_id)
+            if len(found) == 5:
+                source.take_away("verdicts", 1)
+    assert found == [0, 1, 2, 3, 4, *range(6, 20, 2)]
+    assert source.committed == {("verdicts", 0): 10}
+
+
 def test_what_is_no_verdict_is_passed_over_and_said_once() -> None:
     said: list[str] = []
     junk = [Message(topic="verdicts", partition=9, offset=n, value=b"junk") for n in range(3)]
@@ -116,6 +128,7 @@ class Shaky:
         self.source = source
         self.failures = {"poll": failures, "commit": failures}
         self.close, self.joined, self.keep_alive = source.close, source.joined, source.keep_alive
+        self.owned = source.owned
 
     def poll(self, batch_max: int, timeout_s: float) -> Any:
         self._fail("poll")
