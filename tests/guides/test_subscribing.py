@@ -25,7 +25,7 @@ from tests.e2e.service import as_records
 from tests.support.artefacts import REPOSITORY
 from tests.support.cluster import KafkaCluster
 from tests.support.environments import core_requirements, interpreter_of
-from tests.support.pages import blocks
+from tests.support.guides import blocks
 from tests.support.process import ServerUnavailableError
 from tests.support.receiver import Receiver
 from tests.support.tiers import unavailable

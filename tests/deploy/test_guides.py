@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every page links to what is there and shows commands that exist; every alarm is in the runbook."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.monitoring import rules
+from tests.support.artefacts import REPOSITORY
+from tests.support.guides import anchors, blocks, links, unknown_flags
+
+GUIDES = sorted((REPOSITORY / "deploy/docs").glob("*.md"))
+PAGES = [*GUIDES, *sorted((REPOSITORY / "deploy/brokers").rglob("*.md")), REPOSITORY / "README.md"]
+INDEX = REPOSITORY / "deploy/docs/README.md"
+OPERATING = REPOSITORY / "deploy/docs/operating.md"
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_it_links_to_is_there(page: Path) -> None:
+    for target, anchor in links(page):
+        assert target.exists(), target
+        assert not anchor or anchor in anchors(target), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_and_flag_exists(page: Path) -> None:
+    assert unknown_flags(page, "sh", "console") == []
+
+
+def test_what_does_not_exist_would_be_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```sh\nbroker-plugin run --confg a\ntrainer fly\nbroker-plugin dlq list --reason x # --no\n```\n"
+    )
+    assert unknown_flags(page, "sh") == ["run --confg", "fly"]
+    page.write_text("[a](gone.md) [b](#here)\n# Not here\n")
+    assert [(target.exists(), anchor in anchors(page)) for target, anchor in links(page)] == [
+        (False, False),
+        (True, False),
+    ]
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=name_of)
+def test_every_file_of_ours_in_a_command_is_there(page: Path) -> None:
+    for block in blocks(page, "sh", "console"):
+        for path in re.findall(r"(?<![\w/])(?:deploy|trainer|tests)/[\w@./-]+", block):
+            assert (REPOSITORY / path).exists(), path
+
+
+def test_the_index_and_the_readme_lead_to_every_guide() -> None:
+    listed = {target for target, _ in links(INDEX)}
+    assert set(GUIDES) - {INDEX} <= listed
+    assert INDEX in {target for target, _ in links(REPOSITORY / "README.md")}
+
+
+def test_every_alarm_has_an_entry_in_the_runbook_and_no_entry_is_of_another() -> None:
+    entries = re.findall(r"^### (Astrom3\w+)$", OPERATING.read_text("utf-8"), re.MULTILINE)
+    assert entries == [rule["alert"] for rule in rules()]
+    for rule in rules():
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert anchor in anchors(REPOSITORY / page)
+
+
+@pytest.mark.parametrize("script", sorted((REPOSITORY / "deploy").rglob("*.sh")), ids=name_of)
+def test_scripts_are_sound_for_any_posix_shell(script: Path) -> None:
+    assert script.read_text("utf-8").startswith("#!/bin/sh\n# SPDX-License-Identifier: BSD-3-Clause\n")
+    assert script.stat().st_mode & 0o100
+    subprocess.run(["sh", "-n", script], check=True)
