@@ -21,7 +21,8 @@ CHART = REPOSITORY / "deploy/helm/astrom3-broker"
 KUBERNETES = "1.31"
 """Whose schemas manifests are held against."""
 
-SET_BY_THE_CHART = {"metrics_port", "metrics_host", "instance"}
+SET_BY_THE_CHART = {"metrics_port", "metrics_host", "instance", "workers"}
+"""One process a pod: Kubernetes and KEDA count pods."""
 
 
 class Manifests(list[dict[str, Any]]):
