@@ -62,7 +62,7 @@ def unknown_flags(page: Path, *languages: str) -> list[str]:
         if name not in (COMMANDS if program == "broker-plugin" else _trainer()):
             wrong.append(name)
             continue
-        text = _help(program, *command)
+        text = f"{_help(program, *command)} --help"
         flags = re.findall(r"(?<!\S)--[a-z][a-z-]*", rest.split(" #")[0].split("|")[0])
         wrong += [f"{' '.join(command)} {flag}" for flag in flags if not re.search(rf"{flag}\b", text)]
     return wrong
