@@ -18,6 +18,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import FilterRecipe, parse_access, parse_dead_letter_access
 from broker_plugin.pipeline.backfill import Backfill, open_backfill
 from broker_plugin.pipeline.dead_letters import DeadLetters
+from broker_plugin.pipeline.lasting import lasting
 from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.pipeline.spark import replay_on_spark
 from broker_plugin.pipeline.written import VERDICT, write_judgements
@@ -167,7 +168,7 @@ def replay(
         parts = replay_on_spark(recipe, letters, source.paths, outputs, workers=workers)
         return _end(console, parts.counts, outputs, parts.ended_early)
     try:
-        with interrupt_on_signal(), open_backfill(recipe, workers=workers) as backfill:
+        with interrupt_on_signal(), open_backfill(recipe, workers=workers) as backfill, lasting():
             for line in (backfill.provider.reason, *backfill.provider.warnings):
                 console.print(line, soft_wrap=True, markup=False)
             counts = _write_all(source, backfill, letters, outputs, console)

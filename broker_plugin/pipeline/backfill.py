@@ -18,6 +18,7 @@ from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.errors import BrokerPluginError, TransientError
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
+from broker_plugin.pipeline.lasting import take_for_lasting
 from broker_plugin.streams.base import Message, Source
 
 __all__ = ["Backfill", "end_with_parent", "open_backfill"]
@@ -150,6 +151,7 @@ def _open_worker(recipe: FilterRecipe) -> None:
     try:
         scorer = recipe.scorer()
         _worker.append((scorer.provider, recipe.filter(scorer)))
+        take_for_lasting()
     except BrokerPluginError as error:
         _worker.append(error)  # raised by the first call, whose caller gets it; here it would only be logged
 

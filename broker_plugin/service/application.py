@@ -28,6 +28,7 @@ from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery
 from broker_plugin.pipeline.exactly_once import ExactlyOnce
 from broker_plugin.pipeline.filter import AlertFilter
+from broker_plugin.pipeline.lasting import lasting
 from broker_plugin.pipeline.ledger import Ledger
 from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.pipeline.monitor import BatchOutcome, Monitors
@@ -159,6 +160,7 @@ def serve(
             delivery=settings.delivery,
             store=recipe.memory.address.shown if recipe.memory else settings.store,
         )
+        stack.enter_context(lasting())
         runner.run()
 
 
