@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from broker_plugin.features.period import Periods
 from broker_plugin.records import AlertBatch
 
 __all__ = ["Graphs", "RawScores"]
+
+SUBSETS = 1024
+"""Subsets of modalities whose names are kept: more than bundles of a few modalities have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +89,12 @@ class Graphs:
         present = np.stack([part.lengths > 0 for part in tokens], axis=1)
         fusion = self._head.fuse(np.stack(embeddings, axis=1), present)
         by_source = dict(zip(names, embeddings, strict=True))
-        anomaly = self._anomaly(by_source | {FUSED: fusion.surprise}, np.array(batch.survey))
+        anomaly = self._anomaly(by_source | {FUSED: fusion.surprise}, batch.survey)
         self._require_finite(
             fusion.fused, fusion.logits, fusion.similarity, fusion.oddity, fusion.surprise, *anomaly.values()
         )
         return RawScores(
-            modalities=tuple(
-                tuple(name for name, there in zip(names, row, strict=True) if there) for row in present
-            ),
+            modalities=tuple(_those(tuple(names), tuple(row)) for row in present.tolist()),
             fusion=fusion,
             embeddings=by_source | {FUSED: fusion.fused},
             anomaly=anomaly,
@@ -100,21 +102,18 @@ class Graphs:
         )
 
     def _anomaly(
-        self, embeddings: Mapping[str, NDArray[np.float32]], survey: NDArray[np.str_]
+        self, embeddings: Mapping[str, NDArray[np.float32]], survey: Sequence[str]
     ) -> dict[str, NDArray[np.float64]]:
         """Return the scores by source: of a survey's own forest where it has one, else of the common one."""
-        anomaly = {}
-        for source, common in self._forests[None].items():
-            scores = np.zeros(len(survey))
-            left = np.ones(len(survey), np.bool_)
-            for name, forests in self._forests.items():
-                rows = np.flatnonzero(survey == name) if name is not None else np.zeros(0, np.intp)
-                if source in forests and len(rows):
-                    scores[rows] = forests[source].score(embeddings[source][rows])
-                    left[rows] = False
-            if left.any():
-                scores[left] = common.score(embeddings[source][left])
-            anomaly[source] = scores
+        common = self._forests[None]
+        anomaly = {source: np.zeros(len(survey)) for source in common}
+        for name in dict.fromkeys(survey):
+            # Nearly every batch is of one survey, and needs no rows to be picked.
+            alone = survey.count(name) == len(survey)
+            rows = slice(None) if alone else np.flatnonzero([each == name for each in survey])
+            forests = common | self._forests.get(name, {})
+            for source, scores in anomaly.items():
+                scores[rows] = forests[source].score(embeddings[source][rows])
         return anomaly
 
     def _require_finite(self, *arrays: NDArray[np.floating]) -> None:
@@ -122,3 +121,8 @@ class Graphs:
             raise NotFiniteError(
                 f"bundle {self._name} gave a number that is not finite", remedy="roll back to another"
             )
+
+
+@lru_cache(SUBSETS)
+def _those(names: tuple[str, ...], present: tuple[bool, ...]) -> tuple[str, ...]:
+    return tuple(name for name, there in zip(names, present, strict=True) if there)
