@@ -35,12 +35,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PACKAGE_CACHE = Path(__file__).parent / "__pycache__"
 
+CHANGED: dict[str, float] = {}
+"""When each module with kernels, or one whose kernels it calls, was last changed."""
+
 
 def kernel(function: F) -> F:
     """Compile a function at its first call, to run without the GIL.
 
-    It may call other kernels of its own module, and read constants defined there: the machine code is made
-    anew when that file changes, whatever happens to others.
+    It may call kernels of its own module and imported ones, and read constants of its own module: the
+    machine code is made anew when one of those files changes, whatever happens to others.
     """
     return _compiled(function, frozenset())
 
@@ -108,8 +111,30 @@ def _compiled(function: F, fastmath: frozenset[str]) -> F:
     )(function)
     if is_kept and numba.config.CACHE_DIR and hasattr(compiled, "stats"):
         _take_over(function, Path(compiled.stats.cache_path))
+    if is_kept and hasattr(compiled, "stats"):
+        _forget_outdated(function, Path(compiled.stats.cache_path))
     kept: F = compiled
     return kept
+
+
+def _forget_outdated(function: Callable[..., Any], place: Path) -> None:
+    """Remove machine code older than an imported kernel's module: numba looks at the function's own alone."""
+    own = function.__code__.co_filename
+    called = {
+        other.py_func.__code__.co_filename for other in function.__globals__.values() if _is_kernel(other)
+    }
+    newest = max((CHANGED.get(file, 0.0) for file in called - {own}), default=0.0)
+    CHANGED[own] = max(newest, Path(own).stat().st_mtime)
+    try:
+        for index in place.glob(f"{_stem(function)}*.nbi"):
+            if index.stat().st_mtime < newest:
+                index.unlink()
+    except OSError as error:
+        log.warning("outdated_kernels_not_removed", why=str(error))
+
+
+def _is_kernel(thing: object) -> bool:
+    return getattr(getattr(thing, "py_func", None), "__code__", None) is not None
 
 
 def _stem(function: Callable[..., Any]) -> str:

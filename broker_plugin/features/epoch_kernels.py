@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.features.order_kernels import median
 from broker_plugin.kernels import kernel
 
 __all__ = ["deviate", "standardise"]
@@ -79,10 +80,10 @@ def deviate(
                     faint[epoch], noise[epoch] = faint[epoch] / typical, noise[epoch] / typical
         for epoch in range(end - begin):
             buffer[epoch] = abs(faint[epoch])
-        size[alert] = _median(buffer[: end - begin])
+        size[alert] = median(buffer[: end - begin])
         for epoch in range(end - begin):
             buffer[epoch] = noise[epoch]
-        spread[alert] = _median(buffer[: end - begin])
+        spread[alert] = median(buffer[: end - begin])
 
 
 @kernel
@@ -97,7 +98,7 @@ def _typical_difference(
             if not apparent[epoch]:
                 buffer[n] = abs(values[epoch])
                 n += 1
-        typical = max(typical, _median(buffer[:n]))
+        typical = max(typical, median(buffer[:n]))
     return typical if typical > 0.0 else 1.0
 
 
@@ -250,37 +251,4 @@ def _group_median(
         if group[epoch] == number:
             buffer[n] = abs(values[epoch]) if absolute else values[epoch]
             n += 1
-    return _median(buffer[:n])
-
-
-@kernel
-def _median(values: FloatArray) -> Number:
-    """Return the median, 0 of nothing; puts the values in another order (Hoare's selection)."""
-    n = len(values)
-    if n == 0:
-        return 0.0
-    middle, low, high = n // 2, 0, n - 1
-    while low < high:
-        pivot, left, right = values[(low + high) // 2], low, high
-        while left <= right:
-            while values[left] < pivot:
-                left += 1
-            while values[right] > pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if middle <= right:
-            high = right
-        elif middle >= left:
-            low = left
-        else:
-            break
-    upper = values[middle]
-    lower = upper
-    if n % 2 == 0:
-        lower = values[0]
-        for place in range(1, middle):
-            lower = max(lower, values[place])
-    return lower / 2 + upper / 2
+    return median(buffer[:n])

@@ -72,6 +72,31 @@ def test_a_warm_start_compiles_nothing_also_with_a_package_that_cannot_be_writte
         assert Path(where) not in places
 
 
+def test_machine_code_follows_the_modules_whose_kernels_it_calls(tmp_path: Path) -> None:
+    lower, middle, upper = (tmp_path / f"{name}.py" for name in ("lower", "middle", "upper"))
+    head = "from broker_plugin.kernels import kernel\n"
+    middle.write_text(f"{head}from lower import one\n@kernel\ndef two():\n    return one() + one()\n")
+    upper.write_text(f"{head}from middle import two\n@kernel\ndef four():\n    return two() + two()\n")
+
+    def said(number: int | None) -> list[str]:
+        if number is not None:
+            lower.write_text(f"{head}@kernel\ndef one():\n    return {number}\n")
+        script = "from upper import four; print(four(), sum(four.stats.cache_hits.values()))"
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(broker_plugin.__file__).parents[1]}"},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=280,
+        )
+        return done.stdout.split()
+
+    assert said(1) == ["4", "0"]
+    assert said(None) == ["4", "1"]
+    assert said(10) == ["40", "0"]
+
+
 def test_no_alert_makes_the_features_compile_anything_anew(rng: np.random.Generator) -> None:
     features.warm_up()
     width = SUMMARY_WIDTH + CANDIDATE_WIDTH
