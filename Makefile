@@ -23,7 +23,7 @@ demo: $(VENV)/.$(RUNTIME) ## Play a simulated night through the real consumer an
 	$(BIN)/broker-plugin demo
 
 test: servers ## Run all tests, against a real Kafka, Redis and schema registry
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 30
 
 slow: $(VENV)/.dev ## Run the long science that CI leaves out: minutes a test
 	$(BIN)/python -m pytest -m slow
@@ -32,6 +32,7 @@ types: $(VENV)/.dev ## Check the types
 	$(BIN)/mypy
 
 servers: $(VENV)/.dev ## Fetch what `make test` starts, the GPU and OpenVINO wheels, and what checks deployments
+	$(BIN)/broker-plugin doctor --warm # else the first tests to start a service wait for compilers
 	$(BIN)/python -m tests.support.provision --wheels --deployment
 
 check: $(VENV)/.dev ## Format, lint, types and tests: what CI runs
