@@ -72,6 +72,28 @@ def test_given_servers_need_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "ready for the service tests\n")
 
 
+@pytest.mark.parametrize("required", ["", "1"])
+def test_without_go_the_tests_of_deployments_are_skipped_unless_they_are_required(
+    tmp_path: Path, required: str
+) -> None:
+    for name in ("prometheus", "promtool"):
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+    given = {f"ASTROM3_TEST_{name}": "given" for name in ("BOOTSTRAP", "REDIS", "REGISTRY")}
+    environment = {**bare(tmp_path), **given, "ASTROM3_REQUIRE_TIERS": required}
+    done = subprocess.run(
+        [*COMMAND, "--deployment"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "no Go, which builds helm" in done.stdout
+    assert done.returncode == (1 if required else 0)
+
+
 @pytest.mark.service
 def test_two_runs_at_once_fill_one_cache(tmp_path: Path) -> None:
     if missing_programs():
