@@ -18,6 +18,7 @@ from typing import Literal, Self
 
 import structlog
 
+from broker_plugin.bundle import Bundle
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.rehearsal import rehearse
 from broker_plugin.engine.scorer import Scorer
@@ -53,10 +54,12 @@ class SwitchableScorer:
     scorer
         The first.
     observe
-        Is told what each batch of the stream was scored from.
+        Is told what each batch of the stream was scored from, and by which bundle.
     """
 
-    def __init__(self, scorer: Scorer, *, observe: Callable[[RawScores], None] = lambda scores: None) -> None:
+    def __init__(
+        self, scorer: Scorer, *, observe: Callable[[Bundle, RawScores], None] = lambda bundle, scores: None
+    ) -> None:
         self.scorer = scorer
         self._observe = observe
 
@@ -66,10 +69,11 @@ class SwitchableScorer:
         """Return one verdict for each alert, in order."""
         if not len(alerts):
             return []
-        verdicts, scores = self.scorer.examine(alerts, tense=tense, received_at=received_at)
+        scorer = self.scorer
+        verdicts, scores = scorer.examine(alerts, tense=tense, received_at=received_at)
         if received_at is not None:  # else nobody sent it: the filter looks whether the scorer is sound
             try:
-                self._observe(scores)
+                self._observe(scorer.bundle, scores)
             except OBSERVER_ERRORS as error:
                 # No alert's fault: raised here, it would make dead letters of the batch.
                 log.warning("drift_not_observed", error=type(error).__name__)

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,9 +48,15 @@ REFRESH_S = 5.0
 HEAD = "head"
 """Stands for the source where there is one for all modalities."""
 
+Read = tuple[int, InputSums]
+"""What one modality's encoder has read of a batch: of how many alerts, and the sums."""
+
 
 class DriftWatch(QuietMonitor):
-    """Sets gauges `broker_plugin_drift{kind, source}`. All calls come from the loop's thread.
+    """Sets gauges `broker_plugin_drift{kind, source}`.
+
+    Batches are scored by one thread (`scored`) and delivered by another (all other calls), which may be one
+    batch behind: what was scored with the next bundle already waits until a delivery takes it up.
 
     Parameters
     ----------
@@ -91,43 +98,49 @@ class DriftWatch(QuietMonitor):
         self._alerts = Gauge(
             "broker_plugin_drift_window_alerts", "Alerts that drift was measured on.", registry=registry
         )
+        self._scored: SimpleQueue[tuple[Bundle, dict[str, Read]]] = SimpleQueue()
         self.follow(bundle)
 
     def follow(self, bundle: Bundle) -> None:
         """Begin anew with another bundle's reference."""
+        self._digest = bundle.digest
         manifest = bundle.manifest
         reference = reference_of(manifest, self._survey)
         self._classes = tuple(manifest.classes)
         self._shares = _expected_shares(manifest, reference, self._class_prior)
-        self._scaled = scaled_columns(manifest)
+        scaled = scaled_columns(manifest)
         self._reference = {
-            name: _expected_inputs(reference, name, columns) for name, columns in self._scaled.items()
+            name: _expected_inputs(reference, name, columns) for name, columns in scaled.items()
         }
         self._p_values: dict[str, deque[float]] = {
             source: deque(maxlen=self._window) for source in (FUSED, *(m.name for m in manifest.modalities))
         }
         self._probabilities: deque[NDArray[np.float64]] = deque(maxlen=self._window)
-        self._inputs: dict[str, deque[tuple[int, InputSums]]] = {name: deque() for name in self._scaled}
+        self._inputs: dict[str, deque[Read]] = {name: deque() for name in scaled}
         self._due = self._clock() + REFRESH_S
         self._gauge.clear()
         self._alerts.set(0)
 
-    def scored(self, scores: RawScores) -> None:
-        """Take in what the encoders have read of a batch."""
-        for name, columns in self._scaled.items():
+    def scored(self, bundle: Bundle, scores: RawScores) -> None:
+        """Note what a bundle's encoders have read of a batch."""
+        read = {}
+        for name, columns in scaled_columns(bundle.manifest).items():
             tokens = scores.tokens[name]
-            if not len(tokens.values):
-                continue
-            sums = self._inputs[name]
-            sums.append((int((tokens.lengths > 0).sum()), InputSums(tokens.values, columns)))
-            while sum(n for n, _ in sums) - sums[0][0] >= self._window:
-                sums.popleft()
+            read[name] = int((tokens.lengths > 0).sum()), InputSums(tokens.values, columns)
+        self._scored.put((bundle, read))
 
     def delivered(self, outcome: BatchOutcome) -> None:
-        """Take in the verdicts of a batch."""
+        """Take in the verdicts of a batch, and all that was scored since the one before."""
+        while not self._scored.empty():
+            bundle, read = self._scored.get()
+            if bundle.digest != self._digest:
+                self.follow(bundle)
+            self._take_in(read)
         for verdict in outcome.verdicts:
             if not verdict.modalities:
                 continue  # nothing is known of it, so nothing is strange
+            if verdict.bundle_digest != self._digest:
+                continue  # of the bundle before, whose classes may have been others
             for source, p_value in verdict.anomaly_p_values.items():
                 if source in self._p_values:
                     self._p_values[source].append(p_value)
@@ -138,6 +151,15 @@ class DriftWatch(QuietMonitor):
         if self._clock() >= self._due:
             self._due = self._clock() + REFRESH_S
             self.refresh()
+
+    def _take_in(self, read: Mapping[str, Read]) -> None:
+        for name, found in read.items():
+            if not found[0]:
+                continue
+            sums = self._inputs[name]
+            sums.append(found)
+            while sum(n for n, _ in sums) - sums[0][0] >= self._window:
+                sums.popleft()
 
     def refresh(self) -> None:
         """Compute the gauges."""

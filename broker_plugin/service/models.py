@@ -86,15 +86,10 @@ def open_models(
     drift = DriftWatch(first.bundle, str(settings.survey), registry, class_prior=settings.class_prior)
     switchable = SwitchableScorer(first, observe=drift.scored)
 
-    def changed(outcome: BundleChange) -> None:
-        metrics.changed(outcome)
-        if outcome == "switched":
-            drift.follow(switchable.scorer.bundle)
-
     scorer: AlertScorer = switchable
     between_batches: Callable[[], None] = lambda: None  # noqa: E731 - it is replaced
     with ExitStack() as stack:
-        watch = _watch(settings, recipe, switchable, on_change=changed, hurry=hurry)
+        watch = _watch(settings, recipe, switchable, on_change=metrics.changed, hurry=hurry)
         if watch is not None:
             between_batches = stack.enter_context(watch).switch_if_due
         if shadow is not None:

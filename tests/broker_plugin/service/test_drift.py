@@ -136,6 +136,7 @@ def made_up(rng: np.random.Generator, scorer: Scorer, *, n: int, power: float, p
         verdicts.append(
             replace(
                 VERDICT,
+                bundle_digest=scorer.bundle.digest,
                 modalities=("light_curve",),
                 class_applies=True,
                 anomaly_p_values={"fused": float(p_value)},
@@ -178,3 +179,19 @@ def test_gauges_are_set_and_begin_anew_with_another_bundle(scorer: Scorer, rng: 
     watch.follow(scorer.bundle)
     assert gauge not in generate_latest(registry).decode()
     assert watch.distances() == {}
+
+
+def test_a_batch_of_the_bundle_before_is_delivered_after_the_next_was_scored(
+    scorer: Scorer, alerts: list[Alert], rng: np.random.Generator, tmp_path: Path
+) -> None:
+    classes = [f"NEW{number}" for number, _ in enumerate(scorer.bundle.manifest.classes)]
+    another = Scorer.open(make_bundle(tmp_path / "bundle", classes=classes), device="cpu")
+    watch = watch_of(scorer)
+    switchable = SwitchableScorer(scorer, observe=watch.scored)
+    before = switchable.score(AlertBatch.from_alerts(alerts[:250]), received_at=BEGUN)
+    switchable.scorer = another
+    after = switchable.score(AlertBatch.from_alerts(alerts[250:]), received_at=BEGUN)
+    watch.delivered(outcome(before))
+    assert watch.distances().keys() <= {("input", "light_curve"), ("input", "metadata")}
+    watch.delivered(outcome(after))
+    assert ("score", "fused") in watch.distances()
