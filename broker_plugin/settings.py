@@ -123,7 +123,7 @@ class Settings(BaseSettings):
         ge=0,
         le=65_535,
         title="Metrics port",
-        description="Port of /metrics, /healthz and /readyz; none are served without it.",
+        description="Port of /metrics, /healthz, /startedz and /readyz; none are served without it.",
     )
     metrics_host: str = Field(
         default="127.0.0.1",

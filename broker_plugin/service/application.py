@@ -147,7 +147,7 @@ def serve(
             patiently(sink.open, settings, stop)
         if settings.output_bootstrap and not stop.is_set():
             check_clusters(settings, source=source.cluster_id(), sink=sink.cluster_id())
-        health.warm = True
+        health.warmed_up()
         log.info(
             "started",
             version=__version__,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from broker_plugin.errors import BrokerPluginError, ConfigurationError, MembershipLostError, TransientError
 
-__all__ = ["EXIT_CONFIGURATION", "EXIT_FAILURE", "EXIT_TRANSIENT", "exit_status"]
+__all__ = ["EXIT_CONFIGURATION", "EXIT_FAILURE", "EXIT_TRANSIENT", "exit_status", "status_of_process"]
 
 EXIT_CONFIGURATION = 2
 """The settings cannot work: a supervisor should not restart the process."""
@@ -30,3 +30,21 @@ def exit_status(error: BrokerPluginError) -> tuple[int, str]:
     if isinstance(error, (TransientError, MembershipLostError)):
         return EXIT_TRANSIENT, f"broker-plugin: {error}; try again later"
     return EXIT_FAILURE, f"broker-plugin: {error}"
+
+
+def status_of_process(exitcode: int | None) -> int:
+    """Return the exit status that a shell would tell of a process: 128 and the signal that ended it.
+
+    Parameters
+    ----------
+    exitcode
+        As `multiprocessing` says it: negative for a signal, None where there was no process.
+
+    Examples
+    --------
+    >>> [status_of_process(exitcode) for exitcode in (None, 0, 75, -9)]
+    [0, 0, 75, 137]
+    """
+    if exitcode is None:
+        return 0
+    return 128 - exitcode if exitcode < 0 else exitcode

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""`/metrics`, `/healthz` and `/readyz` over HTTP, from a thread beside the loop.
+"""`/metrics`, `/healthz`, `/startedz` and `/readyz` over HTTP, from a thread beside the loop.
 
+Started is a service that has opened what it needs; how long that may take, whoever waits for it decides.
 Alive is a loop that turns: what is not alive is to be killed and started again. Ready is one that does its
 work: what is not ready will be by itself, or when somebody acts, and a restart would not help. So an output
 that is away makes the service not ready and leaves it alive.
@@ -38,6 +39,8 @@ is being scored or sent: on one slow core a batch of long light curves takes ten
 PATIENCE_S = 30.0
 """How long a stage may fail before the service is not ready: longer than Kafka takes to elect leaders."""
 
+STARTING = "the bundle is being opened and warmed up"
+
 PLAIN = "text/plain; charset=utf-8"
 JSON = "application/json"
 
@@ -74,7 +77,12 @@ class Health(QuietMonitor):
         self._joined = False
         self._paused = ""
         self._failing_since: dict[str, float] = {}
-        self.warm = False
+        self._warm = False
+
+    def warmed_up(self) -> None:
+        """Note that all is opened and the loop begins; its silence counts from now on."""
+        self.beat()
+        self._warm = True
 
     def beat(self) -> None:
         """Note a sign of life."""
@@ -96,9 +104,13 @@ class Health(QuietMonitor):
         """Note that a stage works."""
         self._failing_since.pop(stage, None)
 
+    def is_started(self) -> bool:
+        """Tell whether all is opened and warmed up."""
+        return self._warm
+
     def is_alive(self) -> bool:
-        """Tell whether the loop gave a sign of life lately."""
-        return self._clock() - self._last_beat < self._alive_s
+        """Tell whether the loop gave a sign of life lately, if it has begun."""
+        return not self._warm or self._clock() - self._last_beat < self._alive_s
 
     def is_ready(self) -> bool:
         """Tell whether nothing stands in the way of work."""
@@ -107,8 +119,8 @@ class Health(QuietMonitor):
     def obstacles(self) -> list[str]:
         """Return what stands in the way of work, for a person; nothing if the service is ready."""
         found = []
-        if not self.warm:
-            found.append("the bundle is being opened and warmed up")
+        if not self._warm:
+            found.append(STARTING)
         if not self._joined:
             found.append("the group has given us no partitions yet")
         if self._paused:
@@ -178,10 +190,13 @@ class HealthServer:
         if path == "/healthz":
             alive = self._health.is_alive()
             return _said("alive", alive, [] if alive else [self._health.silence()])
+        if path == "/startedz":
+            started = self._health.is_started()
+            return _said("started", started, [] if started else [STARTING])
         if path == "/readyz":
             obstacles = self._health.obstacles()
             return _said("ready", not obstacles, obstacles)
-        return "404 Not Found", PLAIN, b"there are /metrics, /healthz and /readyz\n"
+        return "404 Not Found", PLAIN, b"there are /metrics, /healthz, /startedz and /readyz\n"
 
 
 def show_readiness(health: Health, registry: CollectorRegistry) -> None:

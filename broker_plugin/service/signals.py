@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""SIGTERM and SIGINT end the work in order; a second one ends the process at once. SIGHUP asks for news."""
+"""SIGTERM and SIGINT end the work in order; a second one ends the process at once. SIGHUP asks for news.
+
+A process that is started with signals held back has them wait until it knows what to do with them.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["InterruptedBySignal", "hurry_on_hangup", "interrupt_on_signal", "stop_on_signal"]
+__all__ = [
+    "InterruptedBySignal",
+    "held_back",
+    "hurry_on_hangup",
+    "interrupt_on_signal",
+    "let_through",
+    "stop_on_signal",
+]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+HELD_BACK = (*SIGNALS, signal.SIGHUP)
+"""What a terminal or systemd sends to all processes of a group at once."""
 
 
 @contextmanager
@@ -51,6 +64,33 @@ def hurry_on_hangup(hurry: threading.Event) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Have signals wait, here and in the processes that are started meanwhile, which `let_through` later.
+
+    Examples
+    --------
+    >>> heard = []
+    >>> before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    >>> with held_back():
+    ...     signal.raise_signal(signal.SIGTERM)
+    ...     print(heard)
+    []
+    >>> heard == [signal.SIGTERM], signal.signal(signal.SIGTERM, before) is before
+    (True, False)
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_through() -> None:
+    """Take the signals that were held back, those that wait and those to come."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
 
 
 class InterruptedBySignal(BaseException):

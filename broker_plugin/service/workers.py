@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -27,9 +28,9 @@ import structlog
 from broker_plugin.errors import BrokerPluginError
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.service.application import serve
-from broker_plugin.service.exit_status import EXIT_CONFIGURATION, EXIT_FAILURE, exit_status
+from broker_plugin.service.exit_status import EXIT_CONFIGURATION, EXIT_FAILURE, exit_status, status_of_process
 from broker_plugin.service.logging import configure_logging
-from broker_plugin.service.signals import stop_on_signal
+from broker_plugin.service.signals import held_back, let_through, stop_on_signal
 from broker_plugin.settings import Settings
 
 __all__ = ["settings_of", "supervise"]
@@ -101,8 +102,8 @@ def supervise(settings: Settings, stop: threading.Event, *, hurry: threading.Eve
     Returns
     -------
     status
-        0 where all have stopped in order; else the first status of one that did not. Settings that cannot
-        work stop all of them.
+        0 where all have stopped in order; else the first status of one that did not, 128 and the signal if
+        one ended it. Settings that cannot work stop all of them.
     """
     members = [_Member(number=number) for number in range(settings.workers)]
     log.info("workers_started", workers=settings.workers, group=settings.group)
@@ -122,7 +123,7 @@ def supervise(settings: Settings, stop: threading.Event, *, hurry: threading.Eve
                 member.process.kill()
                 member.process.join()
     log.info("workers_stopped", statuses=statuses)
-    return EXIT_CONFIGURATION if refused else next(filter(None, statuses), 0)
+    return EXIT_CONFIGURATION if refused else next(filter(None, map(status_of_process, statuses)), 0)
 
 
 def _look_after(member: _Member, settings: Settings) -> bool:
@@ -156,7 +157,9 @@ def _start(member: _Member, settings: Settings) -> None:
         args=(own.model_dump(), member.number, there),
         name=f"worker-{member.number}",
     )
-    member.process.start()
+    resource_tracker.ensure_running()  # not within: whoever starts it lets SIGTERM and SIGINT through again
+    with held_back():
+        member.process.start()
     there.close()
     member.started = time.monotonic()
     log.info("worker_started", worker=member.number, pid=member.process.pid)
@@ -187,6 +190,9 @@ def _work(values: dict[str, Any], number: int, pipe: Connection) -> None:
     with stop_on_signal(stop):
         for each in (signal.SIGINT, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)  # a terminal's reach all; the parent says what they mean
+        let_through()
+        if stop.is_set():
+            return
         try:
             serve(settings, stop, hurry=hurry)
         except BrokerPluginError as error:

@@ -164,10 +164,53 @@ def test_probes_ask_what_the_service_answers(helm: str, tmp_path: Path) -> None:
     found = container(rendered(helm, tmp_path))
     asked = {name: found[name]["httpGet"] for name in found if name.endswith("Probe")}
     assert asked == {
-        "startupProbe": {"path": "/healthz", "port": "metrics"},
+        "startupProbe": {"path": "/startedz", "port": "metrics"},
         "livenessProbe": {"path": "/healthz", "port": "metrics"},
         "readinessProbe": {"path": "/readyz", "port": "metrics"},
     }
+
+
+def test_a_start_may_take_as_long_as_its_own_deadline_says(helm: str, tmp_path: Path) -> None:
+    for values, seconds in (({}, 660), ({"settings": {"start_deadline_s": 1800}}, 2400)):
+        probe = container(rendered(helm, tmp_path, values))["startupProbe"]
+        assert probe["periodSeconds"] * probe["failureThreshold"] == seconds
+
+
+@pytest.mark.parametrize(
+    ("settings", "ports"),
+    [
+        ({}, set()),
+        ({"registry": "http://registry:8081"}, {8081}),
+        ({"registry": "https://me:pass@registry/path:7", "input_registry": "http://[::1]"}, {443, 80}),
+        ({"store": "rediss://me:p%2Fa:1@cache:7000/1?x=:3"}, {7000}),
+        ({"store": "redis://cache"}, {6379}),
+        ({"store": "memory"}, set()),
+        ({"store": "unix:///run/redis.sock"}, set()),
+        ({"bootstrap": "a:19092, b:19093", "output_bootstrap": "SASL_SSL://c:29092"}, {19092, 19093, 29092}),
+        ({"registry_file": "/run/secrets/astrom3/registry", "store_file": "/x"}, {8081, 6379}),
+        (
+            {"kafka": {"source": {"sasl.oauthbearer.token.endpoint.url": "https://tokens:8443/realm"}}},
+            {8443},
+        ),
+    ],
+)
+def test_the_network_policy_lets_the_service_reach_its_servers(
+    helm: str, tmp_path: Path, settings: dict[str, Any], ports: set[int]
+) -> None:
+    for given in ([9092, 9093], []):
+        manifests = rendered(helm, tmp_path, {"settings": settings, "networkPolicy": {"egressPorts": given}})
+        policy = manifests.one("NetworkPolicy")
+        kubernetes_validate.validate(policy, KUBERNETES, strict=True)
+        _, servers = policy["spec"]["egress"]
+        kafka = set() if "bootstrap" in settings else {9092}
+        found = [one["port"] for one in servers["ports"]]
+        assert sorted(found) == sorted({*given, *ports, *kafka})
+
+
+def test_the_network_policy_opens_no_port_where_no_server_is_named(helm: str, tmp_path: Path) -> None:
+    values = {"settings": {"bootstrap": ""}, "networkPolicy": {"egressPorts": []}}
+    (names,) = rendered(helm, tmp_path, values).one("NetworkPolicy")["spec"]["egress"]
+    assert {one["port"] for one in names["ports"]} == {53}
 
 
 def test_a_gpu_is_asked_for_with_its_image(helm: str, tmp_path: Path) -> None:

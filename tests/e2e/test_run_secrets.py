@@ -83,7 +83,7 @@ def test_a_good_run_writes_no_secret(
     wait_for_event(process, "health_served")
     (port,) = [event["port"] for event in events(process) if event["event"] == "health_served"]
     wait_for_outputs(topics, 6, process)
-    pages = [read(port, path) for path in ("/metrics", "/healthz", "/readyz", "/")]
+    pages = [read(port, path) for path in ("/metrics", "/healthz", "/startedz", "/readyz", "/")]
     assert stop_in_order(process) == 0
     records = [*topics.verdicts(5), *topics.letters(1)]
     written = [part for r in records for n, v in r.headers for part in (n.encode(), v)]

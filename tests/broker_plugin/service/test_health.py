@@ -33,13 +33,14 @@ def ready_health(now: Callable[[], float] = lambda: 0.0) -> Health:
     """One that has joined and is warm."""
     health = Health(alive_s=120.0, patience_s=30.0, clock=now)
     health.joined(True)
-    health.warm = True
+    health.warmed_up()
     return health
 
 
 def test_a_loop_that_falls_silent_is_not_alive() -> None:
     now = 100.0
     health = Health(alive_s=10.0, clock=lambda: now)
+    health.warmed_up()
     now = 109.0
     assert health.is_alive()
     health.beat()
@@ -49,14 +50,34 @@ def test_a_loop_that_falls_silent_is_not_alive() -> None:
     assert not health.is_alive()
 
 
+def test_a_long_start_is_alive_and_its_silence_counts_once_it_is_over() -> None:
+    now = 0.0
+    health = Health(alive_s=10.0, clock=lambda: now)
+    with HealthServer(health, Metrics("ztf"), host="127.0.0.1", port=0) as server:
+        now = 1000.0
+        assert status(server.port, "/healthz") == 200
+        code, body = get(server.port, "/startedz")
+        assert (code, json.loads(body)) == (
+            503,
+            {"started": False, "why": ["the bundle is being opened and warmed up"]},
+        )
+        health.warmed_up()
+        assert get(server.port, "/startedz") == (200, '{"started": true, "why": []}\n')
+        now = 1009.0
+        assert status(server.port, "/healthz") == 200
+        now = 1011.0
+        assert status(server.port, "/healthz") == 503
+        assert status(server.port, "/startedz") == 200
+
+
 def test_ready_is_warm_and_joined() -> None:
-    health = Health()
     readiness = []
     for joined in (False, True):
-        for warm in (False, True):
-            health.joined(joined)
-            health.warm = warm
-            readiness.append(health.is_ready())
+        health = Health()
+        health.joined(joined)
+        readiness.append(health.is_ready())
+        health.warmed_up()
+        readiness.append(health.is_ready())
     assert readiness == [False, False, False, True]
 
 
@@ -111,7 +132,7 @@ def test_the_server_tells_both_and_gives_its_port_back() -> None:
         assert status(server.port, "/readyz") == 503
         assert status(server.port, "/metrics") == 200
         assert status(server.port, "/") == 404
-        health.warm = True
+        health.warmed_up()
         health.joined(True)
         assert status(server.port, "/readyz") == 200
         now = 11.0

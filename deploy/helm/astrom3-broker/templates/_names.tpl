@@ -50,3 +50,37 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- toToml $settings }}
 {{- end }}
+
+{{/* Ports that the service must reach, with commas between: those given, and those of the addresses in the settings. */}}
+{{- define "astrom3.egressPorts" -}}
+{{- $settings := .Values.settings }}
+{{- $ports := list }}
+{{- range .Values.networkPolicy.egressPorts }}
+{{- $ports = append $ports (int .) }}
+{{- end }}
+{{- $addresses := list }}
+{{- range splitList "," (printf "%s,%s" (default "" $settings.bootstrap) (default "" $settings.output_bootstrap)) }}
+{{- $addresses = append $addresses (ternary (printf "kafka://%s" (regexReplaceAll "^.*://" (trim .) "")) "" (ne (trim .) "")) }}
+{{- end }}
+{{- range list "registry" "input_registry" "store" }}
+{{- $addresses = append $addresses (get $settings . | default "") }}
+{{- end }}
+{{- range list "source" "sink" }}
+{{- $addresses = append $addresses (get (get (default dict $settings.kafka) . | default dict) "sasl.oauthbearer.token.endpoint.url" | default "") }}
+{{- end }}
+{{- if or $settings.registry_file $settings.input_registry_file }}
+{{- $addresses = append $addresses "http://secret:8081" }}
+{{- end }}
+{{- if $settings.store_file }}
+{{- $addresses = append $addresses "redis://secret" }}
+{{- end }}
+{{- $usual := dict "kafka" 9092 "http" 80 "https" 443 "redis" 6379 "rediss" 6379 }}
+{{- range $addresses }}
+{{- $scheme := regexFind "^[a-z]+://" . | trimSuffix "://" }}
+{{- if hasKey $usual $scheme }}
+{{- $server := regexReplaceAll "[/?#].*$" (trimPrefix (printf "%s://" $scheme) .) "" }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" $server | trimPrefix ":" | default (get $usual $scheme) | int) }}
+{{- end }}
+{{- end }}
+{{- $ports | uniq | join "," }}
+{{- end }}
