@@ -14,9 +14,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,14 +39,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 PACKAGE_CACHE = Path(__file__).parent / "__pycache__"
 
 CHANGED: dict[str, float] = {}
-"""When each module with kernels, or one whose kernels it calls, was last changed."""
+"""When each module with kernels, or one that it takes kernels or constants from, was last changed."""
+
+IMPORT = re.compile(r"^from ([\w.]+) import ", re.MULTILINE)
 
 
 def kernel(function: F) -> F:
     """Compile a function at its first call, to run without the GIL.
 
-    It may call kernels of its own module and imported ones, and read constants of its own module: the
-    machine code is made anew when one of those files changes, whatever happens to others.
+    It may call kernels and read constants of its own module and of those of this package that it imports
+    from, `from ... import ...`: the machine code is made anew when one of those files changes, whatever
+    happens to others.
     """
     return _compiled(function, frozenset())
 
@@ -118,12 +124,9 @@ def _compiled(function: F, fastmath: frozenset[str]) -> F:
 
 
 def _forget_outdated(function: Callable[..., Any], place: Path) -> None:
-    """Remove machine code older than an imported kernel's module: numba looks at the function's own alone."""
+    """Remove machine code older than a module it was made from: numba looks at the function's own alone."""
     own = function.__code__.co_filename
-    called = {
-        other.py_func.__code__.co_filename for other in function.__globals__.values() if _is_kernel(other)
-    }
-    newest = max((CHANGED.get(file, 0.0) for file in called - {own}), default=0.0)
+    newest = max(_imports_changed(function), default=0.0)
     CHANGED[own] = max(newest, Path(own).stat().st_mtime)
     try:
         for index in place.glob(f"{_stem(function)}*.nbi"):
@@ -133,8 +136,18 @@ def _forget_outdated(function: Callable[..., Any], place: Path) -> None:
         log.warning("outdated_kernels_not_removed", why=str(error))
 
 
-def _is_kernel(thing: object) -> bool:
-    return getattr(getattr(thing, "py_func", None), "__code__", None) is not None
+def _imports_changed(function: Callable[..., Any]) -> Iterator[float]:
+    """Say when the modules of the package were changed that a function's module imports from.
+
+    Which constants went into machine code cannot be told afterwards: a number does not say where it is from.
+    """
+    package = function.__module__.partition(".")[0]
+    for name in IMPORT.findall(Path(function.__code__.co_filename).read_text("utf-8")):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file in CHANGED:
+            yield CHANGED[file]
+        elif file is not None and name.partition(".")[0] == package:
+            yield Path(file).stat().st_mtime
 
 
 def _stem(function: Callable[..., Any]) -> str:
@@ -146,12 +159,24 @@ def _take_over(function: Callable[..., Any], place: Path) -> None:
     beside = Path(function.__code__.co_filename).parent / "__pycache__"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        # The index comes last: it names the other files.
-        for file in sorted(beside.glob(f"{_stem(function)}*.nb?"), key=lambda path: path.suffix):
-            if not (place / file.name).exists():
-                shutil.copyfile(file, place / file.name)
+        for index in beside.glob(f"{_stem(function)}*.nbi"):
+            if (place / index.name).exists():
+                continue
+            # The index comes last: it names the others, and may find old ones of the same names there.
+            for file in (*beside.glob(f"{index.stem}.*.nbc"), index):
+                _copy_whole(file, place)
     except OSError as error:
         log.debug("kernels_not_taken_over", why=str(error))
+
+
+def _copy_whole(file: Path, place: Path) -> None:
+    """Copy a file with its time; nobody who reads or kills meanwhile sees or leaves a part under its name."""
+    part = place / f"{file.name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        shutil.copy2(file, part)
+        part.replace(place / file.name)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @intrinsic  # type: ignore[untyped-decorator]

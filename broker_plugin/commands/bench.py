@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 from rich.console import Console
@@ -22,7 +22,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.logging import configure_logging
-from broker_plugin.streams.output_files import cannot_write
+from broker_plugin.streams.output_files import cannot_write, check_outputs, complete_files
 
 __all__ = ["bench"]
 
@@ -60,9 +60,9 @@ def bench(
     alerts
         Directory with the sub-folders ztf and lsst, of Avro container files of packets.
     json_file
-        Where all numbers go.
+        Where all numbers go; an older file stays as it is if the run fails.
     plot
-        Where a drawing of them goes, SVG.
+        Where a drawing of them goes, SVG; likewise.
     workers
         Processes that share the alerts: one for each core.
     batch
@@ -90,25 +90,30 @@ def bench(
         raise ConfigurationError(f"{alerts} is no directory", remedy="give --alerts one with ztf/ and lsst/")
     if plot is not None and plot.suffix != ".svg":
         raise ConfigurationError(f"{plot}: the drawing is SVG", remedy="let its name end in .svg")
-    for path in (json_file, plot):
-        if path is not None:
-            _write(path, "")  # not to find out after a minute that it cannot be
     recipe = FilterRecipe(bundle=chosen_bundle(bundle, bundles), device=device)
     plan = QUICK if quick else FULL
     through = KafkaPlan(bootstrap=kafka, offered_per_s=offered, offered_s=plan.offered_s, burst=burst)
-    with _telling(console) as tell:
-        document = run_bench(
-            alerts, recipe, plan, workers=workers, batch=batch, tell=tell, kafka=through if kafka else None
-        )
-    out = Console()
-    for table in tables(document):
-        out.print(table)
-    for remark in remarks(document):
-        console.print(remark, style="yellow", highlight=False, soft_wrap=True)
-    if json_file is not None:
-        _write(json_file, json.dumps(document, indent=1, allow_nan=False) + "\n")
-    if plot is not None:
-        _write(plot, drawing(document))
+    contents = {json_file: _as_json, plot: drawing}
+    outputs = [path for path in (json_file, plot) if path is not None]
+    _make_room(outputs)
+    with complete_files(*outputs) as files:  # not to find out after a minute that they cannot be
+        with _telling(console) as tell:
+            document = run_bench(
+                alerts,
+                recipe,
+                plan,
+                workers=workers,
+                batch=batch,
+                tell=tell,
+                kafka=through if kafka else None,
+            )
+        out = Console()
+        for table in tables(document):
+            out.print(table)
+        for remark in remarks(document):
+            console.print(remark, style="yellow", highlight=False, soft_wrap=True)
+        for path, file in zip(outputs, files, strict=True):
+            file.write(contents[path](document).encode())
 
 
 @contextmanager
@@ -119,9 +124,14 @@ def _telling(console: Console) -> Iterator[Tell]:
         yield lambda what: progress.update(task, description=what)
 
 
-def _write(path: Path, content: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, "utf-8")
-    except OSError as error:
-        raise cannot_write(path, error) from error
+def _make_room(outputs: Sequence[Path]) -> None:
+    check_outputs(outputs, [])
+    for path in outputs:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+def _as_json(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"

@@ -16,6 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.features.wave_kernels import (
+    COSINE,
+    COSINE_STEP,
+    ROOT,
+    SINE,
+    SINE_STEP,
+    STATE,
+    share,
+    weigh,
+)
 from broker_plugin.kernels import fused_kernel, kernel
 
 __all__ = ["BLOCK", "grids", "power_directly", "power_of_modes", "sources"]
@@ -37,13 +47,7 @@ RESEED_BLOCKS = 16
 """The turn of a block is that of the one before times a constant; so often it is computed from the time, so
 that rounding errors cannot add up: 16 steps are 2e-15."""
 
-VANISHING = 1e-13
-"""Variance of a wave over the epochs below which there is none: a thousand times the rounding of its sums."""
-
 TURN = 2.0 * math.pi
-
-# Columns of the state of an epoch.
-COSINE, SINE, ROOT, SCALED, COSINE_STEP, SINE_STEP, STATE = 0, 1, 2, 3, 4, 5, 6
 
 
 @kernel
@@ -121,7 +125,7 @@ def power_directly(
         _, oldest = _extremes(age_day[start:stop])
         for epoch in range(n):
             time_day[epoch] = oldest - age_day[start + epoch]
-        variance = _weigh(deviation[start:stop], error[start:stop], state, value)
+        variance = weigh(deviation[start:stop], error[start:stop], state, value)
         step = 1.0 / (samples_per_peak * span[part])
         whole = power[places[order] : places[order + 1]]
         _periodogram(time_day[:n], variance, 0.5 / span[part], step, table, state, sums, whole)
@@ -153,7 +157,7 @@ def sources(
     n = len(age_day)
     _, oldest = _extremes(age_day)
     value, state = np.empty(n), np.empty((n, STATE))
-    variance = _weigh(deviation, error, state, value)
+    variance = weigh(deviation, error, state, value)
     angles = np.empty(n)
     strengths = np.empty((3, n), np.complex128)
     step = 1.0 / (samples_per_peak * span)
@@ -176,7 +180,7 @@ def power_of_modes(modes: ComplexArray, variance: Number, power: FloatArray) -> 
     """Put the periodogram of a light curve whose transforms (3, n) are known; see `sources`."""
     for j in range(len(power)):
         value, weight, double = modes[0, j], modes[1, j], modes[2, j]
-        power[j] = _share(
+        power[j] = share(
             weight.real,
             weight.imag,
             value.real,
@@ -185,26 +189,6 @@ def power_of_modes(modes: ComplexArray, variance: Number, power: FloatArray) -> 
             0.5 * double.imag,
             variance,
         )
-
-
-@fused_kernel
-def _weigh(deviation: FloatArray, error: FloatArray, state: FloatArray, value: FloatArray) -> Number:
-    """Put roots of the weights, of sum one, and the values about their mean; return their variance."""
-    n = len(deviation)
-    total, mean = 0.0, 0.0
-    for epoch in range(n):
-        weight = 1.0 / (error[epoch] * error[epoch])
-        total += weight
-        mean += weight * deviation[epoch]
-    mean /= total
-    variance = 0.0
-    for epoch in range(n):
-        root = math.sqrt(1.0 / (error[epoch] * error[epoch] * total))
-        value[epoch] = deviation[epoch] - mean
-        state[epoch, ROOT] = root
-        state[epoch, SCALED] = root * value[epoch]
-        variance += state[epoch, SCALED] * state[epoch, SCALED]
-    return variance
 
 
 @fused_kernel
@@ -297,7 +281,7 @@ def _sum_block(n: Number, table: FloatArray, state: FloatArray, sums: FloatArray
 @fused_kernel
 def _share_block(sums: FloatArray, variance: Number, power: FloatArray) -> None:
     for j in range(BLOCK):
-        power[j] = _share(
+        power[j] = share(
             sums[j],
             sums[BLOCK + j],
             sums[2 * BLOCK + j],
@@ -306,39 +290,3 @@ def _share_block(sums: FloatArray, variance: Number, power: FloatArray) -> None:
             sums[5 * BLOCK + j],
             variance,
         )
-
-
-@fused_kernel
-def _share(
-    cosine: Number,
-    sine: Number,
-    value_cosine: Number,
-    value_sine: Number,
-    cosine_square: Number,
-    cosine_sine: Number,
-    variance: Number,
-) -> Number:
-    """Return the share of the variance that a sinusoid takes away.
-
-    Cosine and sine are turned into two waves that are orthogonal over the epochs. Epochs may be so placed
-    that one of the two, or both, do not vary over them.
-    """
-    cc = cosine_square - cosine * cosine
-    ss = (1.0 - cosine_square) - sine * sine
-    cs = cosine_sine - cosine * sine
-    difference = cc - ss
-    length = math.sqrt(difference * difference + 4.0 * cs * cs)
-    double_cosine = abs(difference) / length if length > 0.0 else 1.0
-    double_sine = 2.0 * cs / length if length > 0.0 else 0.0
-    if difference < 0.0:
-        double_sine = -double_sine
-        length = -length
-    turned_cosine = math.sqrt(0.5 + 0.5 * double_cosine)
-    turned_sine = 0.5 * double_sine / turned_cosine
-    first = value_cosine * turned_cosine + value_sine * turned_sine
-    second = value_sine * turned_cosine - value_cosine * turned_sine
-    first_norm = 0.5 * (cc + ss + length)
-    second_norm = 0.5 * (cc + ss - length)
-    share = first * first / first_norm if first_norm > VANISHING else 0.0
-    share += second * second / second_norm if second_norm > VANISHING else 0.0
-    return share / variance

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import resource
 import stat
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numba
 import numpy as np
+import pytest
 
 import broker_plugin
 from broker_plugin.codec import bulk as decoder
@@ -18,7 +22,7 @@ from broker_plugin.features import epoch_kernels, fold_kernels, peaks, periodogr
 from broker_plugin.features import warm_up as features
 from broker_plugin.features.modalities.light_curve import CANDIDATE_WIDTH, SUMMARY_WIDTH, LightCurveTokens
 from broker_plugin.features.period import find_periods
-from broker_plugin.kernels import cache_place
+from broker_plugin.kernels import are_compiled, cache_place, kernel
 from broker_plugin.records import AlertBatch
 from tests.broker_plugin.features.light_curves import random_alerts, sinusoid
 
@@ -72,15 +76,54 @@ def test_a_warm_start_compiles_nothing_also_with_a_package_that_cannot_be_writte
         assert Path(where) not in places
 
 
-def test_machine_code_follows_the_modules_whose_kernels_it_calls(tmp_path: Path) -> None:
-    lower, middle, upper = (tmp_path / f"{name}.py" for name in ("lower", "middle", "upper"))
+def test_what_is_taken_over_is_whole_or_not_there_and_keeps_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package, content = tmp_path / "package", os.urandom(300_000)
+    beside = package / "__pycache__"
+    beside.mkdir(parents=True)
+    (package / "small.py").write_text("def one():\n    return 1\n")
+    names = [f"small.one-1.py311.{end}" for end in ("1.nbc", "2.nbc", "nbi")]
+    for name in names:
+        (beside / name).write_bytes(content)
+        os.utime(beside / name, (1e9, 1e9))
+    monkeypatch.syspath_prepend(package)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
+    one = importlib.import_module("small").one
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) // 2, limits[1]))
+    try:
+        place, _ = are_compiled(kernel(one))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert place.is_relative_to(tmp_path / "kept")
+    assert not list(place.iterdir())
+
+    (place / names[0]).write_bytes(b"of an index that was removed as outdated")
+    kernel(one)
+    assert sorted(file.name for file in place.iterdir()) == sorted(names)
+    for name in names:
+        assert (place / name).read_bytes() == content
+        assert (place / name).stat().st_mtime == 1e9
+
+    (place / names[2]).write_bytes(b"made here")
+    kernel(one)
+    assert (place / names[2]).read_bytes() == b"made here"
+
+
+def test_machine_code_follows_the_modules_whose_kernels_it_calls_and_their_constants(tmp_path: Path) -> None:
+    (tmp_path / "house").mkdir()
+    constants, lower, middle, upper = (
+        tmp_path / f"{name}.py" for name in ("house/constants", "house/lower", "middle", "upper")
+    )
     head = "from broker_plugin.kernels import kernel\n"
-    middle.write_text(f"{head}from lower import one\n@kernel\ndef two():\n    return one() + one()\n")
+    lower_head = f"{head}from house.constants import NUMBER\n@kernel\ndef one():\n    return NUMBER"
+    lower.write_text(lower_head)
+    middle.write_text(f"{head}from house.lower import one\n@kernel\ndef two():\n    return one() + one()\n")
     upper.write_text(f"{head}from middle import two\n@kernel\ndef four():\n    return two() + two()\n")
 
-    def said(number: int | None) -> list[str]:
-        if number is not None:
-            lower.write_text(f"{head}@kernel\ndef one():\n    return {number}\n")
+    def said() -> list[str]:
         script = "from upper import four; print(four(), sum(four.stats.cache_hits.values()))"
         done = subprocess.run(
             [sys.executable, "-c", script],
@@ -92,9 +135,13 @@ def test_machine_code_follows_the_modules_whose_kernels_it_calls(tmp_path: Path)
         )
         return done.stdout.split()
 
-    assert said(1) == ["4", "0"]
-    assert said(None) == ["4", "1"]
-    assert said(10) == ["40", "0"]
+    constants.write_text("NUMBER = 1\n")
+    assert said() == ["4", "0"]
+    assert said() == ["4", "1"]
+    constants.write_text("NUMBER = 10\n")
+    assert said() == ["40", "0"]
+    lower.write_text(f"{lower_head} + 10\n")
+    assert said() == ["80", "0"]
 
 
 def test_no_alert_makes_the_features_compile_anything_anew(rng: np.random.Generator) -> None:
@@ -120,8 +167,8 @@ def test_no_alert_makes_the_features_compile_anything_anew(rng: np.random.Genera
         *(periodogram.grids, periodogram.power_directly, periodogram.power_of_modes, periodogram.sources),
         variability_kernels.describe,
     )
-    for kernel in kernels:
-        assert len(kernel.signatures) == 1, kernel
+    for each in kernels:
+        assert len(each.signatures) == 1, each
 
 
 def test_importing_decoder_and_features_does_not_import_numba() -> None:

@@ -100,8 +100,23 @@ def test_the_tables_name_the_processor_and_the_drawing_is_svg(
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
 
 
-def test_a_directory_without_alerts_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "broker_plugin", "bench", "--alerts", str(tmp_path)]
-    result = subprocess.run([*command, "--quick"], capture_output=True, text=True, check=False)
+def test_a_directory_without_alerts_is_refused_with_what_to_do_and_older_results_stay(tmp_path: Path) -> None:
+    (tmp_path / "alerts").mkdir()
+    older = [tmp_path / "bench.json", tmp_path / "bench.svg"]
+    for file in older:
+        file.write_text("of yesterday")
+    command = [
+        sys.executable,
+        "-m",
+        "broker_plugin",
+        "bench",
+        "--alerts",
+        str(tmp_path / "alerts"),
+        "--quick",
+    ]
+    outputs = ["--json", str(older[0]), "--plot", str(older[1])]
+    result = subprocess.run([*command, *outputs], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "--alerts" in result.stderr
+    assert [file.read_text() for file in older] == ["of yesterday", "of yesterday"]
+    assert len(list(tmp_path.iterdir())) == 3

@@ -11,7 +11,7 @@ import pytest
 from broker_plugin.benchmark.through_kafka import EMBEDDED, KafkaPlan, measure_kafka
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.streams.kafka import KafkaAddress
-from broker_plugin.streams.kafka_topics import matching_topics
+from broker_plugin.streams.kafka_topics import delete_topic, matching_topics
 from tests.e2e.service import ztf_packets
 from tests.support.cluster import KafkaCluster
 from tests.support.process import wait_until
@@ -35,6 +35,21 @@ def test_latencies_and_a_burst(kafka_broker: KafkaCluster, data_dir: Path) -> No
     assert burst["delivered"] == burst["messages"] == 300
     assert burst["drained_in_s"] > 0
     assert burst["alerts_per_s"] == pytest.approx(300 / burst["drained_in_s"], rel=0.05)
+    wait_until(lambda: not bench_topics(kafka_broker), what="the topics to be gone")
+
+
+@pytest.mark.service
+def test_a_topic_that_cannot_be_deleted_hides_no_error_and_leaves_no_other(
+    kafka_broker: KafkaCluster, data_dir: Path
+) -> None:
+    def fail(what: str) -> None:
+        if "joining" in what:
+            delete_topic(KafkaAddress(bootstrap=kafka_broker.bootstrap), bench_topics(kafka_broker)[1])
+            raise InterruptedError("the run's own error")
+
+    plan = KafkaPlan(bootstrap=kafka_broker.bootstrap, offered_per_s=RATE_PER_S, offered_s=SECONDS, burst=0)
+    with pytest.raises(InterruptedError, match="own error"):
+        measure_kafka(plan, small(data_dir), SETTINGS, workers=1, tell=fail)
     wait_until(lambda: not bench_topics(kafka_broker), what="the topics to be gone")
 
 

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -304,3 +305,25 @@ def test_the_data_service_finds_candidates_and_updates_a_target(
     assert found["rows"][0] == found["rows"][1] > 0
     (target,) = found["state"].values()
     assert target["extras"]["astrom3_class"] is not None
+
+
+def test_a_query_that_nothing_on_a_busy_topic_fits_ends(
+    tom: Tom, kafka_broker: KafkaCluster, judged: list[tuple[Alert, Verdict]]
+) -> None:
+    is_answered = threading.Event()
+
+    def keep_busy() -> None:
+        for _ in range(120):
+            publish(kafka_broker, tom.variables["TOM_TOPIC"], judged[:2])
+            if is_answered.wait(0.5):
+                return
+
+    busy = threading.Thread(target=keep_busy)
+    busy.start()
+    try:
+        answer = tom.look("nobody")
+    finally:
+        is_answered.set()
+        busy.join()
+    assert answer["found"] == 0
+    assert 5.0 <= answer["took_s"] < 30.0

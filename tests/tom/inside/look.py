@@ -7,6 +7,7 @@ import json
 import os
 import random
 import sys
+import time
 from typing import Any
 
 import django
@@ -21,6 +22,7 @@ from django.db import connection, transaction  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.utils import setup_test_environment  # noqa: E402
 from django.urls import reverse  # noqa: E402
+from tom_astrom3 import dataservice  # noqa: E402
 from tom_astrom3.alertstream import CandidateStream  # noqa: E402
 from tom_astrom3.targets import find_target, save_candidate  # noqa: E402
 from tom_dataproducts.models import PhotometryReducedDatum  # noqa: E402
@@ -137,5 +139,15 @@ def service() -> dict[str, Any]:
     }
 
 
+def nobody() -> dict[str, float]:
+    """Ask for an object that nothing is sent about, with a few seconds for it."""
+    dataservice.QUERY_S = 5.0
+    begun = time.monotonic()
+    found = dataservice.AstroM3DataService().query_service({"object_id": "nobody"})
+    return {"found": len(found), "took_s": time.monotonic() - begun}
+
+
 if __name__ == "__main__":
-    json.dump({each.__name__: each for each in (orders, known_target, service)}[sys.argv[1]](), sys.stdout)
+    json.dump(
+        {each.__name__: each for each in (orders, known_target, service, nobody)}[sys.argv[1]](), sys.stdout
+    )
