@@ -5,8 +5,9 @@ VENV ?= .venv
 # One wheel of ONNX Runtime: the CUDA build where the driver answers, else the CPU build.
 RUNTIME ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 OTHERS = $(wildcard $(addprefix $(VENV)/.,$(filter-out $(RUNTIME),cpu gpu openvino)))
-# Processes that the tests are spread over, file by file. Each starts a Kafka of its own, half a gigabyte.
-WORKERS ?= 2
+# Processes that the tests are spread over, file by file: two a core, since half of them wait for servers. Each starts a
+# Kafka of its own; together they take 2 GB.
+WORKERS ?= 4
 DATA ?= $(or $(ASTROM3_DATA),../shared/data)
 BIN := $(VENV)/bin
 # Alerts whose own normal a bundle is given, and the stars that must not be among them.
