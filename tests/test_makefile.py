@@ -73,7 +73,7 @@ def test_help_names_every_target() -> None:
 
 
 def test_files_of_tests_are_spread_over_workers_and_long_science_has_its_own_target(venv: Path) -> None:
-    assert "--numprocesses 2 --dist loadfile" in rehearse(venv, "test")
+    assert "--numprocesses 4 --dist loadfile" in rehearse(venv, "test")
     assert "-m slow" in rehearse(venv, "slow")
     assert "not slow" in (REPOSITORY / "pyproject.toml").read_text("utf-8")
 

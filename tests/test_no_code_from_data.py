@@ -48,7 +48,9 @@ from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.streams.base import Message
 
 recipe = FilterRecipe(device="cpu")
-alert_filter = recipe.filter(recipe.scorer())
+scorer = recipe.scorer()
+scorer.warm_up()  # as the service does; it loads our own compiled code
+alert_filter = recipe.filter(scorer)
 
 def watch(event, arguments):
     if event.startswith(("socket.", "pickle.", "subprocess.", "os.system", "os.exec", "urllib.")):

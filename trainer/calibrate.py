@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.bundle import Stratum, stratum_name
 from broker_plugin.calibration import softmax
+from broker_plugin.errors import ConfigurationError
 from trainer.anomaly import FUSED, ForestSet
 from trainer.decision import Objective, choose_weights
 from trainer.inference import Encoded, encode, logits_of, surprise_of
@@ -122,9 +123,10 @@ def _calibrate_one(
     objective: Objective,
 ) -> None:
     if len(rows) < STRATUM_MIN:
-        raise ValueError(
-            f"stratum {name} has {len(rows)} alerts, {STRATUM_MIN} are needed; "
-            "raise calibration.alerts_per_stratum or the calibration's share of data.split_fractions"
+        raise ConfigurationError(
+            f"stratum {name} has {len(rows)} alerts, {STRATUM_MIN} are needed",
+            remedy="train on more stars, or raise calibration.alerts_per_stratum or the calibration's share "
+            "of data.split_fractions",
         )
     fused = encoded.fused()[rows]
     logits, label = logits_of(model, fused), examples.label[rows]

@@ -191,6 +191,11 @@ def _open(
     topic = topic or settings.output
     if not topic:
         raise ConfigurationError("no topic to follow; give --topic or ASTROM3_OUTPUT")
+    if options.get("group") and options.get("group") == settings.group:
+        raise ConfigurationError(
+            f"{settings.group} is the group of the service, which would share its partitions",
+            remedy="take a group of your own",
+        )
     stop, warn = options.get("stop") or threading.Event(), options.get("warn", warn_in_log)
     conditions = _conditions(options)
     for text in _doubts(conditions, options):

@@ -107,13 +107,13 @@ def add(
     name, version = split_name(as_) if as_ else ("", "")
     if version is None:
         raise BundleError(f"{as_!r} is not NAME@VERSION; give --as default@3.2 or the like")
-    change = changes.add(
-        _repository(bundles), source, name=name, version=version, note=note, rehearse=_rehearse
-    )
+    repository = _repository(bundles)
+    change = changes.add(repository, source, name=name, version=version, note=note, rehearse=_rehearse)
     said = "added" if change.made else "was there already:"
     _say(f"{said} {change.name}@{change.version} (digest {change.digest[:16]})")
     if change.made:
-        _say(f"it is used after `broker-plugin bundles promote {change.name}@{change.version}`")
+        promote = f"broker-plugin bundles promote {change.name}@{change.version} --bundles {repository.root}"
+        _say(f"it is used after `{promote}`")
     return 0
 
 

@@ -177,8 +177,13 @@ class Drill:
         """Wait for the recovery and take down how long it took, and how much of that a worker's start."""
         self.recovery_s.append(self.healed(wound, timeout_s=timeout_s))
         if worker is not None:
-            started = next(str(e["timestamp"]) for e in worker.events() if e["event"] == "started")
-            self.start_s.append(datetime.fromisoformat(started).timestamp() - wound.since_ms / 1000)
+
+            def starts() -> list[str]:
+                return [str(each["timestamp"]) for each in worker.events() if each["event"] == "started"]
+
+            # The others may have taken its partitions over and be at work while it still warms up.
+            self.wait(lambda: bool(starts()), timeout_s=timeout_s)
+            self.start_s.append(datetime.fromisoformat(starts()[0]).timestamp() - wound.since_ms / 1000)
 
     def drain(self) -> None:
         """Send the rest of the stream, wait until all of it is done, and end the team in order."""

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from broker_plugin.client import Epoch, subscribe, subscribe_to_candidates
 from broker_plugin.codec.topic_schema import topic_schema
 from broker_plugin.codec.verdict import encode_container, to_record
+from broker_plugin.errors import ConfigurationError
 from tests.broker_plugin.client.verdicts import a_verdict
 from tests.support.artefacts import REPOSITORY
 from tests.support.cluster import KafkaCluster
@@ -94,3 +96,10 @@ def test_a_subscriber_imports_no_engine() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )
     assert done.stdout.split() == []
+
+
+def test_the_group_of_the_service_is_not_for_subscribers(tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text('group = "astrom3"\noutput = "verdicts"\nbootstrap = "localhost:1"\n', "utf-8")
+    with pytest.raises(ConfigurationError, match="is the group of the service"):
+        subscribe(group="astrom3", config=config)
