@@ -47,6 +47,10 @@ PARTITIONS_EACH = 4
 WARM_UP = 64
 """Messages of each partition that are done before anything is measured."""
 
+SETTLE_S = 8.0
+"""Time for the group to share its partitions out: that takes two rounds of heartbeats, which are three seconds
+apart, and a partition that changes hands stands still meanwhile."""
+
 PERCENTILES = (50, 90, 99)
 
 KEPT_MS = 3_600_000
@@ -115,6 +119,8 @@ def measure_kafka(
             ahead = WARM_UP * PARTITIONS_EACH * workers if plan.bootstrap != EMBEDDED else WARM_UP
             feed.send(ahead)
             members.progress(ahead, quiet_s=JOIN_S)
+            if workers > 1:
+                members.progress(feed.steadily(plan.offered_per_s, SETTLE_S), quiet_s=QUIET_S)
             tell(f"Kafka: {plan.offered_per_s:g} alerts/s")
             sent = feed.steadily(plan.offered_per_s, plan.offered_s)
             steady = _steady(plan, sent, members.progress(sent, quiet_s=QUIET_S))
