@@ -48,8 +48,8 @@ WARM_UP = 64
 """Messages of each partition that are done before anything is measured."""
 
 SETTLE_S = 8.0
-"""Time for the group to share its partitions out: that takes two rounds of heartbeats, which are three seconds
-apart, and a partition that changes hands stands still meanwhile."""
+"""Time for the group to share its partitions out: two rounds of heartbeats, which are three seconds apart. A
+partition that changes hands stands still meanwhile."""
 
 PERCENTILES = (50, 90, 99)
 
