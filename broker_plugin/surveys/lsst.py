@@ -86,8 +86,15 @@ class LsstAdapter(ByColumns):
         return frozenset({Access.PUBLIC})
 
     def check(self, packet: Packet, access: frozenset[Access]) -> None:
-        """Reject a packet that cannot become an alert, saying why."""
-        _check(packet, access)
+        """Reject a packet that cannot become an alert: where `_fit` is False, this says why."""
+        source = packet.get(SOURCE.path)
+        if not isinstance(source, Mapping):
+            raise RejectedAlert(RejectReason.MISSING_FIELD, "the packet has no diaSource record")
+        if Access.PUBLIC not in access:
+            raise RejectedAlert(RejectReason.ACCESS, "the sink is not declared for public alerts; declare it")
+        required_integer(source, SOURCE_ID)
+        for entry in (RA, DEC, MJD):
+            required_number(source, entry)
 
     def adapt_columns(
         self, columns: PacketColumns, *, access: frozenset[Access], provenance: Sequence[Provenance]
@@ -104,18 +111,6 @@ class LsstAdapter(ByColumns):
     ) -> LightCurves:
         """Return the light curves of alerts, each up to its own time."""
         return _light_curves(rows, alert, mjd_tai, contexts)
-
-
-def _check(packet: Packet, access: frozenset[Access]) -> None:
-    """Reject a packet that cannot become an alert: where `_fit` is False, this says why."""
-    source = packet.get(SOURCE.path)
-    if not isinstance(source, Mapping):
-        raise RejectedAlert(RejectReason.MISSING_FIELD, "the packet has no diaSource record")
-    if Access.PUBLIC not in access:
-        raise RejectedAlert(RejectReason.ACCESS, "the sink is not declared for public alerts; declare it")
-    required_integer(source, SOURCE_ID)
-    for entry in (RA, DEC, MJD):
-        required_number(source, entry)
 
 
 def _fit(source: Columns, access: frozenset[Access]) -> NDArray[np.bool_]:

@@ -104,8 +104,28 @@ class ZtfAdapter(ByColumns):
         return frozenset(found)
 
     def check(self, packet: Packet, access: frozenset[Access]) -> None:
-        """Reject a packet that cannot become an alert, saying why."""
-        _check(packet, access)
+        """Reject a packet that cannot become an alert: where `_fit` is False, this says why."""
+        candidate = packet.get(CANDIDATE.path)
+        if not isinstance(candidate, Mapping):
+            raise RejectedAlert(RejectReason.MISSING_FIELD, "the packet has no candidate record")
+        if _access(candidate) not in access:
+            raise RejectedAlert(
+                RejectReason.ACCESS,
+                "the sink is not declared for the programme that took this alert; declare it or leave it out",
+            )
+        # Older packets of brokers name the alert only at the top.
+        if integer(candidate, CANDIDATE["candid"]) is None:
+            required_integer(packet, IDENTITY["candid"])
+        required_text(packet, IDENTITY["object_name"])
+        for name in ("ra_deg", "dec_deg", "mag", "mag_err"):
+            required_number(candidate, CANDIDATE[name])
+        if required_integer(candidate, CANDIDATE["filter"]) not in BANDS:
+            raise RejectedAlert(RejectReason.INVALID_VALUE, "fid is none of ZTF's filters")
+        if np.isnan(_sign(candidate.get(CANDIDATE["sign"].path))):
+            raise RejectedAlert(RejectReason.INVALID_VALUE, "isdiffpos is in none of its four spellings")
+        jd = np.array([required_number(candidate, CANDIDATE["jd_utc"])])
+        if not possible_mjd(tai_mjd_of_utc_jd(jd, np.zeros(1))).all():
+            raise RejectedAlert(RejectReason.INVALID_VALUE, "jd is not between 1990 and 2100")
 
     def adapt_columns(
         self, columns: PacketColumns, *, access: frozenset[Access], provenance: Sequence[Provenance]
@@ -122,31 +142,6 @@ class ZtfAdapter(ByColumns):
     ) -> LightCurves:
         """Return the light curves of alerts, each up to its own time."""
         return _light_curves(rows, alert, mjd_tai, contexts)
-
-
-def _check(packet: Packet, access: frozenset[Access]) -> None:
-    """Reject a packet that cannot become an alert: where `_fit` is False, this says why."""
-    candidate = packet.get(CANDIDATE.path)
-    if not isinstance(candidate, Mapping):
-        raise RejectedAlert(RejectReason.MISSING_FIELD, "the packet has no candidate record")
-    if _access(candidate) not in access:
-        raise RejectedAlert(
-            RejectReason.ACCESS,
-            "the sink is not declared for the programme that took this alert; declare it or leave it out",
-        )
-    # Older packets of brokers name the alert only at the top.
-    if integer(candidate, CANDIDATE["candid"]) is None:
-        required_integer(packet, IDENTITY["candid"])
-    required_text(packet, IDENTITY["object_name"])
-    for name in ("ra_deg", "dec_deg", "mag", "mag_err"):
-        required_number(candidate, CANDIDATE[name])
-    if required_integer(candidate, CANDIDATE["filter"]) not in BANDS:
-        raise RejectedAlert(RejectReason.INVALID_VALUE, "fid is none of ZTF's filters")
-    if np.isnan(_sign(candidate.get(CANDIDATE["sign"].path))):
-        raise RejectedAlert(RejectReason.INVALID_VALUE, "isdiffpos is in none of its four spellings")
-    jd = np.array([required_number(candidate, CANDIDATE["jd_utc"])])
-    if not possible_mjd(tai_mjd_of_utc_jd(jd, np.zeros(1))).all():
-        raise RejectedAlert(RejectReason.INVALID_VALUE, "jd is not between 1990 and 2100")
 
 
 def _fit(top: Columns, candidate: Columns, access: frozenset[Access]) -> NDArray[np.bool_]:
