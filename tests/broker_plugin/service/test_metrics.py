@@ -166,7 +166,8 @@ def test_the_page_lists_every_metric_and_nothing_else(
     show_readiness(Health(), metrics.registry)
     BundleMetrics(metrics.registry)
     drift = DriftWatch(bundle, "ztf", metrics.registry)
-    drift.delivered(outcome(judged(*[dataclasses.replace(VERDICT, class_applies=False)] * LEAST)))
+    verdict = dataclasses.replace(VERDICT, class_applies=False, bundle_digest=bundle.digest)
+    drift.delivered(outcome(judged(*[verdict] * LEAST)))
     drift.refresh()
     recipe = MemoryRecipe.of("memory")
     assert recipe is not None
