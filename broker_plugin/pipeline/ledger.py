@@ -15,7 +15,7 @@ a later one of another process, and what was done is the union of all stretches:
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
@@ -25,6 +25,7 @@ from broker_plugin.instants import moment_of
 from broker_plugin.nights import night_of
 from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams.base import OutgoingMessage
+from broker_plugin.streams.ownership import Place
 
 __all__ = ["Ledger", "LedgerEntry", "Stretch"]
 
@@ -101,10 +102,20 @@ class Ledger:
         Topics of the verdicts and of the dead letters, by which contents are told apart.
     encode
         How an entry becomes bytes.
+    ends_reached
+        Tells which partitions were read to their end, and the offset behind the last message of each.
     """
 
     def __init__(
-        self, topic: str, *, survey: str, group: str, output: str, dead_letters: str, encode: EncodeRecord
+        self,
+        topic: str,
+        *,
+        survey: str,
+        group: str,
+        output: str,
+        dead_letters: str,
+        encode: EncodeRecord,
+        ends_reached: Callable[[], Mapping[Place, int]] = dict,
     ) -> None:
         self._topic = topic
         self._survey = survey
@@ -112,6 +123,7 @@ class Ledger:
         self._output = output
         self._dead_letters = dead_letters
         self._encode = encode
+        self._ends_reached = ends_reached
         self._open: dict[Key, Open] = {}
 
     def entry(self, parcels: Sequence[Parcel]) -> LedgerEntry:
@@ -125,10 +137,10 @@ class Ledger:
                 written[known.stretch.stretch] = known.stretch
             if known is not None:
                 after[key] = known  # the last used comes last
-            for other in _unfinished_before(key, after):
-                ended = replace(after[other].stretch, complete=True)
-                after[other] = replace(after[other], stretch=ended)
-                written[ended.stretch] = ended
+        for key in list(self._over(after)):
+            ended = replace(after[key].stretch, complete=True)
+            after[key] = replace(after[key], stretch=ended)
+            written[ended.stretch] = ended
         for forgotten in list(after)[:-OPEN_MAX]:
             del after[forgotten]
         return LedgerEntry(messages=tuple(map(self._message, written.values())), after=after)
@@ -140,6 +152,24 @@ class Ledger:
     def forget(self) -> None:
         """End all stretches: whether the last entry was written is not known, so none may be written over."""
         self._open = {}
+
+    def _over(self, known: Mapping[Key, Open]) -> Iterator[Key]:
+        """Yield the nights of partitions of which no more is to be expected, unless they are said to be complete.
+
+        A later night has begun: on the same partition, or on another and nothing is left on this one, since
+        the topic of a night never has a message of the next.
+        """
+        latest: dict[Place, date] = {}
+        for topic, partition, night in known:
+            latest[topic, partition] = max(night, latest.get((topic, partition), night))
+        last = max(latest.values(), default=date.min)
+        earlier = [key for key in known if key[2] < last and not known[key].stretch.complete]
+        ends = self._ends_reached() if earlier else {}
+        for key in earlier:
+            place = key[:2]
+            behind = known[key].stretch.last_offset + 1
+            if key[2] < latest[place] or behind >= ends.get(place, behind + 1):
+                yield key
 
     def _by_key(self, parcels: Sequence[Parcel]) -> dict[Key, list[Parcel]]:
         found: dict[Key, list[Parcel]] = {}
@@ -199,13 +229,3 @@ class Ledger:
         }
         key = f"{self._group}/{record['night']}/{stretch.topic}/{stretch.partition}/{stretch.stretch}"
         return OutgoingMessage(topic=self._topic, key=key.encode(), value=self._encode(record))
-
-
-def _unfinished_before(key: Key, known: Mapping[Key, Open]) -> list[Key]:
-    """Return earlier nights of the same partition that are not yet said to be complete."""
-    topic, partition, night = key
-    return [
-        other
-        for other in known
-        if other[:2] == (topic, partition) and other[2] < night and not known[other].stretch.complete
-    ]

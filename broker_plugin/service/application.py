@@ -111,7 +111,8 @@ def serve(
         )
         outbox = _outbox(settings, stop)
         source = _source(settings, instance.member_id)
-        sink, delivery = _delivery(settings, source, instance.member_id, open_ledger(settings, stop))
+        ledger = open_ledger(settings, stop, ends_reached=source.ends_reached)
+        sink, delivery = _delivery(settings, source, instance.member_id, ledger)
         memory = recipe.recollection()
         if memory is not None and recipe.memory is not None:
             _look_at_store(recipe.memory)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from broker_plugin.pipeline.ledger import Ledger
 from broker_plugin.pipeline.routing import EmbeddingTopic, Route
 from broker_plugin.pipeline.selection import Selection, unknown_names
 from broker_plugin.settings import Settings
+from broker_plugin.streams.ownership import Place
 
 __all__ = [
     "open_embeddings",
@@ -40,8 +41,10 @@ def written_topics(settings: Settings) -> list[str]:
     return list(dict.fromkeys(filter(None, (*named, settings.embeddings, *candidates))))
 
 
-def open_ledger(settings: Settings, stop: threading.Event) -> Ledger | None:
-    """Return the ledger, if there is to be one."""
+def open_ledger(
+    settings: Settings, stop: threading.Event, *, ends_reached: Callable[[], Mapping[Place, int]]
+) -> Ledger | None:
+    """Return the ledger, if there is to be one; `ends_reached` is its source's."""
     if not settings.ledger:
         return None
     return Ledger(
@@ -51,6 +54,7 @@ def open_ledger(settings: Settings, stop: threading.Event) -> Ledger | None:
         output=settings.output,
         dead_letters=settings.dead_letters,
         encode=record_encoding(settings, stop, topic=settings.ledger, schema="ledger.v1"),
+        ends_reached=ends_reached,
     )
 
 

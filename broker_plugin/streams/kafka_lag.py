@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How many messages lie ahead of a consumer."""
+"""How many messages lie ahead of a consumer, and where there are none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections import Counter
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
 
-__all__ = ["messages_ahead"]
+from broker_plugin.streams.ownership import Place
+
+__all__ = ["ends_reached", "messages_ahead"]
 
 ASKED_S = 0.5
 """Longest wait for one partition's end. It holds the loop, which has nothing else to do while it is paused;
@@ -35,6 +37,21 @@ def messages_ahead(consumer: Consumer, *, fetching: bool) -> Counter[str]:
         position = place.offset if place.offset >= 0 else ends[0]
         ahead[place.topic] += max(0, ends[1] - max(0, position))
     return ahead
+
+
+def ends_reached(consumer: Consumer) -> dict[Place, int]:
+    """Return the partitions that were read to their end, and the offset behind the last message of each.
+
+    As far as the brokers' last answers say, and they are not asked again. A partition of which no message was
+    read, or that ends with markers of transactions, is not among them.
+    """
+    places = consumer.position(consumer.assignment())
+    ends = [consumer.get_watermark_offsets(place, cached=True) for place in places]
+    return {
+        (place.topic, place.partition): place.offset
+        for place, found in zip(places, ends, strict=True)
+        if found is not None and place.offset >= max(0, found[1]) and found[1] != OFFSET_INVALID
+    }
 
 
 def _asked(consumer: Consumer, place: TopicPartition) -> tuple[int, int] | None:

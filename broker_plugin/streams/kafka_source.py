@@ -33,7 +33,7 @@ from broker_plugin.streams.kafka_client import (
     wait_for_topics,
 )
 from broker_plugin.streams.kafka_commit import CommitAnswer
-from broker_plugin.streams.kafka_lag import messages_ahead
+from broker_plugin.streams.kafka_lag import ends_reached, messages_ahead
 from broker_plugin.streams.kafka_member import member_properties
 from broker_plugin.streams.kafka_message import message_of, names, offsets_of, places_of
 from broker_plugin.streams.kafka_rights import require_rights
@@ -228,6 +228,10 @@ class KafkaSource:
         """Return how many messages lie ahead of each topic, as far as the brokers' last answers say."""
         taken = Counter(message.topic for message in self._ahead if message in self._ownership)
         return taken + messages_ahead(self._consumer, fetching=not self._paused)
+
+    def ends_reached(self) -> Mapping[Place, int]:
+        """Return the partitions of which nothing lies ahead, and the offset behind the last message of each."""
+        return ends_reached(self._consumer)
 
     @property
     def exhausted(self) -> bool:

@@ -30,7 +30,7 @@ NIGHT = date(2026, 11, 27)
 EVENING = noon_of("ztf", NIGHT) + timedelta(hours=7)
 
 
-def new_ledger(group: str = "g") -> Ledger:
+def new_ledger(group: str = "g", *, ends_reached: Callable[[], dict[Place, int]] = dict) -> Ledger:
     return Ledger(
         "ledger",
         survey="ztf",
@@ -38,21 +38,27 @@ def new_ledger(group: str = "g") -> Ledger:
         output="verdicts",
         dead_letters="dead",
         encode=topic_schema("ledger.v1").container,
+        ends_reached=ends_reached,
     )
 
 
 def parcel(
-    offset: int, *, partition: int = 0, when: datetime = EVENING, to: Sequence[str] = ("verdicts",)
+    offset: int,
+    *,
+    topic: str = "alerts",
+    partition: int = 0,
+    when: datetime = EVENING,
+    to: Sequence[str] = ("verdicts",),
 ) -> Parcel:
     message = Message(
-        topic="alerts",
+        topic=topic,
         partition=partition,
         offset=offset,
         value=b"",
         timestamp_ms=int(when.timestamp() * 1000),
     )
     place = b"%d/%d" % (partition, offset)
-    return Parcel(message=message, contents=tuple(OutgoingMessage(topic=topic, value=place) for topic in to))
+    return Parcel(message=message, contents=tuple(OutgoingMessage(topic=name, value=place) for name in to))
 
 
 def read(messages: Sequence[OutgoingMessage], group: str = "g") -> dict[Place, list[Stretch]]:
@@ -106,6 +112,26 @@ def test_one_night_of_one_partition_does_not_end_that_of_another() -> None:
         NIGHT + timedelta(days=1): False,
     }
     assert [stretch.complete for stretch in found["alerts", 1]] == [False]
+
+
+def test_the_topic_of_a_night_is_complete_when_the_next_has_begun_and_nothing_is_left() -> None:
+    reached: dict[Place, int] = {}
+    ledger = new_ledger(ends_reached=lambda: reached)
+    tomorrow = EVENING + timedelta(days=1)
+    batches = [
+        [parcel(n, topic="night-1", partition=p) for p in (0, 1, 2) for n in range(5)],
+        [parcel(0, topic="night-2", when=tomorrow)],
+    ]
+    reached |= {("night-1", 0): 5, ("night-1", 1): 9, ("night-2", 0): 1}  # four of partition 1 lie ahead
+    found = written(ledger, *batches)
+    assert {place: stretch.complete for place, (stretch,) in found.items()} == {
+        ("night-1", 0): True,
+        ("night-1", 1): False,
+        ("night-1", 2): False,  # nobody knows where it ends
+        ("night-2", 0): False,
+    }
+    rest = [parcel(n, topic="night-1", partition=1) for n in range(5, 9)]
+    assert [stretch.complete for stretch in written(ledger, rest)["night-1", 1]] == [True]
 
 
 def test_offsets_without_a_message_are_gaps() -> None:

@@ -19,6 +19,7 @@ from broker_plugin.streams import kafka_commit
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, KafkaTail
+from broker_plugin.streams.ownership import next_offsets
 
 Topic = Callable[[], str]
 
@@ -189,7 +190,7 @@ def test_nothing_is_committed_that_was_not_asked_for(
         source.close()
 
 
-def test_the_lag_counts_what_was_not_polled(address: KafkaAddress, sink: KafkaSink, new_topic: Topic) -> None:
+def test_the_lag_counts_what_was_not_polled_and_the_end_is_told(address: KafkaAddress, sink: KafkaSink, new_topic: Topic) -> None:
     topic = new_topic()
     sink.send(numbered(topic, range(60)))
     source = source_of(address, topic, topic)
@@ -200,8 +201,10 @@ def test_the_lag_counts_what_was_not_polled(address: KafkaAddress, sink: KafkaSi
     while sum(source.lag_by_topic().values()) != 59:  # partitions are fetched one after the other
         assert time.monotonic() < deadline, sum(source.lag_by_topic().values())
         time.sleep(0.05)
-    gather(source, 60 - len(polled))
+    assert not source.ends_reached()
+    polled += gather(source, 60 - len(polled))
     assert sum(source.lag_by_topic().values()) == 0
+    assert source.ends_reached() == next_offsets(polled)
     source.keep_alive()  # while nothing is read, brokers do not say by themselves what came
     sink.send(numbered(topic, range(60, 85)))
     assert sum(source.lag_by_topic().values()) == 25
