@@ -55,9 +55,10 @@ def audit(
     """Compare a night's input with its verdicts, its dead letters and the ledger, and name what is missing.
 
     A night lasts from noon to noon at the telescope, and a message belongs to that of its Kafka timestamp.
-    For each partition the table counts the messages in, what came of them, and what is there twice; a
-    message counts as missing if it has neither a verdict nor a dead letter, or if the ledger does not know
-    it. The exit status is 0 if nothing is missing, else 3.
+    For each partition the table counts the messages in, what came of them, what is there twice, and what
+    two bundles have judged or was judged again from other inputs. A message counts as missing if it has
+    neither a verdict nor a dead letter, or if the ledger does not know it. The exit status is 0 if nothing is
+    missing, else 3; a night without messages misses nothing, and the report says that it is empty.
 
         broker-plugin audit --config run.toml --night 2026-11-27
 
@@ -136,6 +137,8 @@ def _report(settings: Settings, night: date, found: Sequence[PartitionAudit]) ->
         "end": noon_of(survey, night + timedelta(days=1)).isoformat(),
         "over": _is_over(survey, night),
         "complete": all(each.complete for each in found),
+        "messages": sum(each.messages for each in found),
+        "hint": "" if found else _nothing(settings, night),
         "partitions": [
             {
                 "topic": each.topic,
@@ -146,6 +149,7 @@ def _report(settings: Settings, night: date, found: Sequence[PartitionAudit]) ->
                 "verdicts": each.verdicts,
                 "dead_letters": each.dead_letters,
                 "duplicates": each.duplicates,
+                "differing": each.differing,
                 "missing": None if each.missing is None else list(each.missing),
                 "ledger": None
                 if each.recorded is None
@@ -164,7 +168,7 @@ def _report(settings: Settings, night: date, found: Sequence[PartitionAudit]) ->
 def _show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> None:
     over = "" if _is_over(str(settings.survey), night) else ", which is not over yet"
     table = Table(title=f"{settings.survey} night of {night}{over}", title_justify="left")
-    for name in ("partition", "offsets", "in", "verdicts", "dead letters", "twice"):
+    for name in ("partition", "offsets", "in", "verdicts", "dead letters", "twice", "differing"):
         table.add_column(name, justify="left" if name == "partition" else "right")
     for name in ("missing", "ledger", "redone", "not in the ledger"):
         table.add_column(name, justify="right", overflow="fold")
@@ -172,7 +176,7 @@ def _show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> N
         table.add_row(
             f"{each.topic}[{each.partition}]",
             f"{each.first_offset}-{each.last_offset}",
-            *map(str, (each.messages, each.verdicts, each.dead_letters, each.duplicates)),
+            *map(str, (each.messages, each.verdicts, each.dead_letters, each.duplicates, each.differing)),
             "expired" if each.missing is None else _ranges(each.missing),
             *(
                 ("-", "-", "-")
@@ -185,7 +189,7 @@ def _show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> N
     total = sum(each.messages for each in found)
     lost = sum(len(each.missing or ()) for each in found) + sum(len(each.unrecorded) for each in found)
     if not found:
-        verdict = "no message of this night is on the input topics"
+        verdict = _nothing(settings, night)
     elif all(each.complete for each in found):
         verdict = f"complete: all of {total} messages are accounted for"
     elif lost:
@@ -193,6 +197,17 @@ def _show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> N
     else:
         verdict = "not known: the night's outputs have expired, and there is no --ledger to ask"
     console.print(verdict)
+
+
+def _nothing(settings: Settings, night: date) -> str:
+    """Return what to say where there is nothing to be complete."""
+    begin, end = (
+        f"{noon_of(str(settings.survey), night + timedelta(days=n)):%Y-%m-%d %H:%M}" for n in (0, 1)
+    )
+    return (
+        f"no message of this night, {begin} to {end} UTC, is on {', '.join(settings.topics)}: it was cloudy, "
+        "or another night is meant; name it with --night, by the date of its evening at the telescope"
+    )
 
 
 def _ranges(ranges: OffsetRanges) -> str:

@@ -21,7 +21,7 @@ from broker_plugin.pipeline.offset_ranges import OffsetRanges
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.ownership import Place
 
-__all__ = ["Existing", "Outputs", "PartitionAudit", "Window", "audit_partition"]
+__all__ = ["Existing", "Origin", "Outputs", "PartitionAudit", "Window", "audit_partition"]
 
 Window = tuple[int, int]
 """First offset of a night in a partition, and the one behind its last."""
@@ -31,6 +31,27 @@ Existing = Callable[[OffsetRanges], OffsetRanges]
 
 ID_BYTES = 8
 """Of ten million verdicts two have the same 64 bits once in 400,000 nights."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where an output came from.
+
+    Parameters
+    ----------
+    place, offset
+        The message.
+    identity
+        What tells it from other outputs of that message.
+    bundle, inputs
+        Digests of what judged and of what was judged; empty in a dead letter.
+    """
+
+    place: Place
+    offset: int
+    identity: bytes
+    bundle: bytes = b""
+    inputs: bytes = b""
 
 
 class Outputs:
@@ -43,29 +64,39 @@ class Outputs:
 
     Examples
     --------
-    >>> outputs = Outputs({("t", 0): (10, 20)})
-    >>> outputs.note(("t", 0), 12, b"a"), outputs.note(("t", 0), 12, b"a"), outputs.note(("t", 0), 3, b"b")
-    (None, None, None)
-    >>> outputs.offsets(("t", 0)), outputs.number(("t", 0)), outputs.repeated(("t", 0))
-    (12, 2, 1)
+    >>> place = ("t", 0)
+    >>> outputs = Outputs({place: (10, 20)})
+    >>> for offset, identity in ((12, b"a"), (12, b"a"), (3, b"b")):
+    ...     outputs.note(Origin(place=place, offset=offset, identity=identity))
+    >>> outputs.offsets(place), outputs.number(place), outputs.repeated(place), outputs.differing(place)
+    (12, 2, 1, 0)
     """
 
     def __init__(self, windows: Mapping[Place, Window]) -> None:
         self._windows = windows
-        self._seen = {place: np.zeros(end - begin, np.bool_) for place, (begin, end) in windows.items()}
+        sizes = {place: end - begin for place, (begin, end) in windows.items()}
+        self._bundles: dict[bytes, int] = {}
+        self._bundle_of = {place: np.zeros(size, np.uint16) for place, size in sizes.items()}
+        self._by_several = {place: np.zeros(size, np.bool_) for place, size in sizes.items()}
         self._identities = {place: array("Q") for place in windows}
+        self._contents = {place: array("Q") for place in windows}
 
-    def note(self, place: Place, offset: int, identity: bytes) -> None:
-        """Note one output: the message that it came from, and what tells it from others of that message."""
+    def note(self, origin: Origin) -> None:
+        """Note one output."""
+        place, offset = origin.place, origin.offset
         begin, end = self._windows.get(place, (0, 0))
-        if begin <= offset < end:
-            self._seen[place][offset - begin] = True
-            digest = hashlib.blake2b(b"%d/%b" % (offset, identity), digest_size=ID_BYTES).digest()
-            self._identities[place].append(int.from_bytes(digest, "little"))
+        if not begin <= offset < end:
+            return
+        bundle = self._bundles.setdefault(origin.bundle, len(self._bundles) + 1)
+        before = self._bundle_of[place][offset - begin]
+        self._bundle_of[place][offset - begin] = bundle
+        self._by_several[place][offset - begin] |= before not in (0, bundle)
+        self._identities[place].append(_hash(offset, origin.identity))
+        self._contents[place].append(_hash(offset, origin.identity + origin.inputs))
 
     def offsets(self, place: Place) -> OffsetRanges:
         """Return the messages that outputs came from."""
-        edges = np.flatnonzero(np.diff(self._seen[place], prepend=False, append=False))
+        edges = np.flatnonzero(np.diff(self._bundle_of[place] > 0, prepend=False, append=False))
         begin = self._windows[place][0]
         return OffsetRanges.of(
             (begin + int(first), begin + int(behind) - 1)
@@ -78,16 +109,37 @@ class Outputs:
 
     def repeated(self, place: Place) -> int:
         """Return how many of them were there before."""
-        found = np.frombuffer(self._identities[place], np.uint64) if self.number(place) else np.zeros(0)
-        return len(found) - len(np.unique(found))
+        return self.number(place) - _distinct(self._identities[place])
+
+    def differing(self, place: Place) -> int:
+        """Return how many messages more than one bundle has judged, and how many outputs have other inputs.
+
+        The latter have the identity of an output that is there too.
+        """
+        of_other_inputs = _distinct(self._contents[place]) - _distinct(self._identities[place])
+        return int(self._by_several[place].sum()) + of_other_inputs
 
 
-def verdict_origin(message: Message) -> tuple[Place, int, bytes] | None:
-    """Return the message that a verdict came from, and its identity; None for what is no verdict of ours."""
+def _hash(offset: int, identity: bytes) -> int:
+    digest = hashlib.blake2b(b"%d/%b" % (offset, identity), digest_size=ID_BYTES).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _distinct(hashes: array[int]) -> int:
+    return len(np.unique(np.frombuffer(hashes, np.uint64))) if hashes else 0
+
+
+def verdict_origin(message: Message) -> Origin | None:
+    """Return where a verdict came from; None for what is no verdict of ours."""
     said = dict(message.headers)
     try:
-        place = (said["source_topic"].decode(), int(said["source_partition"]))
-        return place, int(said["source_offset"]), said["verdict_id"]
+        return Origin(
+            place=(said["source_topic"].decode(), int(said["source_partition"])),
+            offset=int(said["source_offset"]),
+            identity=said["verdict_id"],
+            bundle=said.get("bundle_digest", b""),
+            inputs=said.get("inputs_digest", b""),
+        )
     except (KeyError, ValueError):
         return None
 
@@ -106,6 +158,8 @@ class PartitionAudit:
         Outputs that came from them.
     duplicates
         Outputs that are there more than once.
+    differing
+        Messages that more than one bundle has judged, and duplicates that were judged from other inputs.
     missing
         Messages with no verdict and no dead letter; None if the outputs of the night are no longer there.
     recorded
@@ -124,6 +178,7 @@ class PartitionAudit:
     verdicts: int
     dead_letters: int
     duplicates: int
+    differing: int
     missing: OffsetRanges | None
     recorded: int | None = None
     redone: int = 0
@@ -178,6 +233,7 @@ def audit_partition(
         verdicts=verdicts.number(place) if verdicts else 0,
         dead_letters=dead_letters.number(place) if dead_letters else 0,
         duplicates=sum(each.repeated(place) for each in (verdicts, dead_letters) if each),
+        differing=verdicts.differing(place) if verdicts else 0,
         missing=lacking & real if heard else None,
         recorded=None if entries is None else len(known),
         redone=_redone(entries or (), asked),

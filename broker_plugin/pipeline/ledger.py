@@ -154,7 +154,7 @@ class Ledger:
         self._open = {}
 
     def _over(self, known: Mapping[Key, Open]) -> Iterator[Key]:
-        """Yield the nights of partitions of which no more is to be expected, unless they are said to be complete.
+        """Yield the nights of which a partition will bring no more, unless they are said to be complete.
 
         A later night has begun: on the same partition, or on another and nothing is left on this one, since
         the topic of a night never has a message of the next.

@@ -13,7 +13,14 @@ import structlog
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.instants import milliseconds
 from broker_plugin.nights import noon_of
-from broker_plugin.pipeline.audit import Outputs, PartitionAudit, Window, audit_partition, verdict_origin
+from broker_plugin.pipeline.audit import (
+    Origin,
+    Outputs,
+    PartitionAudit,
+    Window,
+    audit_partition,
+    verdict_origin,
+)
 from broker_plugin.pipeline.dead_letter_reader import read_letter
 from broker_plugin.pipeline.ledger import Stretch
 from broker_plugin.pipeline.ledger_reader import LedgerReader
@@ -115,7 +122,7 @@ def _read(
     topic: str,
     begin: datetime,
     windows: Mapping[Place, Window],
-    origin: Callable[[Message], tuple[Place, int, bytes] | None],
+    origin: Callable[[Message], Origin | None],
     watch: Watch,
 ) -> Outputs | None:
     """Return what a topic's messages say of the night, or None if those of the night may have expired."""
@@ -130,7 +137,7 @@ def _read(
         for message in watch(topic, snapshot.messages(span), _size(span)):
             found = origin(message)
             if found is not None:
-                outputs.note(*found)
+                outputs.note(found)
     return outputs
 
 
@@ -156,9 +163,11 @@ def _existing(snapshot: KafkaSnapshot, place: Place, asked: OffsetRanges, watch:
             yield message.offset
 
 
-def _letter_origin(message: Message) -> tuple[Place, int, bytes] | None:
+def _letter_origin(message: Message) -> Origin | None:
     letter = read_letter(message)
-    return None if letter is None else ((letter.topic, letter.partition), letter.offset, b"dead letter")
+    if letter is None:
+        return None
+    return Origin(place=(letter.topic, letter.partition), offset=letter.offset, identity=b"dead letter")
 
 
 def _size(span: Mapping[int, tuple[int, int]]) -> int:

@@ -98,6 +98,7 @@ class Outbox:
             ("verdict_id", verdict.verdict_id.encode()),
             ("schema_version", self._schema_version.encode()),
             ("bundle_digest", verdict.bundle_digest.encode()),
+            ("inputs_digest", verdict.inputs_digest.encode()),
             ("source_topic", encoded(message.topic)),
             ("source_partition", str(message.partition).encode()),
             ("source_offset", str(message.offset).encode()),

@@ -230,7 +230,7 @@ class KafkaSource:
         return taken + messages_ahead(self._consumer, fetching=not self._paused)
 
     def ends_reached(self) -> Mapping[Place, int]:
-        """Return the partitions of which nothing lies ahead, and the offset behind the last message of each."""
+        """Return the partitions read to their end, and the offset behind the last message of each."""
         return ends_reached(self._consumer)
 
     @property

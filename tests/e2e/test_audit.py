@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,8 @@ def test_a_night_is_complete_until_something_is_taken_out_of_it(
     topics, cluster = night.topics, night.topics.cluster
     status, report = night.report()
     assert (status, report["complete"], report["over"]) == (0, True, False)
+    assert (report["messages"], report["hint"]) == (N_PACKETS + N_JUNK, "")
+    assert all(part["differing"] == 0 for part in report["partitions"])
     parts = report["partitions"]
     verdicts, letters = topics.verdicts(N_PACKETS), topics.letters(N_JUNK)
     assert {part["partition"] for part in parts} == set(cluster.partitions(topics.input))
@@ -146,17 +149,20 @@ def test_a_night_is_complete_until_something_is_taken_out_of_it(
     # A repeated verdict may be of a batch of which the killed process wrote no entry any more.
     assert sum(part["ledger"]["redone"] for part in parts) <= twice
 
-    # A verdict that was never written, and one that was written twice.
+    # A verdict that was never written, one that was written twice, and one of another bundle.
     places = source_places(verdicts)
     lost = next(place for place, number in places.items() if number == 1)
     kept = [record for record in verdicts if set(source_places([record])) != {lost}]
-    holed = copied(cluster, topic("holed"), [*kept, kept[0]])
+    changed = [(name, b"0" * 64 if name == "bundle_digest" else value) for name, value in kept[0].headers]
+    other = replace(kept[0], headers=tuple((n, b"other" if n == "verdict_id" else v) for n, v in changed))
+    holed = copied(cluster, topic("holed"), [*kept, kept[0], other])
     status, report = night.report("--output", holed)
     assert status == MISSING
     named = {part["partition"]: part["missing"] for part in report["partitions"] if part["missing"]}
     assert named == {lost[0]: [[lost[1], lost[1]]]}
     assert all(part["ledger"]["missing"] == [] for part in report["partitions"])
     assert sum(part["duplicates"] for part in report["partitions"]) == twice + 1
+    assert sum(part["differing"] for part in report["partitions"]) == 1
     shown = night.audit("--output", holed)
     assert shown.returncode == MISSING
     assert "NOT complete" in shown.stdout
@@ -203,4 +209,7 @@ def test_another_night_has_no_messages(
     kafka_broker.produce(topics.input, as_records([b"of tonight"]))
     shown = night.audit()
     assert shown.returncode == 0, shown.stderr
-    assert "no message of this night" in shown.stdout
+    assert "no message of this night" in " ".join(shown.stdout.split())
+    status, report = night.report()
+    assert (status, report["messages"], report["partitions"]) == (0, 0, [])
+    assert "--night" in report["hint"]

@@ -8,7 +8,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker_plugin.pipeline.audit import Outputs, PartitionAudit, audit_partition, verdict_origin
+from broker_plugin.pipeline.audit import Origin, Outputs, PartitionAudit, audit_partition, verdict_origin
 from broker_plugin.pipeline.ledger import Stretch
 from broker_plugin.pipeline.offset_ranges import OffsetRanges
 from broker_plugin.streams.base import Message
@@ -25,7 +25,7 @@ def outputs(found: dict[int, int]) -> Outputs:
     made = Outputs({PLACE: WINDOW})
     for offset, number in found.items():
         for _ in range(number):
-            made.note(PLACE, offset, b"one")
+            made.note(Origin(place=PLACE, offset=offset, identity=b"one"))
     return made
 
 
@@ -94,11 +94,29 @@ def test_when_the_outputs_have_expired_the_ledger_is_asked_alone() -> None:
 def test_outputs_that_are_there_twice_are_counted_and_alerts_of_one_message_are_not() -> None:
     made = outputs({101: 1, 102: 3})
     for identity in (b"first", b"second"):
-        made.note(PLACE, 103, identity)
-    made.note(PLACE, 99, b"of the night before")
-    made.note(("other", 0), 101, b"of another topic")
-    assert (made.number(PLACE), made.repeated(PLACE)) == (6, 2)
+        made.note(Origin(place=PLACE, offset=103, identity=identity))
+    made.note(Origin(place=PLACE, offset=99, identity=b"of the night before"))
+    made.note(Origin(place=("other", 0), offset=101, identity=b"of another topic"))
+    assert (made.number(PLACE), made.repeated(PLACE), made.differing(PLACE)) == (6, 2, 0)
     assert made.offsets(PLACE) == OffsetRanges.of([(101, 103)])
+
+
+def test_what_several_bundles_or_other_inputs_have_made_of_a_message_is_counted() -> None:
+    made = Outputs({PLACE: WINDOW})
+    for offset, identity, bundle, inputs in (
+        (101, b"a", b"1", b"x"),
+        (101, b"a", b"1", b"x"),  # a redelivery
+        (102, b"b", b"1", b"x"),
+        (102, b"B", b"2", b"x"),  # by another bundle, so it is another verdict
+        (102, b"B", b"2", b"x"),
+        (103, b"c", b"1", b"x"),
+        (103, b"c", b"1", b"y"),  # a store had more to say by then
+        (104, b"d", b"1", b"x"),  # two alerts of one message
+        (104, b"e", b"1", b"y"),
+    ):
+        made.note(Origin(place=PLACE, offset=offset, identity=identity, bundle=bundle, inputs=inputs))
+    assert (made.number(PLACE), made.repeated(PLACE), made.differing(PLACE)) == (9, 3, 2)
+    assert made.offsets(PLACE) == OffsetRanges.of([(101, 104)])
 
 
 def test_messages_that_two_stretches_have_done_are_counted_as_redone() -> None:
@@ -115,10 +133,14 @@ def test_messages_that_two_stretches_have_done_are_counted_as_redone() -> None:
 def test_the_origin_of_a_verdict_is_in_its_headers() -> None:
     headers = (
         ("verdict_id", b"v"),
+        ("bundle_digest", b"b"),
+        ("inputs_digest", b"i"),
         ("source_topic", b"alerts"),
         ("source_partition", b"2"),
         ("source_offset", b"17"),
     )
     message = Message(topic="verdicts", partition=0, offset=0, value=b"", headers=headers)
-    assert verdict_origin(message) == (("alerts", 2), 17, b"v")
+    assert verdict_origin(message) == Origin(
+        place=("alerts", 2), offset=17, identity=b"v", bundle=b"b", inputs=b"i"
+    )
     assert verdict_origin(Message(topic="v", partition=0, offset=0, value=b"", headers=headers[1:])) is None

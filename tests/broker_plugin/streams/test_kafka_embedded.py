@@ -190,7 +190,9 @@ def test_nothing_is_committed_that_was_not_asked_for(
         source.close()
 
 
-def test_the_lag_counts_what_was_not_polled_and_the_end_is_told(address: KafkaAddress, sink: KafkaSink, new_topic: Topic) -> None:
+def test_the_lag_counts_what_was_not_polled_and_the_end_is_told(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
     topic = new_topic()
     sink.send(numbered(topic, range(60)))
     source = source_of(address, topic, topic)
