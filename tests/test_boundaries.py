@@ -17,7 +17,7 @@ FORBIDDEN_AT_RUN_TIME = ("torch", "sklearn", "pandas", "onnx", "trainer", "expor
 
 LAYERS = (
     ("taxonomy", "records", "epochs"),
-    ("addresses", "errors", "folders", "instants", "nights", "times"),
+    ("addresses", "errors", "folders", "instants", "nights", "signals", "times"),
     ("kernels",),
     ("surveys",),
     ("codec",),

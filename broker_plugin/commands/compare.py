@@ -23,7 +23,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.verdict_reader import VerdictReader
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.settings_sources import load_settings
-from broker_plugin.service.signals import stop_on_signal
+from broker_plugin.signals import stop_on_signal
 from broker_plugin.streams.kafka import KafkaAddress, KafkaTail
 from broker_plugin.streams.output_files import check_outputs, complete_files
 

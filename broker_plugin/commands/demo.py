@@ -31,7 +31,7 @@ from broker_plugin.demo.targets import TARGETS_NAME
 from broker_plugin.engine.providers import Device
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.service.bundle_choice import chosen_bundle
-from broker_plugin.service.signals import stop_on_signal
+from broker_plugin.signals import stop_on_signal
 from broker_plugin.streams.output_files import cannot_write
 from broker_plugin.surveys.registry import adapters
 

@@ -26,7 +26,7 @@ from broker_plugin.prior import BUNDLE
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.settings_sources import load_settings
-from broker_plugin.service.signals import InterruptedBySignal, interrupt_on_signal
+from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
 from broker_plugin.streams.archive import ArchiveSource
 from broker_plugin.streams.output_files import check_outputs
 from broker_plugin.streams.verdict_files import check_format

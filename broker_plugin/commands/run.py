@@ -16,9 +16,9 @@ from broker_plugin.service.application import serve
 from broker_plugin.service.consistency import check_service
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.settings_sources import load_settings
-from broker_plugin.service.signals import hurry_on_hangup, stop_on_signal
 from broker_plugin.service.workers import supervise
 from broker_plugin.settings import Settings
+from broker_plugin.signals import hurry_on_hangup, stop_on_signal
 
 __all__ = ["run"]
 

@@ -29,7 +29,7 @@ from broker_plugin.pipeline.selection import ANY_CONTEXT
 from broker_plugin.records import SourceContext
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.secret_files import secret_path
-from broker_plugin.service.signals import stop_on_signal
+from broker_plugin.signals import stop_on_signal
 from broker_plugin.streams.kafka_admission import read_secret
 
 __all__ = ["subscribe"]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.engine.opening import begin_step
 from broker_plugin.engine.session import FixedShapeSession
 
 __all__ = ["Arrays", "BatchedGraph", "cheapest_sizes"]
@@ -81,6 +82,7 @@ class BatchedGraph:
 
     def warm_up(self) -> None:
         """Run every size once, so that no alert waits for it."""
+        begin_step()
         _ = self.sizes
 
     def run(self, inputs: Arrays, n: int) -> dict[str, NDArray[Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from broker_plugin.engine.opening import begin_step
 from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.engine.runtime import (
     CPU_PROVIDER,
@@ -88,6 +89,7 @@ def open_session(graph: bytes, choice: ProviderChoice, *, threads: int = 1) -> F
     BundleError
         If the CPU cannot open the graph either.
     """
+    begin_step()
     if choice.provider not in offered_providers():
         raise ProviderError(
             f"this wheel of ONNX Runtime has no {choice.provider}, only {', '.join(offered_providers())}",

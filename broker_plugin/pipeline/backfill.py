@@ -8,20 +8,24 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Protocol
+from typing import ParamSpec, Protocol, TypeVar
 
 from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.errors import BrokerPluginError, TransientError
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
 from broker_plugin.pipeline.lasting import take_for_lasting
+from broker_plugin.signals import held_back, let_through
 from broker_plugin.streams.base import Message, Source
 
 __all__ = ["Backfill", "end_with_parent", "open_backfill"]
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 BATCH = 256
 """Messages that are judged at a time: they fill the encoders' batches and still show progress."""
@@ -110,17 +114,21 @@ class _Pool:
 
     def start(self) -> None:
         """Start the workers, and wait until one is ready or says why none can be."""
-        self.provider = self._executor.submit(_provider).result()
+        self.provider = self._submit(_provider).result()
 
     def judge(self, source: Source) -> Iterator[list[Judgement]]:
         """Yield the judgements."""
         waiting: deque[Future[list[Judgement]]] = deque()
         for batch in _batches(source):
-            waiting.append(self._executor.submit(_judge, batch))
+            waiting.append(self._submit(_judge, batch))
             if len(waiting) > AHEAD * self._workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+    def _submit(self, call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Future[Result]:
+        with held_back():  # it may start a worker, who must first say which signals are for him
+            return self._executor.submit(call, *args, **kwargs)
 
     def close(self) -> None:
         """End the workers, whose work is done."""
@@ -144,9 +152,8 @@ _worker: list[tuple[ProviderChoice, AlertFilter] | BrokerPluginError] = []
 
 
 def _open_worker(recipe: FilterRecipe) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent ends us in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends us in order
+    let_through()
     threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
     try:
         scorer = recipe.scorer()

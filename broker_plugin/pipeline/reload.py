@@ -20,6 +20,7 @@ import structlog
 
 from broker_plugin.bundle import Bundle
 from broker_plugin.codec.verdict import Tense, Verdict
+from broker_plugin.engine.opening import OpeningAbandonedError, abandoned_when
 from broker_plugin.engine.rehearsal import rehearse
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.engine.scores import RawScores
@@ -201,7 +202,10 @@ class BundleWatch:
         bundle = f"{self._name}@{promotion.version}"
         begun = time.perf_counter()
         try:
-            scorer = self._open(promotion)
+            with abandoned_when(self._leaving.is_set):
+                scorer = self._open(promotion)
+        except OpeningAbandonedError:
+            return
         except Exception as error:  # whatever is wrong with it, the bundle that runs goes on
             self._refused[promotion.digest] = time.monotonic() + RETRY_S
             why = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"

@@ -34,6 +34,7 @@ from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import AlertScorer, Judgement
 from broker_plugin.pipeline.outbox import Outbox, framed
 from broker_plugin.records import AlertBatch, Provenance
+from broker_plugin.signals import held_back, let_through
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink
 
@@ -180,7 +181,8 @@ class Shadow:
         child = context.Process(
             target=_score_in_shadow, args=(self._recipe, theirs), name="shadow", daemon=True
         )
-        child.start()
+        with held_back():  # until it knows that they are not for it
+            child.start()
         theirs.close()
         return child, ours
 
@@ -239,6 +241,7 @@ def _score_in_shadow(recipe: ShadowRecipe, connection: Connection) -> None:
     """Run the shadow's process: say which bundle was opened, then score batch after batch."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the parent ends us in order
+    let_through()
     threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
     os.nice(NICENESS)
     if recipe.prepare is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -15,6 +15,7 @@ from broker_plugin import __version__
 from broker_plugin.bundle import open_bundle
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.verdict import Tense, encode_container
+from broker_plugin.engine.opening import OpeningAbandonedError
 from broker_plugin.errors import RejectReason, StoreError
 from broker_plugin.instants import milliseconds, parse_moment
 from broker_plugin.pipeline.assembly import (
@@ -96,7 +97,7 @@ def serve(
         If Kafka or the registry is away at the start, or at the end with a batch uncommitted.
     """
     check_service(settings)
-    with ExitStack() as stack:
+    with suppress(OpeningAbandonedError), ExitStack() as stack:
         health = Health(patience_s=settings.ready_patience_s)
         metrics = Metrics(str(settings.survey), topics=settings.topics, batch_max=settings.batch_max)
         if settings.metrics_port is not None:
@@ -106,7 +107,7 @@ def serve(
         recipe = _recipe(settings)
         models = stack.enter_context(
             open_models(
-                settings, recipe, metrics.registry, shadow=_shadow(settings, recipe, stop), hurry=hurry
+                settings, recipe, metrics.registry, stop, shadow=_shadow(settings, recipe, stop), hurry=hurry
             )
         )
         outbox = _outbox(settings, stop)

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
+from broker_plugin.engine.opening import abandoned_when
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.filter import AlertScorer
@@ -59,6 +60,7 @@ def open_models(
     settings: Settings,
     recipe: FilterRecipe,
     registry: CollectorRegistry,
+    stop: threading.Event,
     *,
     shadow: ShadowRecipe | None = None,
     hurry: threading.Event | None = None,
@@ -71,6 +73,8 @@ def open_models(
         The filter, with the bundle that the service starts with.
     registry
         Where metrics are.
+    stop
+        Has the opening given up.
     shadow
         The second bundle, if there is one.
     hurry
@@ -80,9 +84,12 @@ def open_models(
     ------
     BundleError, ProviderError
         If the bundle or the device cannot be had.
+    OpeningAbandonedError
+        If the stop event is set before it is open.
     """
     metrics = BundleMetrics(registry)
-    first = _opened(recipe)
+    with abandoned_when(stop.is_set):
+        first = _opened(recipe)
     drift = DriftWatch(first.bundle, str(settings.survey), registry, class_prior=settings.class_prior)
     switchable = SwitchableScorer(first, observe=drift.scored)
 

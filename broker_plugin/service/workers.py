@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -30,8 +29,8 @@ from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.service.application import serve
 from broker_plugin.service.exit_status import EXIT_CONFIGURATION, EXIT_FAILURE, exit_status, status_of_process
 from broker_plugin.service.logging import configure_logging
-from broker_plugin.service.signals import held_back, let_through, stop_on_signal
 from broker_plugin.settings import Settings
+from broker_plugin.signals import held_back, let_through, stop_on_signal
 
 __all__ = ["settings_of", "supervise"]
 
@@ -157,7 +156,6 @@ def _start(member: _Member, settings: Settings) -> None:
         args=(own.model_dump(), member.number, there),
         name=f"worker-{member.number}",
     )
-    resource_tracker.ensure_running()  # not within: whoever starts it lets SIGTERM and SIGINT through again
     with held_back():
         member.process.start()
     there.close()

@@ -61,6 +61,9 @@ SILENCE = (
 )
 """What to look at when no broker answers."""
 
+TOPIC_MISSING = "make it, or correct its name; a survey's next nights are a pattern, ^ztf_.*"
+"""What to do about a topic that is not there."""
+
 SILENT = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
 """How the library says that no broker answers."""
 
@@ -212,7 +215,7 @@ def wait_for_topics(
     """
     deadline = time.monotonic() + deadline_s
     stop = stop or threading.Event()
-    warned = False
+    said: list[str] | None = []
     answer_s = FIRST_METADATA_S
     while not stop.is_set():
         patience_s = min(answer_s, max(LOOK_S, deadline - time.monotonic()))
@@ -223,18 +226,25 @@ def wait_for_topics(
         if missing is None and admission is not None:
             client.poll(0)  # where the library tells why
             admission.check(client, patience_s=REFUSED_AT_START_S)
-        if not warned:
-            waiting_for = "brokers" if missing is None else ", ".join(missing)
-            log.warning("waiting_for_kafka", bootstrap=bootstrap, waiting_for=waiting_for)
-            warned = True
+        if missing != said:
+            _say_what_is_awaited(bootstrap, missing, left_s=deadline - time.monotonic())
+            said = missing
         if time.monotonic() >= deadline:
             if missing is None:
                 last = f" ({admission.last})" if admission is not None and admission.last else ""
                 raise TransientError(f"no Kafka broker answers at {bootstrap}{last}", remedy=SILENCE)
-            raise ConfigurationError(
-                f"{bootstrap} has no topic {', '.join(missing)}", remedy="make it, or correct its name"
-            )
+            raise ConfigurationError(f"{bootstrap} has no topic {', '.join(missing)}", remedy=TOPIC_MISSING)
         stop.wait(LOOK_S)
+
+
+def _say_what_is_awaited(bootstrap: str, missing: list[str] | None, *, left_s: float) -> None:
+    until = round(max(0.0, left_s))
+    if missing is None:
+        log.warning("brokers_awaited", bootstrap=bootstrap, at_most_s=until)
+    else:
+        log.warning(
+            "topics_missing", bootstrap=bootstrap, topics=missing, at_most_s=until, remedy=TOPIC_MISSING
+        )
 
 
 def _missing_topics(

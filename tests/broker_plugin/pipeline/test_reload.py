@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from broker_plugin.engine.opening import OpeningAbandonedError, abandoned_when, begin_step
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.nights import next_noon
 from broker_plugin.pipeline.reload import BundleChange, BundleWatch, SwitchableScorer
 from broker_plugin.repository import changes
 from broker_plugin.repository.layout import BundleRepository
 from tests.support.bundles import make_bundle
+
+PATIENCE_S = 30.0
 
 
 class Follower:
@@ -80,6 +85,44 @@ def test_the_last_of_several_holds_and_a_rollback_takes_back_what_waits(follower
     changes.promote(follower.repository, "default@9", now=True)
     assert follower.go_on() == "9"
     assert follower.told == ["switched", "switched"]
+
+
+def test_an_end_does_not_wait_for_a_bundle_that_is_being_opened(follower: Follower, tmp_path: Path) -> None:
+    changes.promote(follower.repository, "default@8", now=True)
+    opening = threading.Event()
+
+    def open_for_ever(path: Path) -> Scorer:
+        opening.set()
+        while True:
+            begin_step()
+            time.sleep(0.01)
+
+    told: list[BundleChange] = []
+    watch = BundleWatch(
+        follower.repository,
+        "default",
+        survey="ztf",
+        scorer=follower.scorer,
+        open_scorer=open_for_ever,
+        on_change=told.append,
+    )
+    with watch:
+        assert opening.wait(PATIENCE_S)
+    assert told == []  # nothing is wrong with that bundle
+
+
+@pytest.mark.parametrize("steps", [0, 3, 9])
+def test_the_opening_of_a_real_bundle_ends_between_two_of_its_graphs(steps: int) -> None:
+    taken = 0
+
+    def enough() -> bool:
+        nonlocal taken
+        taken += 1
+        return taken > steps
+
+    with abandoned_when(enough), pytest.raises(OpeningAbandonedError):
+        Scorer.open("default", device="cpu").warm_up()
+    assert taken == steps + 1
 
 
 def test_nothing_switches_within_a_batch(follower: Follower) -> None:

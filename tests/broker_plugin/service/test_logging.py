@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from broker_plugin.service.logging import configure_logging
-from broker_plugin.service.signals import stop_on_signal
+from broker_plugin.signals import stop_on_signal
 
 
 @pytest.fixture(autouse=True)

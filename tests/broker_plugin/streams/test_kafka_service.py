@@ -119,9 +119,12 @@ def test_only_what_is_too_large_itself_is_refused(
 
 def test_an_unknown_topic_is_a_matter_of_configuration(address: KafkaAddress) -> None:
     source = KafkaSource(address, ["no-such-topic"], group="g")
-    with pytest.raises(ConfigurationError, match="has no topic no-such-topic"):
+    with capture_logs() as logs, pytest.raises(ConfigurationError, match="has no topic no-such-topic"):
         source.connect(deadline_s=0.5)
     source.close()
+    (said,) = (each for each in logs if each["event"] == "topics_missing")  # at once, and not with each look
+    assert said["topics"] == ["no-such-topic"]
+    assert "correct its name" in said["remedy"]
 
 
 def test_messages_and_offsets_are_committed_together_or_not_at_all(

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 __all__ = [
@@ -81,6 +82,7 @@ def held_back() -> Iterator[None]:
     >>> heard == [signal.SIGTERM], signal.signal(signal.SIGTERM, before) is before
     (True, False)
     """
+    resource_tracker.ensure_running()  # before: whoever starts it lets SIGTERM and SIGINT through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         yield
