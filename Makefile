@@ -70,8 +70,11 @@ drill: $(VENV)/.dev ## Kill, hold, starve and cut off what the service needs, at
 	$(BIN)/python -m pytest -m drill tests/drill --timeout 14400 -rA
 	$(BIN)/python -m tests.drill.table
 
-fuzz: $(VENV)/.dev ## Judge 100,000 mutants of real packets; goes on where it was stopped (runs/fuzz)
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --data $(DATA) --mutants 100000 --workers 2 --out runs/fuzz
+fuzz: $(VENV)/.dev ## Judge 100,000 mutants of real packets, goes on where it was stopped (runs/fuzz); 20,000 through Kafka
+	OMP_NUM_THREADS=1 NUMBA_BOUNDSCHECK=1 $(BIN)/python -m tests.fuzz --data $(DATA) --mutants 100000 --workers 2 \
+		--out runs/fuzz
+	$(BIN)/python -m tests.support.provision
+	ASTROM3_DATA=$(DATA) $(BIN)/python -m pytest -m drill tests/fuzz/test_through_run.py
 
 guided: $(VENV)/.dev ## Fuzz the decoder by coverage for half an hour (atheris), into runs/fuzz-guided
 	$(INSTALL) --editable '.[$(RUNTIME),fuzz]'

@@ -29,7 +29,7 @@ from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.registry import adapters
 from tests.fuzz.mutants import Mutant
 
-__all__ = ["Finding", "Subject", "default_decoder", "make_subject"]
+__all__ = ["Finding", "Subject", "default_decoder", "defect", "make_subject"]
 
 VERDICT = "verdict"
 
@@ -116,7 +116,7 @@ class Subject:
                 outcomes[str(judgement.rejection.reason)] += 1
                 continue
             outcomes[VERDICT] += 1
-            findings += [_finding(each, defect) for defect in map(_defect, judgement.verdicts) if defect]
+            findings += [_finding(each, what) for what in map(defect, judgement.verdicts) if what]
         return findings
 
     def _narrowed(self, mutants: Sequence[Mutant], outcomes: Counter[str], what: str) -> list[Finding]:
@@ -150,11 +150,7 @@ def make_subject(schemas: Path, decoder: str = "") -> Subject:
     return Subject(make(schemas), Scorer.open("default", device="cpu"))
 
 
-def _finding(mutant: Mutant, what: str) -> Finding:
-    return Finding(number=mutant.number, kind=mutant.kind, seed=mutant.seed, what=what)
-
-
-def _defect(verdict: Verdict) -> str:
+def defect(verdict: Verdict) -> str:
     """Return what is wrong with a verdict: it must be sound JSON and sound Avro."""
     try:
         to_json(verdict)
@@ -162,3 +158,7 @@ def _defect(verdict: Verdict) -> str:
     except Exception as error:
         return f"a verdict that cannot be written: {type(error).__name__}: {error}"
     return ""
+
+
+def _finding(mutant: Mutant, what: str) -> Finding:
+    return Finding(number=mutant.number, kind=mutant.kind, seed=mutant.seed, what=what)

@@ -21,8 +21,8 @@ from tests.fuzz.corpus import Corpus, read_corpus
 from tests.fuzz.mutants import KINDS, mutant
 from tests.fuzz.subject import default_decoder
 
-N_MUTANTS = 2000
-"""Twenty seconds on two quiet cores; every kind occurs some ninety times."""
+N_MUTANTS = 1500
+"""Fifteen seconds on two quiet cores; every kind occurs some seventy times."""
 
 
 @pytest.fixture(scope="module")
