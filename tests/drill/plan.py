@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from tests.drill.record import Outcome
 
-__all__ = ["FIFTH", "FULL", "TENTH", "Plan"]
+__all__ = ["FULL", "TENTH", "Plan"]
 
-FULL, FIFTH, TENTH = "full", "a fifth", "a tenth"
+FULL, TENTH = "full", "a tenth"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Plan:
     fault
         What is injected, for a person.
     size
-        `FULL`, `FIFTH` or `TENTH`; records are kept of all but the last, which the usual tests run.
+        `FULL`, of which records are kept, or `TENTH`, which the usual tests run.
     alerts, poisoned
         Messages in all, and how many of them are poisoned.
     rate_per_s
