@@ -268,7 +268,7 @@ class Alert:
         return replace(self, spectrum=spectrum, attachments=attachments)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class AlertBatch:
     """Alerts as columns: the currency between stages.
 

@@ -17,8 +17,8 @@ FORBIDDEN_AT_RUN_TIME = ("torch", "sklearn", "pandas", "onnx", "trainer", "expor
 
 LAYERS = (
     ("taxonomy", "records", "epochs"),
-    ("addresses", "errors", "folders", "instants", "nights", "signals", "times"),
-    ("kernels",),
+    ("addresses", "arrays", "errors", "folders", "instants", "nights", "signals", "times"),
+    ("kernels", "ordering"),
     ("surveys",),
     ("codec",),
     ("features",),

@@ -22,6 +22,7 @@ from broker_plugin.codec.packets import CONTAINER_MAGIC, FRAME, FRAME_MAGIC, SYN
 from broker_plugin.codec.program import Program, UnsupportedSchemaError, compile_schema
 from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.errors import RejectedAlert
+from broker_plugin.surveys import epochs
 from broker_plugin.surveys.base import ColumnAdapter, SurveyAdapter
 from broker_plugin.surveys.columns import Layout, PacketColumns
 
@@ -188,8 +189,10 @@ class BulkReader:
 
 
 def warm_up() -> None:
-    """Compile the machine, or load it from its cache: seconds at the first start, half of one later."""
+    """Compile machine and adapters, or load them from their cache: seconds at the first start, one later."""
     from broker_plugin.codec.machine import run_segments
+
+    epochs.warm_up()
 
     matrices = Matrices(Layout(heads=(), rows=()), 0, 0)
     nothing = np.zeros((0, 5), np.int64)
@@ -197,11 +200,12 @@ def warm_up() -> None:
 
 
 def compiled_kernels() -> tuple[Path, bool]:
-    """Return the folder of the machine's compiled code, and whether it is there already."""
+    """Return the folder of the machine's compiled code, and whether that of the adapters is there too."""
     from broker_plugin.codec.machine import run_segments
     from broker_plugin.kernels import are_compiled
 
-    return are_compiled(run_segments)
+    place, is_there = are_compiled(run_segments)
+    return place, is_there and epochs.compiled_kernels()[1]
 
 
 def _adapter_of(schema: WriterSchema, adapters: Sequence[SurveyAdapter]) -> SurveyAdapter | None:

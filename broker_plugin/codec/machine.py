@@ -425,12 +425,15 @@ def run_segments(
     counts[REPEATED] = 0  # another program may have run before
     current, began = -1, first
     segment = first
+    # Whole arrays are not assigned at once: to compile what is said of shapes that differ takes seconds.
     while segment < len(segments):
         message = segments[segment, 4]
         if message != current:
             current, began = message, segment
-            first_row[:] = tables[:, USED]
-            before[:] = counts
+            for table in range(len(tables)):
+                first_row[table] = tables[table, USED]
+            for count in range(len(counts)):
+                before[count] = counts[count]
         data = bytes_at(segments[segment, 0], segments[segment, 1])
         pos, end, records = segments[segment, 2], segments[segment, 1], segments[segment, 3]
         sync = pos
@@ -495,8 +498,10 @@ def run_segments(
             counts[PACKETS] = head + 1
             records -= 1
         if outcome != 0:
-            tables[:, USED] = first_row
-            counts[:] = before
+            for table in range(len(tables)):
+                tables[table, USED] = first_row[table]
+            for count in range(len(counts)):
+                counts[count] = before[count]
             if outcome == NO_ROOM:
                 return began
             given_up[message] = True

@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker_plugin.codec.bulk import warm_up as warm_up_decoder
 from broker_plugin.commands.run import RunFlags
-from broker_plugin.features.warm_up import warm_up as warm_up_features
+from broker_plugin.engine.first_start import warm_up
 from broker_plugin.service.diagnosis import Check, Outcome, diagnose
 from broker_plugin.service.settings_sources import load_settings
 
@@ -59,8 +58,7 @@ def doctor(
     with console.status("looking ...") as status:
         if warm:
             status.update("compiling ...")
-            warm_up_decoder()
-            warm_up_features()
+            warm_up()
         for check in diagnose(settings):
             checks.append(check)
             status.update(f"looked at {check.name}")

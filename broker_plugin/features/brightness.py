@@ -9,14 +9,14 @@ zero. Difference flux has no level to be compared with and stays linear. Fainter
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.arrays import plain
 from broker_plugin.records import AlertBatch
 
-__all__ = ["FLUX_FLOOR_NJY", "MAD_TO_SIGMA", "Deviations", "deviations", "plain"]
+__all__ = ["FLUX_FLOOR_NJY", "MAD_TO_SIGMA", "Deviations", "deviations"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -48,14 +48,6 @@ class Deviations:
     group: IntArray
     size: FloatArray
     spread: FloatArray
-
-
-def plain(values: NDArray[Any]) -> NDArray[Any]:
-    """Return values as an array that kernels take: a view of others, or one for reading alone, is copied.
-
-    Kernels are compiled for each kind of array anew, which takes seconds.
-    """
-    return np.require(values, requirements=["C", "W"])
 
 
 def deviations(batch: AlertBatch) -> Deviations:

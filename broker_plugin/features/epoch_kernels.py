@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.features.order_kernels import median
 from broker_plugin.kernels import kernel
+from broker_plugin.ordering import median
 
 __all__ = ["deviate", "standardise"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.features.brightness import plain
+from broker_plugin.arrays import plain
 from broker_plugin.features.period import Periods
 from broker_plugin.features.searched import Searched
 

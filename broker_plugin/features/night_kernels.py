@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.features.order_kernels import log, mean_std, median, night
+from broker_plugin.features.order_kernels import log, mean_std, night
 from broker_plugin.kernels import kernel
+from broker_plugin.ordering import median
 
 __all__ = ["put_nights", "put_pace", "put_trends"]
 

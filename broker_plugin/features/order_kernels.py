@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.kernels import kernel
 
-__all__ = ["count_nights", "log", "mean_std", "median", "night", "put_in_order", "sort"]
+__all__ = ["count_nights", "log", "mean_std", "night", "put_in_order", "sort"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -69,39 +69,6 @@ def sort(values: FloatArray) -> None:
                 at -= gap
             values[at] = value
         gap = 1 if gap == 2 else gap * 5 // 11
-
-
-@kernel
-def median(values: FloatArray) -> Number:
-    """Return the median, 0 of nothing; puts the values in another order (Hoare's selection)."""
-    n = len(values)
-    if n == 0:
-        return 0.0
-    middle, low, high = n // 2, 0, n - 1
-    while low < high:
-        pivot, left, right = values[(low + high) // 2], low, high
-        while left <= right:
-            while values[left] < pivot:
-                left += 1
-            while values[right] > pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if middle <= right:
-            high = right
-        elif middle >= left:
-            low = left
-        else:
-            break
-    upper = values[middle]
-    lower = upper
-    if n % 2 == 0:
-        lower = values[0]
-        for place in range(1, middle):
-            lower = max(lower, values[place])
-    return lower / 2 + upper / 2
 
 
 @kernel

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from threading import local
+from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.features.brightness import FLUX_FLOOR_NJY, MAD_TO_SIGMA, plain
+from broker_plugin.arrays import plain
+from broker_plugin.features.brightness import FLUX_FLOOR_NJY, MAD_TO_SIGMA
 from broker_plugin.features.lomb_scargle import Curves
 from broker_plugin.records import AlertBatch
 
@@ -67,8 +71,28 @@ class Searched:
         )
 
 
+class _Last(local):
+    """The batch whose epochs a thread asked for last, and these."""
+
+    def __init__(self) -> None:
+        self.batch: Callable[[], AlertBatch | None] = lambda: None
+        self.epochs: Searched
+
+
+LAST = _Last()
+
+
 def searched_epochs(batch: AlertBatch) -> Searched:
-    """Return the epochs of all alerts that have enough of them to be searched."""
+    """Return the epochs of all alerts that have enough of them to be searched.
+
+    Those of the last batch are kept: they are searched first, and folded then.
+    """
+    if LAST.batch() is not batch:
+        LAST.epochs, LAST.batch = _standardised(batch), ref(batch)
+    return LAST.epochs
+
+
+def _standardised(batch: AlertBatch) -> Searched:
     from broker_plugin.features.epoch_kernels import standardise  # compiles, and takes a second
 
     n = len(batch.epochs)

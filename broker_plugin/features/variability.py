@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.features.brightness import MAD_TO_SIGMA, deviations, plain
+from broker_plugin.arrays import plain
+from broker_plugin.features.brightness import MAD_TO_SIGMA, deviations
 from broker_plugin.records import AlertBatch, Origin
 
 __all__ = ["COLUMNS", "variability"]

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from broker_plugin.features.modalities.light_curve import CANDIDATE_WIDTH, SUMMARY_WIDTH, LightCurveTokens
-from broker_plugin.features.period import find_periods
+from broker_plugin.features.folding import fold
+from broker_plugin.features.period import Periods, find_periods
+from broker_plugin.features.searched import Searched
+from broker_plugin.features.variability import variability
 from broker_plugin.records import Access, Alert, AlertBatch, LightCurve, Origin
 
-__all__ = ["compiled_kernels", "warm_up"]
+__all__ = ["compile_folds", "compile_search", "compile_statistics", "compiled_kernels", "warm_up"]
 
 LENGTHS = 400, 40
 """Epochs of two light curves of 100 days, one for each way of computing a periodogram."""
@@ -19,9 +21,28 @@ LENGTHS = 400, 40
 
 def warm_up() -> None:
     """Compile the kernels, or load them from their cache: many seconds at the first start, one later."""
-    width = SUMMARY_WIDTH + CANDIDATE_WIDTH
-    batch = AlertBatch.from_alerts(_alert(n) for n in LENGTHS)
-    LightCurveTokens(np.zeros(width), np.ones(width)).tokens(batch, find_periods(batch))
+    for compile_part in (compile_search, compile_folds, compile_statistics):
+        compile_part()
+
+
+def compile_search() -> None:
+    """Compile the period search."""
+    find_periods(_batch())
+
+
+def compile_folds() -> None:
+    """Compile the folding of light curves."""
+    n = min(LENGTHS)
+    age_day = np.linspace(100.0, 0.0, n)
+    epochs = Searched(
+        row=np.zeros(n, np.int64), age_day=age_day, deviation=np.sin(age_day), error=np.full(n, 0.1)
+    )
+    fold(epochs, Periods.none(1), np.ones(1))
+
+
+def compile_statistics() -> None:
+    """Compile what says how light curves vary."""
+    variability(_batch())
 
 
 def compiled_kernels() -> tuple[Path, bool]:
@@ -36,6 +57,10 @@ def compiled_kernels() -> tuple[Path, bool]:
     return are_compiled(
         deviate, standardise, fold_all, find_peaks, grids, power_directly, power_of_modes, sources, describe
     )
+
+
+def _batch() -> AlertBatch:
+    return AlertBatch.from_alerts(_alert(n) for n in LENGTHS)
 
 
 def _alert(n: int) -> Alert:

@@ -9,22 +9,39 @@ steps, in this order, on rows that the sink may see:
 3. One epoch of one detector stays once: the alert's own row before other detections, those before forced
    photometry; among equals the row nearest to the alert, then the one with the smallest identifier.
 4. Epochs later than the alert go.
-5. Each band gets one kind of flux (see `_choose_kind`), since a step between difference and apparent flux
-   would look like an outburst.
+5. Each band gets one kind of flux, since a step between difference and apparent flux would look like an
+   outburst.
 6. The epochs are put in order of time; ties by band, detector, origin and flux.
+
+A band is apparent if the reference source is the object and every epoch of the band has an apparent flux:
+that of the science image, else difference plus reference. References change when a survey makes a new
+reference image, so each epoch takes its own, and the band's median where its own is missing. The errors of
+difference and reference add in quadrature; the reference's is common to the epochs that share it, so it is
+right for the level of a light curve and pessimistic for the scatter about it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.arrays import plain
 from broker_plugin.epochs import EpochRows
 from broker_plugin.records import LightCurve, Origin, QualityFlag
 
-__all__ = ["N_BANDS", "UNKNOWN_BAND", "LightCurves", "group_medians", "light_curves_of"]
+__all__ = [
+    "N_BANDS",
+    "UNKNOWN_BAND",
+    "LightCurves",
+    "compiled_kernels",
+    "group_medians",
+    "light_curves_of",
+    "warm_up",
+]
 
 UNKNOWN_BAND = -1
 """Code of a band that is none of ours; such epochs are left out."""
@@ -73,40 +90,73 @@ def light_curves_of(
     same_exposure
         Exposure numbers of an alert that differ by no more than this are of one exposure.
     """
-    n = len(alert_mjd_tai)
+    from broker_plugin.surveys.epoch_kernels import choose_epochs  # compiles, and takes a second
+
+    n, n_rows = len(alert_mjd_tai), len(rows)
     flags = {flag: np.zeros(n, np.bool_) for flag in QualityFlag}
-    kept = _Kept(rows=rows, alert=alert, own_reference=own_reference)
-    kept = kept.without(rows.withdrawn & ~rows.trigger, flags[QualityFlag.EPOCHS_WITHDRAWN])
-    unusable = np.isnan(kept.rows.mjd_tai) | (kept.rows.band == UNKNOWN_BAND)
-    kept = kept.without(unusable, flags[QualityFlag.EPOCHS_INVALID])
-    unmeasured = np.isnan(kept.rows.difference_njy) & np.isnan(kept.rows.total_njy)
-    # A forced row without a flux is no defect: the survey looked and could not measure.
-    kept = kept.without(
-        unmeasured & (kept.rows.origin == Origin.DETECTION), flags[QualityFlag.EPOCHS_INVALID]
+    chosen, n_epochs = np.empty(n_rows, np.int64), np.zeros(n, np.int64)
+    flux, reference_err, apparent = np.empty(n_rows), np.empty(n_rows), np.empty(n_rows, np.bool_)
+    n_chosen = choose_epochs(
+        plain(alert, np.int64),
+        plain(alert_mjd_tai, np.float64),
+        plain(rows.mjd_tai, np.float64),
+        plain(rows.band, np.int8),
+        plain(rows.origin, np.int8),
+        plain(rows.detector, np.int32),
+        plain(rows.exposure, np.int64),
+        plain(rows.identifier, np.int64),
+        plain(rows.separation_arcsec, np.float64),
+        plain(rows.difference_njy, np.float64),
+        plain(rows.reference_njy, np.float64),
+        plain(rows.reference_err_njy, np.float64),
+        plain(rows.total_njy, np.float64),
+        plain(rows.withdrawn, np.bool_),
+        plain(rows.trigger, np.bool_),
+        plain(own_reference, np.bool_),
+        same_exposure,
+        UNKNOWN_BAND,
+        int(Origin.DETECTION),
+        flags[QualityFlag.EPOCHS_WITHDRAWN],
+        flags[QualityFlag.EPOCHS_INVALID],
+        flags[QualityFlag.HISTORY_AFTER_ALERT],
+        n_epochs,
+        chosen,
+        flux,
+        reference_err,
+        apparent,
     )
-    kept = kept.without(np.isnan(kept.rows.difference_njy) & np.isnan(kept.rows.total_njy))
-    kept = _each_epoch_once(kept, same_exposure)
-    late = kept.rows.mjd_tai > alert_mjd_tai[kept.alert]
-    kept = kept.without(late, flags[QualityFlag.HISTORY_AFTER_ALERT])
-    flux, error, apparent = _choose_kind(kept)
-    rows, alert = kept.rows, kept.alert
-    order = np.lexsort((flux, rows.origin, rows.detector, rows.band, rows.mjd_tai, alert))
-    order = order[~np.isnan(flux[order])]
-    n_epochs = np.bincount(alert[order], minlength=n)
-    n_apparent = np.bincount(alert[order][apparent[order]], minlength=n)
+    chosen, flux, apparent = chosen[:n_chosen], flux[:n_chosen], apparent[:n_chosen]
+    offsets = np.concatenate([[0], np.cumsum(n_epochs)])
+    n_apparent = np.diff(np.concatenate([[0], np.cumsum(apparent)])[offsets])
     flags[QualityFlag.NO_LIGHT_CURVE] = n_epochs == 0
     flags[QualityFlag.DIFFERENCE_FLUX_ONLY] = (n_epochs > 0) & (n_apparent == 0)
     epochs = LightCurve.from_columns(
-        mjd_tai=rows.mjd_tai[order],
-        flux_njy=flux[order],
-        flux_err_njy=error[order],
-        band=rows.band[order],
-        origin=rows.origin[order],
-        apparent=apparent[order],
-        detector=rows.detector[order],
-        access=rows.access[order],
+        mjd_tai=rows.mjd_tai[chosen],
+        flux_njy=flux,
+        flux_err_njy=_flux_err(rows, chosen, reference_err[:n_chosen], apparent),
+        band=rows.band[chosen],
+        origin=rows.origin[chosen],
+        apparent=apparent,
+        detector=rows.detector[chosen],
+        access=rows.access[chosen],
     )
-    return LightCurves(epochs=epochs, offsets=np.concatenate([[0], np.cumsum(n_epochs)]), flags=flags)
+    return LightCurves(epochs=epochs, offsets=offsets, flags=flags)
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them from their cache."""
+    columns: dict[str, Any] = {field.name: np.zeros(0) for field in fields(EpochRows)}
+    light_curves_of(
+        EpochRows(**columns), np.zeros(0, np.int64), np.zeros(0), own_reference=np.zeros(0, np.bool_)
+    )
+
+
+def compiled_kernels() -> tuple[Path, bool]:
+    """Return the folder of the compiled code, and whether all of it is there already."""
+    from broker_plugin.kernels import are_compiled
+    from broker_plugin.surveys.epoch_kernels import choose_epochs
+
+    return are_compiled(choose_epochs)
 
 
 def group_medians(
@@ -132,92 +182,14 @@ def group_medians(
     return medians
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """The rows that are still there."""
-
-    rows: EpochRows
-    alert: NDArray[np.int64]
-    own_reference: NDArray[np.bool_]
-
-    def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> _Kept:
-        return _Kept(
-            rows=self.rows.take(rows), alert=self.alert[rows], own_reference=self.own_reference[rows]
-        )
-
-    def without(self, unwanted: NDArray[np.bool_], flag: NDArray[np.bool_] | None = None) -> _Kept:
-        if not unwanted.any():
-            return self
-        if flag is not None:
-            flag[self.alert[unwanted]] = True
-        return self.take(~unwanted)
-
-
-def _each_epoch_once(kept: _Kept, same_exposure: int) -> _Kept:
-    rows, alert = kept.rows, kept.alert
-    exposure = _numbered(rows.exposure, alert, same_exposure) if same_exposure else rows.exposure
-    separation = rows.separation_arcsec
-    far = np.where(np.isnan(separation), np.inf, separation)
-    preference = np.lexsort(
-        (
-            rows.difference_njy,
-            rows.identifier,
-            far,
-            rows.origin,
-            ~rows.trigger,
-            rows.band,
-            rows.detector,
-            exposure,
-            alert,
-        )
-    )
-    first = np.zeros(len(preference), np.bool_)
-    first[:1] = True
-    for column in (alert, exposure, rows.detector, rows.band):
-        ordered = column[preference]
-        first[1:] |= ordered[1:] != ordered[:-1]
-    return kept.take(preference[first])
-
-
-def _numbered(exposure: NDArray[np.int64], alert: NDArray[np.int64], same_exposure: int) -> NDArray[np.int64]:
-    """Return numbers that are equal for exposures of an alert whose own numbers are near to one another."""
-    order = np.lexsort((exposure, alert))
-    new = (np.diff(exposure[order]) > same_exposure) | (np.diff(alert[order]) != 0)
-    number_of = np.zeros(len(exposure), np.int64)
-    number_of[order[1:]] = np.cumsum(new)
-    return number_of
-
-
-def _choose_kind(
-    kept: _Kept,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return flux, error and kind of every epoch; NaN where a band's kind is not known for an epoch.
-
-    A band is apparent if the reference source is the object and every epoch of the band has an apparent flux:
-    that of the science image, else difference plus reference. References change when a survey makes a new
-    reference image, so each epoch takes its own, and the band's median where its own is missing. The errors
-    of difference and reference add in quadrature; the reference's is common to the epochs that share it, so
-    it is right for the level of a light curve and pessimistic for the scatter about it.
-    """
-    rows = kept.rows
-    keys, group = np.unique(kept.alert * N_BANDS + rows.band, return_inverse=True)
-    reference, reference_err = rows.reference_njy, rows.reference_err_njy
-    unknown = np.isnan(reference)
-    if unknown.any():
-        reference = np.where(unknown, group_medians(reference, group, len(keys))[group], reference)
-        reference_err = np.where(
-            unknown,
-            # A reference and its error are known together.
-            group_medians(reference_err, group, len(keys))[group],
-            reference_err,
-        )
-    measured = ~np.isnan(rows.total_njy)
-    flux = np.where(measured, rows.total_njy, rows.difference_njy + reference)
-    error = np.where(measured, rows.total_err_njy, np.hypot(rows.difference_err_njy, reference_err))
-    complete = np.bincount(group[np.isnan(flux)], minlength=len(keys)) == 0
-    apparent = kept.own_reference & complete[group]
-    return (
-        np.where(apparent, flux, rows.difference_njy),
-        np.where(apparent, error, rows.difference_err_njy),
-        apparent,
-    )
+def _flux_err(
+    rows: EpochRows,
+    chosen: NDArray[np.int64],
+    reference_err: NDArray[np.float64],
+    apparent: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Return the error of every epoch's flux: of the difference, the sum with the reference, or the total."""
+    difference_err, total_err = rows.difference_err_njy[chosen], rows.total_err_njy[chosen]
+    measured = ~np.isnan(rows.total_njy[chosen])
+    added = np.hypot(difference_err, reference_err)
+    return np.asarray(np.where(apparent, np.where(measured, total_err, added), difference_err))

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What several processes compile at a first start is all that this one needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from broker_plugin.codec import bulk, machine
+from broker_plugin.engine import first_start
+from broker_plugin.features import epoch_kernels, fold_kernels, peaks, periodogram, variability_kernels
+from broker_plugin.features import warm_up as features
+from broker_plugin.surveys import epoch_kernels as curve_kernels
+
+KERNELS = (
+    machine.run_segments,
+    curve_kernels.choose_epochs,
+    epoch_kernels.deviate,
+    epoch_kernels.standardise,
+    fold_kernels.fold_all,
+    peaks.find_peaks,
+    periodogram.grids,
+    periodogram.power_directly,
+    periodogram.power_of_modes,
+    periodogram.sources,
+    variability_kernels.describe,
+)
+
+
+def signatures() -> dict[str, set[Any]]:
+    return {kernel.__name__: {*kernel.signatures} for kernel in KERNELS}  # type: ignore[attr-defined]
+
+
+def test_the_parts_compile_what_a_warm_up_needs_and_no_more() -> None:
+    for part in first_start.PARTS.values():
+        part()
+    of_parts = signatures()
+    assert all(of_parts.values())
+    bulk.warm_up()
+    features.warm_up()
+    assert signatures() == of_parts
+
+
+def test_nothing_is_compiled_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    first_start.warm_up()
+
+    def fail() -> None:
+        raise AssertionError("everything is compiled already")
+
+    monkeypatch.setattr(first_start, "_compile_in_processes", fail)
+    first_start.compile_kernels()
