@@ -7,8 +7,10 @@ would make up a fifth of the time of every start.
 
 from __future__ import annotations
 
+import time
 import weakref
 from functools import cache
+from random import SystemRandom
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -39,6 +41,17 @@ COMPATIBILITY = "FULL_TRANSITIVE"
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
 REFUSALS = frozenset({400, 405, 409, 422})
 """Statuses by which a registry refuses a schema for good: incompatible, invalid, or read-only."""
+
+CONFLICT = 409
+"""What a registry says of a schema that does not fit the others, and to all but one of those who make a
+subject at the same moment."""
+
+CONFLICT_ATTEMPTS = 6
+"""Processes that start together with a new topic make its subject together. Asked again, a registry has what
+the quickest has made; one that refuses the schema itself does so in a second all the same."""
+
+CONFLICT_PAUSE_S = (0.05, 0.3)
+"""At random between these, so that they do not meet again."""
 
 NOT_FOUND_CODES = range(40400, 40500)
 """Error codes of a registry that knows no such schema. A 404 without one is no registry's: a proxy answers
@@ -114,16 +127,25 @@ class SchemaRegistry:
         ConfigurationError
             If it refuses the schema or the credentials.
         """
-        from confluent_kafka.schema_registry import Schema, SchemaRegistryError
+        from confluent_kafka.schema_registry import SchemaRegistryError
 
-        try:
-            if not self._is_mock:  # the mock registry checks no compatibility and has no setting for it
-                self._client.set_compatibility(subject, COMPATIBILITY)
-            return int(self._client.register_schema(subject, Schema(text, "AVRO")))
-        except SchemaRegistryError as error:
-            raise self._sorted(error, subject) from error
-        except Exception as error:
-            raise self._silence(error) from error
+        for attempt in range(1, CONFLICT_ATTEMPTS + 1):
+            try:
+                return self._register(subject, text)
+            except SchemaRegistryError as error:
+                if error.http_status_code != CONFLICT or attempt == CONFLICT_ATTEMPTS:
+                    raise self._sorted(error, subject) from error
+            except Exception as error:
+                raise self._silence(error) from error
+            time.sleep(SystemRandom().uniform(*CONFLICT_PAUSE_S))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _register(self, subject: str, text: str) -> int:
+        from confluent_kafka.schema_registry import Schema
+
+        if not self._is_mock:  # the mock registry checks no compatibility and has no setting for it
+            self._client.set_compatibility(subject, COMPATIBILITY)
+        return int(self._client.register_schema(subject, Schema(text, "AVRO")))
 
     def close(self) -> None:
         """Close the connections; the same happens when the registry is no longer used."""

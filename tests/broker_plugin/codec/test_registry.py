@@ -6,8 +6,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import fastavro
@@ -192,3 +194,17 @@ def test_a_real_registry_keeps_the_verdict_schema_and_its_rule(registry_url: str
     changed["fields"].append({"name": "required_and_new", "type": "long"})
     with SchemaRegistryClient({"url": registry_url}) as client, pytest.raises(SchemaRegistryError):
         client.register_schema(subject, Schema(json.dumps(changed), "AVRO"))
+
+
+@pytest.mark.service
+def test_processes_that_start_together_make_a_new_subject_together(registry_url: str) -> None:
+    subject, number = f"verdicts-{uuid.uuid4().hex}-value", 6
+    at_once = threading.Barrier(number)
+
+    def register(_: int) -> int:
+        registry = SchemaRegistry(registry_url)
+        at_once.wait()
+        return registry.register_verdict_schema(subject)
+
+    with ThreadPoolExecutor(number) as pool:
+        assert len(set(pool.map(register, range(number)))) == 1
