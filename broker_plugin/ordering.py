@@ -57,7 +57,10 @@ def median(values: FloatArray) -> Number:
 @kernel
 def sort_by_keys(order: IntArray, keys: FloatArray, n_keys: Number) -> None:
     """Sort the numbers of some lines by the first keys of these, of equal ones the lower first (Shell)."""
-    gap = len(order) // 2
+    place = 1
+    while place < len(order) and not _is_behind(order[place - 1], order[place], keys, n_keys):
+        place += 1
+    gap = len(order) // 2 if place < len(order) else 0  # most come in order
     while gap > 0:
         for place in range(gap, len(order)):
             line, at = order[place], place

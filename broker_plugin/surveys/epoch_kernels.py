@@ -77,7 +77,8 @@ def choose_epochs(
     has_withdrawn, has_invalid, has_late, n_epochs
         Are set by alert: why epochs were left out, and how many stay.
     chosen, flux, flux_reference_err, apparent
-        Are set by epoch that stays: its row, flux and kind of flux, and the error of the reference.
+        Are set by epoch that stays: its row, flux and kind of flux, and the error of the reference where that
+        was added.
     """
     n_alerts = len(alert_mjd_tai)
     of_alert, starts, longest = _by_alert(alert, n_alerts)
@@ -229,19 +230,21 @@ def _put_fluxes(
         if is_done[mine]:
             continue
         is_done[mine] = True
-        usual = _known_median(reference, rows, band, mine, buffer)
-        # A reference and its error are known together.
-        usual_err = _known_median(reference_err, rows, band, mine, buffer)
-        is_complete = True
+        is_complete, is_usual_known, usual, usual_err = True, False, math.nan, math.nan
         for place in range(first, len(rows)):
             row = rows[place]
             if band[row] != mine:
                 continue
-            is_unknown = math.isnan(reference[row])
-            error[place] = usual_err if is_unknown else reference_err[row]
-            flux[place] = total[row]
+            flux[place], error[place] = total[row], math.nan
             if math.isnan(total[row]):
-                flux[place] = difference[row] + (usual if is_unknown else reference[row])
+                flux[place], error[place] = difference[row] + reference[row], reference_err[row]
+                if math.isnan(reference[row]):
+                    if not is_usual_known:
+                        usual = _known_median(reference, rows, band, mine, buffer)
+                        # A reference and its error are known together.
+                        usual_err = _known_median(reference_err, rows, band, mine, buffer)
+                        is_usual_known = True
+                    flux[place], error[place] = difference[row] + usual, usual_err
             is_complete = is_complete and not math.isnan(flux[place])
         for place in range(first, len(rows)):
             row = rows[place]
