@@ -108,8 +108,8 @@ def test_power_is_the_share_of_the_variance_that_the_best_sinusoid_takes_away(
     at = trials(age_day).frequency_per_day
     power = np.clip(periodogram(curves_of(curve), 0, added=added), 0, 1)
     # The weaker of two waves that can hardly be told apart is known to the precision of the sums over its
-    # variance. That of six sums is some 1e-8 for transforms of 1e-9, and rounding for adding up.
-    precision = 1e-14 if added else 1e-7
+    # variance. That of six sums is some 1e-8 for transforms of 1e-9, and rounding of 40 terms for adding up.
+    precision = 2e-14 if added else 1e-7
     bound = 1e-9 + 10 * precision + precision / np.maximum(least_norm(age_day, error, at), 1e-13)
     assert (np.abs(power - fitted(*curve, at)) <= bound).all()
 
