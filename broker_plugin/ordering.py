@@ -55,16 +55,16 @@ def median(values: FloatArray) -> Number:
 
 
 @kernel
-def sort_by_keys(order: IntArray, keys: FloatArray, n_keys: Number) -> None:
-    """Sort the numbers of some lines by the first keys of these, of equal ones the lower first (Shell)."""
+def sort_by_keys(order: IntArray, keys: FloatArray) -> None:
+    """Sort the numbers of some lines by the keys of these, of equal ones the lower first (Shell)."""
     place = 1
-    while place < len(order) and not _is_behind(order[place - 1], order[place], keys, n_keys):
+    while place < len(order) and not _is_behind(order[place - 1], order[place], keys):
         place += 1
     gap = len(order) // 2 if place < len(order) else 0  # most come in order
     while gap > 0:
         for place in range(gap, len(order)):
             line, at = order[place], place
-            while at >= gap and _is_behind(order[at - gap], line, keys, n_keys):
+            while at >= gap and _is_behind(order[at - gap], line, keys):
                 order[at] = order[at - gap]
                 at -= gap
             order[at] = line
@@ -72,8 +72,8 @@ def sort_by_keys(order: IntArray, keys: FloatArray, n_keys: Number) -> None:
 
 
 @kernel
-def _is_behind(one: Number, other: Number, keys: FloatArray, n_keys: Number) -> Number:
-    for key in range(n_keys):
+def _is_behind(one: Number, other: Number, keys: FloatArray) -> Number:
+    for key in range(keys.shape[1]):
         if keys[one, key] != keys[other, key]:
             return keys[one, key] > keys[other, key]
     return one > other

@@ -32,8 +32,8 @@ N_BANDS = 128
 LOW_BITS = 32
 """A key holds 53 bits, so that whole numbers of 64 take two."""
 
-PREFERENCE, TIME = 8, 5
-"""Keys by which rows of one exposure, and epochs of one light curve, are sorted."""
+EXPOSURE, PREFERENCE, TIME = 2, 8, 5
+"""Keys by which rows, those of one exposure, and epochs are sorted."""
 
 
 @kernel
@@ -83,7 +83,8 @@ def choose_epochs(
     n_alerts = len(alert_mjd_tai)
     of_alert, starts, longest = _by_alert(alert, n_alerts)
     rows, once = np.empty(longest, np.int64), np.empty(longest, np.int64)
-    order, keys = np.empty(longest, np.int64), np.empty((longest, PREFERENCE))
+    order, exposures = np.empty(longest, np.int64), np.empty((longest, EXPOSURE))
+    preferences, times = np.empty((longest, PREFERENCE)), np.empty((longest, TIME))
     fluxes, errors, buffer = np.empty(longest), np.empty(longest), np.empty(longest)
     kinds = np.empty(longest, np.bool_)
     n_chosen = 0
@@ -104,7 +105,7 @@ def choose_epochs(
                 n += 1
         n_once = _put_once(
             rows[:n], exposure, same_exposure, detector, band, trigger, origin, separation, identifier,
-            difference, order, keys, once,
+            difference, order, exposures, preferences, once,
         )  # fmt: skip
         n = 0
         for place in range(n_once):
@@ -117,7 +118,7 @@ def choose_epochs(
             rows[:n], band, difference, reference, reference_err, total, own_reference, fluxes, errors, kinds,
             buffer,
         )  # fmt: skip
-        n_epochs[one] = _put_in_time(rows[:n], mjd_tai, band, detector, origin, fluxes, order, keys)
+        n_epochs[one] = _put_in_time(rows[:n], mjd_tai, band, detector, origin, fluxes, order, times)
         for place in order[: n_epochs[one]]:
             chosen[n_chosen], flux[n_chosen] = rows[place], fluxes[place]
             flux_reference_err[n_chosen], apparent[n_chosen] = errors[place], kinds[place]
@@ -156,7 +157,8 @@ def _put_once(
     identifier: IntArray,
     difference: FloatArray,
     order: IntArray,
-    keys: FloatArray,
+    exposures: FloatArray,
+    preferences: FloatArray,
     once: IntArray,
 ) -> Number:
     """Put the preferred row of each epoch, exposure by exposure, and return how many there are.
@@ -165,8 +167,8 @@ def _put_once(
     """
     for place in range(len(rows)):
         order[place] = place
-        keys[place, 0], keys[place, 1] = _halves(exposure[rows[place]])
-    sort_by_keys(order[: len(rows)], keys, 2)
+        exposures[place, 0], exposures[place, 1] = _halves(exposure[rows[place]])
+    sort_by_keys(order[: len(rows)], exposures)
     n = begin = 0
     for end in range(1, len(rows) + 1):
         if end < len(rows):
@@ -177,12 +179,12 @@ def _put_once(
         begin = end
         if len(members) > 1:
             for place in members:
-                row = rows[place]
-                keys[place, 0], keys[place, 1] = detector[row], band[row]
-                keys[place, 2], keys[place, 3] = not trigger[row], origin[row]
-                keys[place, 4], keys[place, 7] = _or_last(separation[row]), _or_last(difference[row])
-                keys[place, 5], keys[place, 6] = _halves(identifier[row])
-            sort_by_keys(members, keys, PREFERENCE)
+                row, mine = rows[place], preferences[place]
+                mine[0], mine[1], mine[2] = detector[row], band[row], not trigger[row]
+                mine[3], mine[4] = origin[row], _or_last(separation[row])
+                mine[5], mine[6] = _halves(identifier[row])
+                mine[7] = _or_last(difference[row])
+            sort_by_keys(members, preferences)
         for member in range(len(members)):
             row = rows[members[member]]
             if member > 0:
@@ -276,17 +278,17 @@ def _put_in_time(
     origin: Int8Array,
     flux: FloatArray,
     order: IntArray,
-    keys: FloatArray,
+    times: FloatArray,
 ) -> Number:
     """Put the places of rows that have a flux in order of time, ties by band, detector, origin and flux."""
     n = 0
     for place in range(len(rows)):
         if math.isnan(flux[place]):
             continue
-        row = rows[place]
-        keys[place, 0], keys[place, 1], keys[place, 2] = mjd_tai[row], band[row], detector[row]
-        keys[place, 3], keys[place, 4] = origin[row], flux[place]
+        row, mine = rows[place], times[place]
+        mine[0], mine[1], mine[2] = mjd_tai[row], band[row], detector[row]
+        mine[3], mine[4] = origin[row], flux[place]
         order[n] = place
         n += 1
-    sort_by_keys(order[:n], keys, TIME)
+    sort_by_keys(order[:n], times)
     return n
