@@ -155,7 +155,10 @@ class Drill:
         return wound
 
     def healed(self, wound: Wound, *, timeout_s: float) -> float:
-        """Wait until a reader sees new records of the afflicted partitions; return how long that took."""
+        """Wait until a reader sees new records of the afflicted partitions; return how long that took.
+
+        Nothing, where others have taken the partitions over before the fault was over.
+        """
 
         def seen() -> float | None:
             return self.tail.seen_after(wound.since_ms, wound.partitions, since=wound.sightings)
@@ -163,7 +166,7 @@ class Drill:
         self.wait(lambda: seen() is not None, timeout_s=timeout_s)
         last = seen()
         assert last is not None
-        return last - wound.since_s
+        return max(0.0, last - wound.since_s)
 
     def out_of_time(self) -> bool:
         """Tell whether the time for the scenario is over; then end its stream here."""
