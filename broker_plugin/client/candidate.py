@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from broker_plugin.codec.packets import decode_message
-from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.pipeline.verdict_reader import verdict_of_record
 
-__all__ = ["Candidate", "CandidateForm", "Epoch"]
+__all__ = ["Candidate", "Epoch", "candidate_of_record"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,42 +36,23 @@ class Candidate:
     links: Mapping[str, str]
 
 
-class CandidateForm:
-    """Reads candidates from container files, and from framed messages where a registry is given.
+def candidate_of_record(record: Mapping[str, Any]) -> Candidate:
+    """Return the candidate of a record as it was decoded.
 
-    Parameters
-    ----------
-    schemas
-        Where the writer schemas of framed messages come from.
+    Raises
+    ------
+    RejectedAlert
+        If it is none.
     """
-
-    def __init__(self, schemas: SchemaStore) -> None:
-        self._schemas = schemas
-
-    def read(self, value: bytes) -> Candidate:
-        """Return the candidate of one message.
-
-        Raises
-        ------
-        RejectedAlert
-            If it is none.
-        TransientError
-            If the registry does not answer.
-        """
-        record = decode_message(value, schema_of=self._schemas.writer_schema).packets[0]
-        try:
-            return Candidate(
-                route=record["route"],
-                verdict=verdict_of_record(record["verdict"]),
-                light_curve=tuple(_epoch(row) for row in record.get("light_curve", ())),
-                links=dict(record.get("links", {})),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise RejectedAlert(RejectReason.MISSING_FIELD, "the record is not a candidate") from error
-
-    def verdict(self, item: Candidate) -> Verdict:
-        """Return the verdict, on which conditions are."""
-        return item.verdict
+    try:
+        return Candidate(
+            route=record["route"],
+            verdict=verdict_of_record(record["verdict"]),
+            light_curve=tuple(_epoch(row) for row in record.get("light_curve", ())),
+            links=dict(record.get("links", {})),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RejectedAlert(RejectReason.MISSING_FIELD, "the record is not a candidate") from error
 
 
 def _epoch(row: Mapping[str, Any]) -> Epoch:

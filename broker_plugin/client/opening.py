@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
-from broker_plugin.client.candidate import Candidate, CandidateForm
+from broker_plugin.client.candidate import Candidate, candidate_of_record
 from broker_plugin.client.conditions import Conditions, News
 from broker_plugin.client.memory import CHANGE_FACTOR, ObjectMemory
-from broker_plugin.client.subscription import Form, Item, Subscription, warn_in_log
+from broker_plugin.client.subscription import Item, Subscription, warn_in_log
 from broker_plugin.client.watch import WatchList
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
@@ -21,7 +22,7 @@ from broker_plugin.codec.verdict import Verdict
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.instants import milliseconds
 from broker_plugin.pipeline.selection import ANY_CONTEXT, Selection, unknown_names
-from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.pipeline.verdict_reader import RecordReader, verdict_of_record
 from broker_plugin.records import SourceContext
 from broker_plugin.service.addresses import sink_address
 from broker_plugin.service.logging import log_as_a_library
@@ -133,7 +134,7 @@ def subscribe(topic: str | None = None, **options: Unpack[Options]) -> Subscript
     Traceback (most recent call last):
     broker_plugin.errors.ConfigurationError: no topic to follow; give --topic or ASTROM3_OUTPUT
     """
-    return _open(_VerdictForm, topic, options)
+    return _open(verdict_of_record, lambda verdict: verdict, topic, options)
 
 
 def subscribe_to_candidates(topic: str, **options: Unpack[Options]) -> Subscription[Candidate]:
@@ -154,7 +155,7 @@ def subscribe_to_candidates(topic: str, **options: Unpack[Options]) -> Subscript
             for candidate in candidates:
                 print(candidate.verdict.object_id, len(candidate.light_curve))
     """
-    return _open(CandidateForm, topic, options)
+    return _open(candidate_of_record, attrgetter("verdict"), topic, options)
 
 
 def reading_address(settings: Settings, bootstrap: str | None) -> KafkaAddress:
@@ -177,13 +178,11 @@ def reading_schemas(registry: str | None) -> SchemaStore:
     return SchemaStore(SchemaRegistry(registry) if registry else None, installed=False)
 
 
-class _VerdictForm(VerdictReader):
-    def verdict(self, item: Verdict) -> Verdict:
-        return item
-
-
 def _open(
-    form: Callable[[SchemaStore], Form[Item]], topic: str | None, options: Options
+    of_record: Callable[[Mapping[str, Any]], Item],
+    verdict_of: Callable[[Item], Verdict],
+    topic: str | None,
+    options: Options,
 ) -> Subscription[Item]:
     log_as_a_library()
     config = options.get("config")
@@ -212,7 +211,8 @@ def _open(
         raise
     return Subscription(
         source,
-        form(schemas),
+        RecordReader(schemas, of_record).read,
+        verdict_of=verdict_of,
         conditions=conditions,
         memory=memory,
         limit=options.get("limit"),

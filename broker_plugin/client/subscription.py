@@ -23,7 +23,7 @@ from broker_plugin.errors import RejectedAlert, TransientError
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.streams.base import Message
 
-__all__ = ["Form", "Item", "Reading", "Subscription", "warn_in_log"]
+__all__ = ["Item", "Reading", "Subscription", "warn_in_log"]
 
 log = structlog.get_logger(__name__)
 
@@ -66,18 +66,6 @@ class Reading(Protocol):
         ...
 
 
-class Form(Protocol[Item]):
-    """How the topic's messages become what the subscriber gets."""
-
-    def read(self, value: bytes) -> Item:
-        """Return what a message holds; raises `RejectedAlert` if that is something else."""
-        ...
-
-    def verdict(self, item: Item) -> Verdict:
-        """Return the verdict on which the conditions are."""
-        ...
-
-
 def warn_in_log(text: str) -> None:
     """Write a warning to the log."""
     log.warning("subscription_troubled", detail=text)
@@ -90,8 +78,10 @@ class Subscription(Generic[Item]):
     ----------
     source
         Where the messages come from; closed with the subscription.
-    form
-        What they are.
+    read
+        Returns what a message holds; raises `RejectedAlert` if that is something else.
+    verdict_of
+        Returns the verdict of it, on which the conditions are.
     conditions
         Which of them are wanted.
     memory
@@ -107,28 +97,39 @@ class Subscription(Generic[Item]):
     after_poll
         Called when all that one poll brought is through.
 
+    Attributes
+    ----------
+    n_read, n_wanted
+        How many were read so far, and how many of them were asked for.
+
     Examples
     --------
-    >>> from broker_plugin.client.candidate import CandidateForm
     >>> from broker_plugin.codec.schemas import SchemaStore
+    >>> from broker_plugin.pipeline.verdict_reader import verdict_reader
     >>> from broker_plugin.streams.memory import MemorySource
-    >>> source = MemorySource([Message(topic="candidates", partition=0, offset=6, value=b"no candidate")])
-    >>> candidates = Subscription(
-    ...     source, CandidateForm(SchemaStore()), conditions=Conditions(), timeout_s=0, warn=print
+    >>> source = MemorySource([Message(topic="verdicts", partition=0, offset=6, value=b"no verdict")])
+    >>> verdicts = Subscription(
+    ...     source,
+    ...     verdict_reader(SchemaStore()).read,
+    ...     verdict_of=lambda verdict: verdict,
+    ...     conditions=Conditions(),
+    ...     timeout_s=0,
+    ...     warn=print,
     ... )
-    >>> with candidates:
-    ...     for candidate in candidates:
-    ...         print(candidate.verdict.object_id)
+    >>> with verdicts:
+    ...     for verdict in verdicts:
+    ...         print(verdict.object_id)
     a message was skipped: the message is neither an Avro container file nor framed with a schema id
     >>> source.committed
-    {('candidates', 0): 7}
+    {('verdicts', 0): 7}
     """
 
     def __init__(
         self,
         source: Reading,
-        form: Form[Item],
+        read: Callable[[bytes], Item],
         *,
+        verdict_of: Callable[[Item], Verdict],
         conditions: Conditions,
         memory: ObjectMemory | None = None,
         limit: int | None = None,
@@ -137,8 +138,10 @@ class Subscription(Generic[Item]):
         warn: Callable[[str], None] | None = None,
         after_poll: Callable[[], None] = lambda: None,
     ) -> None:
+        self.n_read = self.n_wanted = 0
         self._source = source
-        self._form = form
+        self._read = read
+        self._verdict_of = verdict_of
         self._conditions = conditions
         self._memory = ObjectMemory() if memory is None else memory
         self._filter = Filter(conditions, self._memory)
@@ -228,7 +231,7 @@ class Subscription(Generic[Item]):
         if not self._source.owned([message]):
             return None  # another member of the group handles it
         try:
-            item = self._form.read(message.value)
+            item = self._read(message.value)
         except RejectedAlert as rejection:
             self._warn_once(f"a message was skipped: {rejection.detail}")
             self._done.append(message)
@@ -237,13 +240,15 @@ class Subscription(Generic[Item]):
             self._waiting.appendleft(message)
             self._pause(error)
             return None
-        verdict = self._form.verdict(item)
+        self.n_read += 1
+        verdict = self._verdict_of(item)
         for name in self._conditions.selection.unknown(verdict):
             known = ", ".join(verdict.class_probabilities)
             self._warn_once(f"no class {name!r} in the taxonomy {verdict.taxonomy}; there are {known}")
         if not self._filter.accepts(verdict):
             self._done.append(message)
             return None
+        self.n_wanted += 1
         self._in_hand = (message, verdict)
         return item
 

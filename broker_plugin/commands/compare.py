@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from broker_plugin.client.opening import CONNECT_S, reading_address, reading_schemas
+from broker_plugin.codec.verdict import Verdict
 from broker_plugin.comparison.page import comparison_page
 from broker_plugin.comparison.statistics import Comparison, compare_verdicts
 from broker_plugin.comparison.verdicts import ByKey, read_file, read_topic, seen_by_key
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.pipeline.verdict_reader import RecordReader, verdict_reader
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.signals import stop_on_signal
@@ -87,7 +88,7 @@ def compare(
         topics = (topic or settings.output, shadow_topic or settings.shadow_topic)
         if not all(topics):
             raise ConfigurationError("nothing to compare; give two files, or --topic and --shadow-topic")
-        reader = VerdictReader(reading_schemas(registry or settings.registry))
+        reader = verdict_reader(reading_schemas(registry or settings.registry))
         address = reading_address(settings, bootstrap)
         first, second = (_read(address, each, reader, quiet_s=quiet_s, limit=limit) for each in topics)
     comparison = compare_verdicts(first, second)
@@ -100,7 +101,7 @@ def compare(
 
 
 def _read(
-    address: KafkaAddress, topic: str, reader: VerdictReader, *, quiet_s: float, limit: int | None
+    address: KafkaAddress, topic: str, reader: RecordReader[Verdict], *, quiet_s: float, limit: int | None
 ) -> ByKey:
     stop = threading.Event()
     tail = KafkaTail(address, topic, from_beginning=True)

@@ -23,6 +23,7 @@ from broker_plugin.client.watch_files import RADIUS_ARCSEC, read_watch_list
 from broker_plugin.client.webhook import Webhook
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.commands.listing import Listing, make_listing
+from broker_plugin.engine.explanation import counted
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.instants import parse_moment
 from broker_plugin.pipeline.selection import ANY_CONTEXT
@@ -178,6 +179,8 @@ def subscribe(
                 listing,
             ):
                 _follow(verdicts, listing, hook)
+                if not verdicts.n_wanted:
+                    _warn(_nothing(verdicts.n_read))
         except BrokenPipeError:
             _discard_output()
     return 0
@@ -189,6 +192,15 @@ def _follow(verdicts: Subscription[Verdict], listing: Listing, hook: Webhook | N
             verdicts.give_back()
             break
         listing.add(verdict, datetime.now().astimezone())
+
+
+def _nothing(n_read: int) -> str:
+    """Return what there is to say where nothing was shown."""
+    if n_read:
+        return f"{counted(n_read, 'verdict')} read, none of them asked for"
+    return (
+        "no verdict came; what is on the topic already comes with --from-beginning or --since, to a new group"
+    )
 
 
 def _watch_list(

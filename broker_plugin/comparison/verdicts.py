@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.errors import ConfigurationError, RejectedAlert
-from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.pipeline.verdict_reader import RecordReader
 from broker_plugin.streams.kafka import KafkaTail
 
 __all__ = ["ByKey", "Seen", "read_file", "read_topic", "seen_by_key"]
@@ -99,7 +99,12 @@ def read_file(path: Path) -> Iterator[Seen]:
 
 
 def read_topic(
-    tail: KafkaTail, reader: VerdictReader, *, quiet_s: float, limit: int | None, stop: threading.Event
+    tail: KafkaTail,
+    reader: RecordReader[Verdict],
+    *,
+    quiet_s: float,
+    limit: int | None,
+    stop: threading.Event,
 ) -> Iterator[Seen]:
     """Yield the verdicts of a topic until nothing has come for a while; other messages are left out."""
     last, n = time.monotonic(), 0

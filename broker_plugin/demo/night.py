@@ -24,7 +24,7 @@ from broker_plugin.demo.simulator import Night
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BrokerPluginError
 from broker_plugin.pipeline.dead_letters import PREFIX
-from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.pipeline.verdict_reader import verdict_reader
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaTail
@@ -197,7 +197,7 @@ class _Subscriber:
     """Reads the verdicts and the dead letters, as anybody could."""
 
     def __init__(self, address: KafkaAddress) -> None:
-        self._reader = VerdictReader(SchemaStore(installed=False))
+        self._reader = verdict_reader(SchemaStore(installed=False))
         self._verdicts = KafkaTail(address, OUTPUT, from_beginning=True)
         self._dead_letters = KafkaTail(address, DEAD_LETTERS, from_beginning=True)
         for tail in (self._verdicts, self._dead_letters):

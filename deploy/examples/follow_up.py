@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from broker_plugin.client import Verdict, read_watch_list, subscribe
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--timeout-s", type=float, help="end when nothing has come for so long")
     arguments = parser.parse_args()
 
+    begin(arguments.out)
     with subscribe(
         arguments.topic,
         bootstrap=arguments.bootstrap,
@@ -51,19 +53,29 @@ def main() -> int:
                 append(arguments.out, verdict)
         except KeyboardInterrupt:
             sys.stderr.write("stopped; start it again and it goes on here\n")
+    sys.stderr.write(
+        f"{verdicts.n_read} verdicts read, {verdicts.n_wanted} targets more in {arguments.out}\n"
+    )
     return 0
 
 
+def begin(path: Path) -> None:
+    """Make a list of targets without any, where there is none yet."""
+    if not path.exists():
+        write(path, COLUMNS)
+
+
 def append(path: Path, verdict: Verdict) -> None:
-    """Add a row to the list of targets, and to a new one its header."""
-    is_new = not path.exists()
+    """Add an object to the list of targets."""
+    place = f"{verdict.ra_deg:.6f}", f"{verdict.dec_deg:+.6f}"
+    said = verdict.top_class, f"{verdict.anomaly_p_value:.3g}", verdict.observed_utc, verdict.explanation
+    write(path, (verdict.object_id, *place, *said))
+
+
+def write(path: Path, row: Sequence[object]) -> None:
+    """Add a row to a CSV file."""
     with path.open("a", newline="") as file:
-        rows = csv.writer(file)
-        if is_new:
-            rows.writerow(COLUMNS)
-        place = f"{verdict.ra_deg:.6f}", f"{verdict.dec_deg:+.6f}"
-        said = verdict.top_class, f"{verdict.anomaly_p_value:.3g}", verdict.observed_utc, verdict.explanation
-        rows.writerow((verdict.object_id, *place, *said))
+        csv.writer(file).writerow(row)
 
 
 if __name__ == "__main__":

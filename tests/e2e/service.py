@@ -17,7 +17,7 @@ import fastavro
 
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Verdict
-from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.pipeline.verdict_reader import verdict_reader
 from tests.support.artefacts import REPOSITORY
 from tests.support.cluster import KafkaCluster, KafkaRecord, Outgoing
 from tests.support.process import ServerProcess
@@ -179,7 +179,7 @@ def as_records(values: Iterable[bytes]) -> list[Outgoing]:
 def verdict_of(record: KafkaRecord, schemas: SchemaStore | None = None) -> Verdict:
     """Return the verdict in a record."""
     assert record.value is not None
-    return VerdictReader(schemas or SchemaStore(installed=False)).read(record.value)
+    return verdict_reader(schemas or SchemaStore(installed=False)).read(record.value)
 
 
 def dead_letter_headers(record: KafkaRecord) -> dict[str, str]:

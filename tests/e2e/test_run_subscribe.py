@@ -149,6 +149,7 @@ def test_a_class_that_nobody_knows_is_named_before_any_verdict_comes(
     process.terminate()
     _, rest = process.communicate(timeout=ENDS_S)
     assert "'pulsating'" not in rest
+    assert "no verdict came" in rest
 
 
 @pytest.mark.parametrize("flags", [[], ["--strangest", str(N_VERDICTS), "--context", "any"]])
@@ -303,13 +304,17 @@ def test_only_new_objects_of_a_watch_list_across_restarts(
         "2",
     ]
     flags += ["--cone", f"{other.ra_deg},{other.dec_deg},1"]
-    found: list[str] = []
+    said: list[str] = []
+    found: list[list[str]] = []
     for _ in range(2):
         kafka_broker.produce(topic, as_records(encode_container(verdict) for verdict in verdicts))
-        output, _ = finished(subscribe(*flags))
-        found += [json.loads(line)["object_id"] for line in output.splitlines()]
-    assert set(watched) <= set(found)
-    assert len(found) == len(set(found))
+        output, complaints = finished(subscribe(*flags))
+        found.append([json.loads(line)["object_id"] for line in output.splitlines()])
+        said.append(complaints)
+    assert set(watched) <= set(found[0])
+    assert len(found[0]) == len(set(found[0]))
+    assert found[1] == []
+    assert [f"{N_VERDICTS} verdicts read, none of them asked for" in each for each in said] == [False, True]
 
 
 @pytest.mark.service

@@ -16,12 +16,17 @@ from hypothesis import strategies as st
 
 from broker_plugin.client import Cone, ObjectMemory, Subscription, Verdict, WatchList
 from broker_plugin.client.conditions import Conditions
+from broker_plugin.client.subscription import Reading
+from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Tense, encode_container
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.pipeline.selection import Selection
+from broker_plugin.pipeline.verdict_reader import verdict_reader
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.memory import MemorySource
-from tests.broker_plugin.client.verdicts import VerdictForm, a_verdict, as_messages
+from tests.broker_plugin.client.verdicts import a_verdict, as_messages
+
+READ = verdict_reader(SchemaStore()).read
 
 VERDICTS = [a_verdict(number) for number in range(20)]
 
@@ -30,9 +35,9 @@ class Crash(Exception):
     """The reader's own fault."""
 
 
-def subscription(source: MemorySource, **how: Any) -> Subscription[Verdict]:
-    conditions = how.pop("conditions", Conditions(tense="any"))
-    return Subscription(source, VerdictForm(), conditions=conditions, **{"timeout_s": 0.0, **how})
+def subscription(source: Reading, **how: Any) -> Subscription[Verdict]:
+    usual = {"conditions": Conditions(tense="any"), "timeout_s": 0.0}
+    return Subscription(source, READ, verdict_of=lambda verdict: verdict, **{**usual, **how})
 
 
 def numbers(verdicts: Iterable[Verdict]) -> list[int]:
@@ -147,10 +152,7 @@ class Shaky:
 def test_an_outage_is_waited_out() -> None:
     shaky = Shaky(MemorySource(as_messages(VERDICTS)), 1)
     said: list[str] = []
-    made: Subscription[Verdict] = Subscription(
-        shaky, VerdictForm(), conditions=Conditions(tense="any"), limit=20, warn=said.append
-    )
-    with made as verdicts:
+    with subscription(shaky, limit=20, timeout_s=None, warn=said.append) as verdicts:
         assert len(numbers(verdicts)) == 20
     assert sum(shaky.source.committed.values()) == 20
     assert len(said) == 2
@@ -175,6 +177,7 @@ def test_only_what_the_conditions_say(conditions: Conditions, wanted: list[int])
     source = MemorySource(as_messages([*sky, replace(a_verdict(4), tense=Tense.ARCHIVAL)]))
     with subscription(source, conditions=conditions) as verdicts:
         assert numbers(verdicts) == wanted
+    assert (verdicts.n_read, verdicts.n_wanted) == (4, len(wanted))
 
 
 def history(*steps: tuple[str, str, float]) -> list[Message]:
@@ -271,4 +274,4 @@ def now() -> Callable[[], Any]:
 
 def test_a_verdict_survives_the_way(now: Callable[[], Any]) -> None:
     verdict = a_verdict(1)
-    assert VerdictForm().read(encode_container(verdict)) == verdict
+    assert READ(encode_container(verdict)) == verdict

@@ -7,26 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Verdict, encode_container, verdict_id
-from broker_plugin.pipeline.verdict_reader import VerdictReader
 from broker_plugin.streams.base import Message
 from tests.broker_plugin.codec.test_verdict import VERDICT
 
-__all__ = ["VerdictForm", "a_verdict", "as_messages"]
-
-
-class VerdictForm:
-    """The topic of verdicts, without a registry."""
-
-    def __init__(self) -> None:
-        self._reader = VerdictReader(SchemaStore())
-
-    def read(self, value: bytes) -> Verdict:
-        return self._reader.read(value)
-
-    def verdict(self, item: Verdict) -> Verdict:
-        return item
+__all__ = ["a_verdict", "as_messages"]
 
 
 def a_verdict(number: int, **parts: Any) -> Verdict:

@@ -18,7 +18,7 @@ from broker_plugin.codec.verdict import Verdict, encode_container, schema_text, 
 from broker_plugin.errors import RejectedAlert
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.outbox import framed
-from broker_plugin.pipeline.verdict_reader import VerdictReader
+from broker_plugin.pipeline.verdict_reader import RecordReader, verdict_reader
 from broker_plugin.streams.base import Message
 
 
@@ -28,8 +28,8 @@ def verdicts(alert_filter: AlertFilter, messages: list[Message]) -> list[Verdict
 
 
 @pytest.fixture
-def reader() -> VerdictReader:
-    return VerdictReader(SchemaStore(installed=False))
+def reader() -> RecordReader[Verdict]:
+    return verdict_reader(SchemaStore(installed=False))
 
 
 def encoded(schema: dict[str, Any], record: dict[str, Any]) -> bytes:
@@ -38,7 +38,7 @@ def encoded(schema: dict[str, Any], record: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def test_containers_are_read_back(reader: VerdictReader, verdicts: list[Verdict]) -> None:
+def test_containers_are_read_back(reader: RecordReader[Verdict], verdicts: list[Verdict]) -> None:
     # JSON has milliseconds, as the schema does.
     assert [to_json(reader.read(encode_container(v))) for v in verdicts] == [to_json(v) for v in verdicts]
 
@@ -46,12 +46,12 @@ def test_containers_are_read_back(reader: VerdictReader, verdicts: list[Verdict]
 def test_framed_messages_are_read_back(verdicts: list[Verdict], tmp_path: Path) -> None:
     registry = SchemaRegistry("mock://verdicts")
     encode = framed(registry.register_verdict_schema("verdicts-value"))
-    reader = VerdictReader(SchemaStore(registry, cache_dir=tmp_path, installed=False))
+    reader = verdict_reader(SchemaStore(registry, cache_dir=tmp_path, installed=False))
     assert [to_json(reader.read(encode(v))) for v in verdicts] == [to_json(v) for v in verdicts]
 
 
 def test_a_later_minor_version_is_read_without_its_new_fields(
-    reader: VerdictReader, verdicts: list[Verdict]
+    reader: RecordReader[Verdict], verdicts: list[Verdict]
 ) -> None:
     schema = json.loads(schema_text())
     schema["fields"].append({"name": "new_field", "type": ["null", "string"], "default": None})
@@ -60,7 +60,7 @@ def test_a_later_minor_version_is_read_without_its_new_fields(
 
 
 def test_an_earlier_minor_version_is_read_with_the_defaults(
-    reader: VerdictReader, verdicts: list[Verdict]
+    reader: RecordReader[Verdict], verdicts: list[Verdict]
 ) -> None:
     schema = json.loads(schema_text())
     late = [field["name"] for field in schema["fields"] if "default" in field and field["name"] != "tense"]
@@ -73,11 +73,11 @@ def test_an_earlier_minor_version_is_read_with_the_defaults(
 
 
 @pytest.mark.parametrize("value", [b"", b"junk", b"Obj\x01", b"\x00\x00\x00\x00\x01abc"])
-def test_junk_is_refused(reader: VerdictReader, value: bytes) -> None:
+def test_junk_is_refused(reader: RecordReader[Verdict], value: bytes) -> None:
     with pytest.raises(RejectedAlert):
         reader.read(value)
 
 
-def test_an_alert_is_no_verdict(reader: VerdictReader, native_packets: list[bytes]) -> None:
+def test_an_alert_is_no_verdict(reader: RecordReader[Verdict], native_packets: list[bytes]) -> None:
     with pytest.raises(RejectedAlert, match="not a verdict"):
         reader.read(native_packets[0])
