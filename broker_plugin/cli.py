@@ -25,6 +25,7 @@ COMMANDS = {
     "subscribe": "Follow the verdicts on an output topic.",
     "audit": "Compare a night's input with its verdicts and dead letters; name what is missing.",
     "topics": "Print the commands that make the topics which run writes, or make them.",
+    "feed": "Send alerts, or a simulated night, to an input topic of your own, to try the service.",
     "inspect": "Show what is in an alert packet or a bundle.",
     "bundles": "Keep the models in service: named versions, promotion, rollback.",
     "similar": "Show which strange alerts of the last hours are like one of them.",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.epochs import EpochRows
+from broker_plugin.upper_limits import UpperLimits
 
 __all__ = [
     "METADATA_COLUMNS",
@@ -228,6 +229,8 @@ class Alert:
     rows
         The measurements that the light curve was made of, for joining them to those of other packets; None
         where the object has no history, as in the solar system.
+    limits
+        Where the survey looked before the alert and detected nothing: of this packet, for candidates only.
     n_stored_epochs
         How many epochs of the light curve a store added; None where none was asked.
     context_sources
@@ -248,6 +251,7 @@ class Alert:
     provenance: Provenance = Provenance(topic="")
     attachments: Mapping[str, Attachment] = field(default_factory=dict)
     rows: EpochRows | None = None
+    limits: UpperLimits = field(default_factory=UpperLimits.empty)
     n_stored_epochs: int | None = None
     context_sources: tuple[str, ...] = ()
 

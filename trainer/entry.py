@@ -29,6 +29,8 @@ def start(module: str, *, name: str) -> None:
         library = (missing.name or "").partition(".")[0]
         if library in OURS:
             raise
-        sys.stderr.write(f"{name}: {library} is not installed; pip install '.[train]'\n")
+        sys.stderr.write(
+            f"{name} needs the extra `train`, for {library} is not installed; pip install '.[train]'\n"
+        )
         sys.exit(EXIT_CONFIGURATION)
     command.main()

@@ -10,7 +10,7 @@ with subscribe("verdicts", bootstrap="localhost:9092", watch=read_watch_list("mi
 
 from __future__ import annotations
 
-from broker_plugin.client.candidate import Candidate, Epoch
+from broker_plugin.client.candidate import Candidate, Epoch, UpperLimit
 from broker_plugin.client.memory import ObjectMemory
 from broker_plugin.client.opening import subscribe, subscribe_to_candidates
 from broker_plugin.client.subscription import Subscription
@@ -25,6 +25,7 @@ __all__ = [
     "Epoch",
     "ObjectMemory",
     "Subscription",
+    "UpperLimit",
     "Verdict",
     "WatchList",
     "Webhook",

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.pipeline.verdict_reader import verdict_of_record
 
-__all__ = ["Candidate", "Epoch", "candidate_of_record"]
+__all__ = ["Candidate", "Epoch", "UpperLimit", "candidate_of_record"]
+
+Row = TypeVar("Row", "Epoch", "UpperLimit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,15 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpperLimit:
+    """A look of the survey that detected nothing: five standard deviations on the difference image."""
+
+    mjd_tai: float
+    band: str
+    limit_njy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A verdict that a route of the operator chose, with what is needed to look at it."""
 
@@ -34,6 +45,7 @@ class Candidate:
     verdict: Verdict
     light_curve: tuple[Epoch, ...]
     links: Mapping[str, str]
+    upper_limits: tuple[UpperLimit, ...] = ()
 
 
 def candidate_of_record(record: Mapping[str, Any]) -> Candidate:
@@ -48,12 +60,13 @@ def candidate_of_record(record: Mapping[str, Any]) -> Candidate:
         return Candidate(
             route=record["route"],
             verdict=verdict_of_record(record["verdict"]),
-            light_curve=tuple(_epoch(row) for row in record.get("light_curve", ())),
+            light_curve=tuple(_columns_of(Epoch, row) for row in record.get("light_curve", ())),
             links=dict(record.get("links", {})),
+            upper_limits=tuple(_columns_of(UpperLimit, row) for row in record.get("upper_limits", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RejectedAlert(RejectReason.MISSING_FIELD, "the record is not a candidate") from error
 
 
-def _epoch(row: Mapping[str, Any]) -> Epoch:
-    return Epoch(**{column.name: row[column.name] for column in fields(Epoch)})
+def _columns_of(kind: type[Row], row: Mapping[str, Any]) -> Row:
+    return kind(**{column.name: row[column.name] for column in fields(kind)})

@@ -11,10 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from broker_plugin.errors import ConfigurationError
 
-__all__ = ["Cone", "WatchList"]
+__all__ = ["ON_SKY", "Cone", "WatchList", "is_possible"]
 
 RADIUS_MAX_ARCSEC = 180.0 * 3600.0
 """The whole sky."""
+
+ON_SKY = (
+    "give right ascensions from 0 to 360 and declinations from -90 to 90 degrees, and a radius above 0 arcsec"
+)
 
 MARGIN_DEG = 1e-9
 """Added to a band of declination, so that rounding loses no row at its edge; it costs some rows too many."""
@@ -58,6 +62,19 @@ class Cone:
                 f"{text!r} is no cone", remedy="write RA,DEC,RADIUS in degrees, degrees and arcsec"
             ) from None
         return cls(ra_deg=ra_deg, dec_deg=dec_deg, radius_arcsec=radius_arcsec)
+
+
+def is_possible(ra_deg: ArrayLike, dec_deg: ArrayLike, radius_arcsec: ArrayLike) -> NDArray[np.bool_]:
+    """Tell of cones whether they are on the sky.
+
+    Examples
+    --------
+    >>> is_possible([10.0, 400.0, 10.0], [5.0, 5.0, 5.0], [1.0, 1.0, 0.0])
+    array([ True, False, False])
+    """
+    ra, dec, radius = np.asarray(ra_deg), np.asarray(dec_deg), np.asarray(radius_arcsec)
+    on_sky = (ra >= 0.0) & (ra <= 360.0) & (np.abs(dec) <= 90.0)  # what is not a number is neither
+    return np.asarray(on_sky & (radius > 0.0) & (radius <= RADIUS_MAX_ARCSEC))
 
 
 class WatchList:
@@ -157,13 +174,12 @@ class WatchList:
         ]
 
     def _refuse_odd_cones(self) -> None:
-        bad = ~(np.isfinite(self._ra_deg) & (np.abs(self._dec_deg) <= 90.0))
-        bad |= ~((self._radius_arcsec > 0.0) & (self._radius_arcsec <= RADIUS_MAX_ARCSEC))
-        if bad.any():
-            row = int(np.argmax(bad))
+        possible = is_possible(self._ra_deg, self._dec_deg, self._radius_arcsec)
+        if not possible.all():
+            row = int(np.argmin(possible))
             raise ConfigurationError(
                 f"cone {row + 1} ({self._name(row)}) has an impossible position or radius",
-                remedy="give degrees, with declinations from -90 to 90, and a radius above 0 arcsec",
+                remedy=ON_SKY,
             )
 
     def _name(self, row: int) -> str:

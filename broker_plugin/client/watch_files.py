@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from broker_plugin.client.watch import WatchList
+import numpy as np
+
+from broker_plugin.client.watch import ON_SKY, WatchList, is_possible
 from broker_plugin.errors import ConfigurationError
 
 __all__ = ["RADIUS_ARCSEC", "read_watch_list"]
@@ -33,6 +35,7 @@ WANTED = "give it a column object_id, or columns ra and dec in degrees (and radi
 
 @dataclass(slots=True)
 class _Columns:
+    numbers: list[int] = field(default_factory=list)
     ra_deg: list[float] = field(default_factory=list)
     dec_deg: list[float] = field(default_factory=list)
     radius_arcsec: list[float] = field(default_factory=list)
@@ -76,17 +79,23 @@ def read_watch_list(path: Path | str, *, radius_arcsec: float = RADIUS_ARCSEC) -
     places = _places(header)
     if "object_id" not in places and not {"ra_deg", "dec_deg"} <= places.keys():
         raise ConfigurationError(f"no objects or positions in {path}", remedy=WANTED)
-    columns = _Columns()
+    columns, unit = _Columns(), "row" if votable else "line"
     for number, row in rows:
         found = {name: row[place].strip() for name, place in places.items() if place < len(row)}
         try:
-            _take(columns, found, radius_arcsec)
+            _take(columns, number, found, radius_arcsec)
         except ValueError:
             raise ConfigurationError(
-                f"line {number} of {path} is no object and no cone", remedy=WANTED
+                f"{unit} {number} of {path} is no object and no cone", remedy=WANTED
             ) from None
     if not (columns.object_ids or columns.names):
         raise ConfigurationError(f"the watch list {path} is empty", remedy=WANTED)
+    possible = is_possible(columns.ra_deg, columns.dec_deg, columns.radius_arcsec)
+    if not possible.all():
+        number = columns.numbers[int(np.argmin(possible))]
+        raise ConfigurationError(
+            f"{unit} {number} of {path} has an impossible position or radius", remedy=ON_SKY
+        )
     return WatchList.from_columns(
         ra_deg=columns.ra_deg,
         dec_deg=columns.dec_deg,
@@ -96,10 +105,11 @@ def read_watch_list(path: Path | str, *, radius_arcsec: float = RADIUS_ARCSEC) -
     )
 
 
-def _take(columns: _Columns, row: Mapping[str, str], radius_arcsec: float) -> None:
+def _take(columns: _Columns, number: int, row: Mapping[str, str], radius_arcsec: float) -> None:
     if row.get("ra_deg") or row.get("dec_deg"):
         place = float(row.get("ra_deg", "")), float(row.get("dec_deg", ""))
         radius = float(row["radius_arcsec"]) if row.get("radius_arcsec") else radius_arcsec
+        columns.numbers.append(number)
         columns.ra_deg.append(place[0])
         columns.dec_deg.append(place[1])
         columns.radius_arcsec.append(radius)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.engine.explanation import counted
-from broker_plugin.errors import ConfigurationError
+from broker_plugin.errors import ConfigurationError, RejectReason
 from broker_plugin.pipeline.assembly import FilterRecipe, parse_access, parse_dead_letter_access
 from broker_plugin.pipeline.backfill import Backfill, open_backfill
 from broker_plugin.pipeline.dead_letters import DeadLetters
@@ -35,6 +35,12 @@ __all__ = ["replay"]
 
 EXIT_ENDED_EARLY = 3
 """All that could be read has a verdict or a dead letter, but a file could not be read to its end."""
+
+EXIT_NO_ALERT = 4
+"""Everything was read, and none of it is an alert packet: most likely the wrong files were given."""
+
+NO_PACKET = frozenset({RejectReason.EMPTY, RejectReason.UNDECODABLE})
+"""Reasons of dead letters that are no packet at all."""
 
 NAMED = 5
 """Files that a line of warning names; of more it says how many."""
@@ -73,8 +79,9 @@ def replay(
     of verdicts are not read. No input is ever written to.
 
     The exit status is 0 if every file was read to its end; 3 if all is written but a file was cut or damaged,
-    so that alerts are missing which nobody could count; 2 if the arguments or a full disk make it impossible;
-    130 or 143 after Ctrl-C or SIGTERM. Outputs appear with 0 and 3, and are left as they were otherwise.
+    so that alerts are missing which nobody could count; 4 if nothing in the files is an alert packet; 2 if
+    the arguments or a full disk make it impossible; 130 or 143 after Ctrl-C or SIGTERM. Outputs appear with
+    0, 3 and 4, and are left as they were otherwise.
 
         broker-plugin replay night.tar.gz --out verdicts.parquet
         broker-plugin replay alerts/ more.avro --out verdicts.jsonl --workers 2
@@ -183,6 +190,12 @@ def _end(
 ) -> int:
     """Say what was written and what is missing, and return the exit status."""
     console.print(_summary(counts, *outputs), soft_wrap=True, highlight=False)
+    dead = {reason for reason, n in counts.items() if n and reason != VERDICT}
+    if dead and dead <= NO_PACKET and not (counts[VERDICT] or ended_early):
+        _warn(
+            console, "nothing here is an alert packet; give Avro files as the surveys send and archive them"
+        )
+        return EXIT_NO_ALERT
     if not ended_early:
         return 0
     what = "an input" if len(ended_early) == 1 else f"{len(ended_early)} inputs"

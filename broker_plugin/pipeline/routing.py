@@ -20,6 +20,7 @@ from broker_plugin.pipeline.selection import Selection
 from broker_plugin.records import Alert, LightCurve, Origin
 from broker_plugin.streams.base import OutgoingMessage
 from broker_plugin.taxonomy import PASSBANDS
+from broker_plugin.upper_limits import UpperLimits
 
 __all__ = [
     "EmbeddingTopic",
@@ -33,8 +34,8 @@ __all__ = [
 NumberFormat = Literal["float16", "float32"]
 
 EPOCHS_MAX = 10_000
-"""Epochs of a candidate, the last ones: a third of the megabyte that a topic takes by default. No survey has
-as many of one object yet."""
+"""Epochs of a candidate, the last ones, and as many upper limits: half of the megabyte that a topic takes by
+default. No survey has as many of one object yet."""
 
 BANDS = tuple(name for name, _ in PASSBANDS)
 
@@ -101,6 +102,7 @@ def candidate_record(route: str, verdict: Verdict, alert: Alert | None) -> dict[
         "verdict": to_record(verdict),
         "light_curve": [] if alert is None else _epochs(alert.light_curve),
         "links": object_pages(verdict.object_id),
+        "upper_limits": [] if alert is None else _limits(alert.limits),
     }
 
 
@@ -148,4 +150,13 @@ def _epochs(whole: LightCurve) -> list[dict[str, Any]]:
             curve.apparent.tolist(),
             strict=True,
         )
+    ]
+
+
+def _limits(whole: UpperLimits) -> list[dict[str, Any]]:
+    limits = whole.take(slice(-EPOCHS_MAX, None))
+    columns = limits.mjd_tai.tolist(), limits.band.tolist(), limits.limit_njy.tolist()
+    return [
+        {"mjd_tai": mjd, "band": BANDS[band], "limit_njy": limit}
+        for mjd, band, limit in zip(*columns, strict=True)
     ]

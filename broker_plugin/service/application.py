@@ -75,6 +75,7 @@ def serve(
     *,
     on_batch: Callable[[BatchOutcome], None] | None = None,
     hurry: threading.Event | None = None,
+    workers: int = 1,
 ) -> None:
     """Run the service until the stop event.
 
@@ -88,6 +89,8 @@ def serve(
         Is called with each batch that was delivered.
     hurry
         Set it to have the bundle repository looked at now.
+    workers
+        How many processes were started with this one; more than there are partitions are warned of.
 
     Raises
     ------
@@ -143,6 +146,7 @@ def serve(
         )
         deadline_s = settings.start_deadline_s
         source.connect(deadline_s=deadline_s, stop=stop)
+        _warn_of_idle_workers(source, settings, workers, stop)
         sink.connect(written_topics(settings), deadline_s=deadline_s, stop=stop)
         if isinstance(sink, TransactionalKafkaSink) and not stop.is_set():
             # Now, not with the first batch: while a killed process's transaction is open, there is none.
@@ -176,6 +180,22 @@ def judge_and_outbox(settings: Settings) -> tuple[AlertFilter, Outbox]:
     # What is dead is judged one by one, by its packet alone.
     recipe = replace(_recipe(quiet), pause_on_drift=False, memory=None)
     return recipe.filter(recipe.scorer()), _outbox(quiet, threading.Event())
+
+
+def _warn_of_idle_workers(
+    source: KafkaSource, settings: Settings, workers: int, stop: threading.Event
+) -> None:
+    if workers == 1 or stop.is_set():
+        return
+    partitions = source.n_partitions()
+    if partitions < workers:
+        log.warning(
+            "more_workers_than_partitions",
+            workers=workers,
+            partitions=partitions,
+            input=settings.topics,
+            consequence="some have nothing to do until another ends; use fewer workers, or more partitions",
+        )
 
 
 def _recipe(settings: Settings) -> FilterRecipe:

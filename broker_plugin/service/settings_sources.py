@@ -10,19 +10,25 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.service.secret_files import read_table_files, read_variable_files
 from broker_plugin.settings import PREFIX, Settings, flag
-from broker_plugin.settings_tables import FROM_FILE, KafkaTables
+from broker_plugin.settings_tables import FROM_FILE, KafkaTables, LimitsTable, RouteTable
 
 __all__ = ["load_settings"]
 
 NEAR = 0.85
 """Similarity from which an unknown variable is taken for a misspelt one of ours; those of other programs
 (`ASTROM3_DATA`) lie below it."""
+
+TABLES: Mapping[str, type[BaseModel]] = {"kafka": KafkaTables, "limits": LimitsTable, "routes": RouteTable}
+"""Settings that are tables of settings."""
+
+UNKNOWN = "extra_forbidden"
+"""What pydantic calls a name that it does not know."""
 
 
 def load_settings(flags: Mapping[str, Any] | None = None, *, config: Path | None = None) -> Settings:
@@ -105,5 +111,11 @@ def _explained(error: ValidationError) -> str:
     lines = []
     for defect in error.errors(include_input=False, include_url=False):
         name = ".".join(str(part) for part in defect["loc"])
+        table = TABLES.get(str(defect["loc"][0])) if defect["type"] == UNKNOWN else None
+        if table is not None:
+            lines.append(
+                f"{name}: there is no such setting{_hint(str(defect['loc'][-1]), table.model_fields)}"
+            )
+            continue
         lines.append(f"{name}: {defect['msg']} ({flag(name)} or {PREFIX}{name.upper().replace('.', '__')})")
     return "these settings do not fit:\n  " + "\n  ".join(lines)

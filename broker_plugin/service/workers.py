@@ -153,7 +153,7 @@ def _start(member: _Member, settings: Settings) -> None:
     member.process = context.Process(
         # As plain values: the class of settings that were read from several sources is not importable.
         target=_work,
-        args=(own.model_dump(), member.number, there),
+        args=(own.model_dump(), member.number, settings.workers, there),
         name=f"worker-{member.number}",
     )
     with held_back():
@@ -178,8 +178,8 @@ def _stop(members: list[_Member], deadline_s: float) -> list[int | None]:
     return [None if member.process is None else member.process.exitcode for member in members]
 
 
-def _work(values: dict[str, Any], number: int, pipe: Connection) -> None:
-    """Be a worker: the life of its process."""
+def _work(values: dict[str, Any], number: int, workers: int, pipe: Connection) -> None:
+    """Be a worker: the life of its process. The first one looks whether there is work for all."""
     settings = Settings(**values)
     configure_logging(settings.log_format, settings.log_level)
     structlog.contextvars.bind_contextvars(worker=number)
@@ -192,7 +192,7 @@ def _work(values: dict[str, Any], number: int, pipe: Connection) -> None:
         if stop.is_set():
             return
         try:
-            serve(settings, stop, hurry=hurry)
+            serve(settings, stop, hurry=hurry, workers=workers if number == 0 else 1)
         except BrokerPluginError as error:
             status, line = exit_status(error)
             sys.stderr.write(f"{line}\n")

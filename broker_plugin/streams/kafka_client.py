@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
 from broker_plugin.streams.kafka_admission import REFUSALS, Admission, KafkaAddress
+from broker_plugin.streams.kafka_silence import silence_of
 
 __all__ = ["KafkaAddress", "cluster_id", "make_client", "sort_error", "wait_for_topics"]
 
@@ -54,12 +55,6 @@ FIRST_METADATA_S = 2.0
 
 REFUSED_AT_START_S = 1.0
 """How long to be refused at the start: a second attempt is refused too."""
-
-SILENCE = (
-    "is it up, is this its address, and does security.protocol in the [kafka] tables fit? A broker that "
-    "wants TLS or a password hangs up on those who come without"
-)
-"""What to look at when no broker answers."""
 
 TOPIC_MISSING = "make it, or correct its name; a survey's next nights are a pattern, ^ztf_.*"
 """What to do about a topic that is not there."""
@@ -231,8 +226,7 @@ def wait_for_topics(
             said = missing
         if time.monotonic() >= deadline:
             if missing is None:
-                last = f" ({admission.last})" if admission is not None and admission.last else ""
-                raise TransientError(f"no Kafka broker answers at {bootstrap}{last}", remedy=SILENCE)
+                raise silence_of(bootstrap, admission.last if admission is not None else "")
             raise ConfigurationError(f"{bootstrap} has no topic {', '.join(missing)}", remedy=TOPIC_MISSING)
         stop.wait(LOOK_S)
 

@@ -37,7 +37,7 @@ from broker_plugin.streams.kafka_lag import ends_reached, messages_ahead
 from broker_plugin.streams.kafka_member import member_properties
 from broker_plugin.streams.kafka_message import message_of, names, offsets_of, places_of
 from broker_plugin.streams.kafka_rights import require_rights
-from broker_plugin.streams.kafka_start import StartPolicy, begin_group, offset_after_loss
+from broker_plugin.streams.kafka_start import StartPolicy, begin_group, offset_after_loss, places_of_topics
 from broker_plugin.streams.look_ahead import LookAhead
 from broker_plugin.streams.ownership import Ownership, Place, next_offsets
 from broker_plugin.streams.topic_pattern import is_pattern, portable
@@ -137,6 +137,13 @@ class KafkaSource:
     def cluster_id(self) -> str:
         """Return the id of the cluster."""
         return cluster_id(self._consumer)
+
+    def n_partitions(self) -> int:
+        """Return how many partitions the topics have together: so many members can share the work."""
+        try:
+            return len(places_of_topics(self._consumer, self._topics))
+        except KafkaException as error:
+            raise sort_error(error.args[0], "counting partitions") from error
 
     def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
         """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""

@@ -25,7 +25,7 @@ from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_e
 from broker_plugin.streams.kafka_message import names, offsets_of
 from broker_plugin.streams.topic_pattern import matching
 
-__all__ = ["StartPolicy", "begin_group", "offset_after_loss"]
+__all__ = ["StartPolicy", "begin_group", "offset_after_loss", "places_of_topics"]
 
 log = structlog.get_logger(__name__)
 
@@ -119,7 +119,7 @@ def begin_group(
 
 
 def _begin(outsider: Consumer, topics: Sequence[str], policy: StartPolicy, group: str) -> None:
-    places = _places(outsider, topics)
+    places = places_of_topics(outsider, topics)
     if not places:
         return  # of topics to come, which are read from their beginning
     has_offsets = any(place.offset >= 0 for place in outsider.committed(places, timeout=ANSWER_S))
@@ -192,7 +192,8 @@ def offset_after_loss(consumer: Consumer, place: TopicPartition, policy: StartPo
     return at
 
 
-def _places(consumer: Consumer, topics: Sequence[str]) -> list[TopicPartition]:
+def places_of_topics(consumer: Consumer, topics: Sequence[str]) -> list[TopicPartition]:
+    """Return every partition of topics and of patterns of topics, as far as the cluster has them."""
     found = consumer.list_topics(timeout=ANSWER_S).topics
     wanted = matching(topics, found)
     return [TopicPartition(name, number) for name in wanted for number in sorted(found[name].partitions)]
@@ -223,7 +224,7 @@ def _unknown_place(
     consumer: Consumer, place: TopicPartition, bounds: tuple[int, int], policy: StartPolicy
 ) -> int:
     low, high = bounds
-    others = _places(consumer, [topic.topic for topic in consumer.assignment()])
+    others = places_of_topics(consumer, [topic.topic for topic in consumer.assignment()])
     is_new = all(other.offset < 0 for other in consumer.committed(others, timeout=ANSWER_S))
     return high if is_new and policy.offset_reset == "latest" else low
 

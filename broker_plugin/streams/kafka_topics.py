@@ -17,8 +17,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in __al
     NewTopic,
 )
 
-from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.errors import ConfigurationError
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error
+from broker_plugin.streams.kafka_silence import silence_of
 
 __all__ = ["TopicPlan", "create_topic", "delete_topic", "kept_for_s", "matching_topics"]
 
@@ -92,7 +93,7 @@ def create_topic(address: KafkaAddress, plan: TopicPlan) -> bool:
     try:
         made.result(ANSWER_S + 1.0)
     except NoAnswerError as error:
-        raise TransientError(f"no Kafka broker answers at {address.bootstrap}") from error
+        raise silence_of(address.bootstrap) from error
     except KafkaException as error:
         reason: KafkaError = error.args[0]
         if reason.code() == KafkaError.TOPIC_ALREADY_EXISTS:
@@ -116,7 +117,7 @@ def delete_topic(address: KafkaAddress, name: str) -> None:
     try:
         gone.result(ANSWER_S + 1.0)
     except NoAnswerError as error:
-        raise TransientError(f"no Kafka broker answers at {address.bootstrap}") from error
+        raise silence_of(address.bootstrap) from error
     except KafkaException as error:
         raise sort_error(error.args[0], f"deleting {name}") from error
 

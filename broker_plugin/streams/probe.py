@@ -3,22 +3,17 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from confluent_kafka import Consumer, KafkaException, libversion
 
-from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.streams.kafka_admission import Admission
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error
+from broker_plugin.streams.kafka_silence import require_listener
 from broker_plugin.streams.topic_pattern import matching
 
 __all__ = ["ClusterProbe", "client_version", "probe_cluster"]
-
-KAFKA_PORT = 9092
-"""Kafka's port where an address names none."""
 
 GROUP = "astrom3-doctor"
 """A consumer must name a group. It never subscribes, so the cluster does not learn of it."""
@@ -59,7 +54,8 @@ def probe_cluster(
     properties = {"group.id": GROUP, "allow.auto.create.topics": False}
     client = make_client(Consumer, address, properties, admission=admission)
     try:
-        _reach(address.bootstrap, timeout_s)
+        # Where nothing listens, the library waits and does not say why.
+        require_listener(address.bootstrap, timeout_s=timeout_s)
         # All topics at once: to ask for one by name would make it, where a cluster makes them on demand.
         metadata = client.list_topics(timeout=timeout_s)
     except KafkaException as error:
@@ -81,31 +77,6 @@ def probe_cluster(
 def client_version() -> str:
     """Return the version of librdkafka, which decides what of Kafka works."""
     return str(libversion()[0])
-
-
-def _reach(bootstrap: str, timeout_s: float) -> None:
-    """Connect to one of the addresses: where nothing listens, librdkafka waits and does not say why."""
-    refusals: list[str] = []
-    for address in bootstrap.split(","):
-        try:
-            socket.create_connection(_host_and_port(address.strip()), timeout_s).close()
-        except OSError as error:
-            refusals.append(f"{address} ({error.strerror or error})")
-        else:
-            return
-    raise TransientError(f"no Kafka broker answers at {', '.join(refusals)}")
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    try:
-        # librdkafka takes `protocol://host:port`, of which the host alone is needed.
-        parts = urlsplit("//" + address.rpartition("://")[2])
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host:
-        raise ConfigurationError(f"{address!r} is no address of a Kafka broker", remedy="give host:port")
-    return host, port or KAFKA_PORT
 
 
 def _is_meant(topic: str, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from broker_plugin.records import (
 )
 from broker_plugin.surveys.columns import Columns
 from broker_plugin.surveys.epochs import LightCurves
+from broker_plugin.upper_limits import UpperLimits
 
 __all__ = ["AdaptedAlerts", "lookup", "optional", "taken"]
 
@@ -40,6 +41,8 @@ class AdaptedAlerts:
         The measurements that the light curves were made of, and the alert of each.
     has_history
         Where those may be joined to the measurements of other packets.
+    limits, limit_alert
+        Upper limits, and the alert of each; in the order of the alerts.
     """
 
     survey: str
@@ -56,6 +59,8 @@ class AdaptedAlerts:
     rows: EpochRows
     row_alert: NDArray[np.int64]
     has_history: NDArray[np.bool_]
+    limits: UpperLimits = field(default_factory=UpperLimits.empty)
+    limit_alert: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def batch(self) -> AlertBatch:
         """Return the alerts as a batch."""
@@ -90,6 +95,7 @@ class AdaptedAlerts:
         """Return the alerts one by one, metadata in full precision and with their measurements."""
         order = np.argsort(self.row_alert, kind="stable")
         ends = np.cumsum(np.bincount(self.row_alert, minlength=len(self.packet))).tolist()
+        limits_end = np.cumsum(np.bincount(self.limit_alert, minlength=len(self.packet))).tolist()
         found = []
         for row, (alert, begin, end) in enumerate(zip(self.batch(), [0, *ends], ends, strict=False)):
             values = {name: float(column[row]) for name, column in self.metadata.items()}
@@ -98,6 +104,7 @@ class AdaptedAlerts:
                     alert,
                     metadata={name: value for name, value in values.items() if not math.isnan(value)},
                     rows=self.rows.take(order[begin:end]) if self.has_history[row] else None,
+                    limits=self.limits.take(slice(limits_end[row - 1] if row else 0, limits_end[row])),
                 )
             )
         return found

@@ -9,8 +9,9 @@ Flux
     added and the band is apparent. In a galaxy (`sgscore1` says so) the reference is the host, and near an
     asteroid it is someone else: there the band stays difference flux, as it does where no reference is known.
 History
-    Rows of `prv_candidates` without `candid` are upper limits, not epochs. `objectId` stands for a position,
-    so the history and the catalogue neighbours of a solar-system source are somebody else's and are left out.
+    Rows of `prv_candidates` without `candid` are upper limits, not epochs (`ztf_limits`). `objectId` stands
+    for a position, so the history and the catalogue neighbours of a solar-system source are somebody else's
+    and are left out.
 Access
     `programid` 1 is public, 2 the partnership's, 3 Caltech's; anything else is private. Rows that may not be
     seen are removed before all else. Counters over the whole history (`ndethist`, `ncovhist`, `jdstarthist`)
@@ -48,18 +49,18 @@ from broker_plugin.surveys.fields import (
 )
 from broker_plugin.surveys.photometry import flux_of_counts, flux_of_mag, known_pair
 from broker_plugin.surveys.sky import galactic_deg, separation_arcsec
+from broker_plugin.surveys.ztf_exposures import (
+    BANDS,
+    SAME_EXPOSURE_MS,
+    band_codes,
+    exposure_numbers,
+    mid_exposure_mjd,
+)
 from broker_plugin.surveys.ztf_fields import CANDIDATE, DETECTIONS, FORCED, IDENTITY
-from broker_plugin.taxonomy import passband_code
-from broker_plugin.times import MJD_ZERO, SECONDS_PER_DAY, possible_mjd, tai_mjd_of_utc_jd
+from broker_plugin.surveys.ztf_limits import limits_of
+from broker_plugin.times import possible_mjd, tai_mjd_of_utc_jd
 
 __all__ = ["ZtfAdapter"]
-
-EXPOSURE_S = 30.0
-"""Exposure where a packet states none: that of ZTF's public survey. Wrong for the few longer exposures, by up
-to two minutes at 240 s."""
-
-SAME_EXPOSURE_MS = 864
-"""Start times nearer than this (1e-5 d) are of one exposure; two exposures are 38 s apart at the least."""
 
 USABLE_STATUS = frozenset({"0", "57"})
 """Processing codes of forced photometry that leave the flux sound: 0 is clean, and 57 only says that no
@@ -67,9 +68,6 @@ reference source is near. 56 warns of bad pixels under the source; 55 and 61 com
 
 SIGNS: Mapping[str | int, float] = {"t": 1.0, "1": 1.0, 1: 1.0, "f": -1.0, "0": -1.0, 0: -1.0}
 """Spellings of `isdiffpos` (booleans are integers here). Any other leaves the sign, so the flux, unknown."""
-
-BANDS = {1: passband_code("ztf_g"), 2: passband_code("ztf_r"), 3: passband_code("ztf_i")}
-"""Passband code by `fid`."""
 
 PROGRAMMES = {1: Access.PUBLIC, 2: Access.PARTNERSHIP, 3: Access.CALTECH}
 
@@ -152,7 +150,7 @@ def _fit(top: Columns, candidate: Columns, access: frozenset[Access]) -> NDArray
         & ((candidate["candid"] != MISSING_INTEGER) | (top["candid"] != MISSING_INTEGER))
         & top["object_name"].known
         & ~np.isnan(known).any(axis=0)
-        & (_band(candidate) != UNKNOWN_BAND)
+        & (band_codes(candidate) != UNKNOWN_BAND)
         & ~np.isnan(candidate["sign"].map(_sign, np.float64))
         & possible_mjd(tai_mjd_of_utc_jd(candidate["jd_utc"], np.zeros(len(top["candid"]))))
     )
@@ -171,11 +169,11 @@ def _adapted(
     def visible(table: RecordTable) -> tuple[Columns, NDArray[np.int64]]:
         alert, rows = alert_of[columns.packet_of[table.path]], columns.rows[table.path]
         kept = (alert >= 0) & _visible(rows, access)
-        if "is_detection" in rows:
-            kept &= rows["is_detection"]
         return taken(rows, kept), alert[kept]
 
-    detections, detected = visible(DETECTIONS)
+    before, of = visible(DETECTIONS)
+    is_detection = before["is_detection"]
+    detections, detected = taken(before, is_detection), of[is_detection]
     forced, looked = visible(FORCED)
     asteroid_arcsec = np.where(candidate["asteroid"].known, candidate["asteroid_arcsec"], np.nan)
     contexts = _contexts(candidate, asteroid_arcsec, seen_before=np.bincount(detected, minlength=n) > 0)
@@ -184,6 +182,8 @@ def _adapted(
     forced, looked = taken(forced, ~moving[looked]), looked[~moving[looked]]
     rows, alert = _epoch_rows(candidate, (detections, detected), (forced, looked))
     mjd_tai = rows.mjd_tai[:n]
+    is_missed = ~is_detection & ~moving[of]
+    limits, limit_alert = limits_of(taken(before, is_missed), of[is_missed], mjd_tai, rows, alert)
     candid = np.where(candidate["candid"] != MISSING_INTEGER, candidate["candid"], top["candid"])
     versions = top["schema_version"].map(lambda version: f"ztf {version}" if version else "", object).tolist()
     return AdaptedAlerts(
@@ -204,6 +204,8 @@ def _adapted(
         rows=rows,
         row_alert=alert,
         has_history=~moving,
+        limits=limits,
+        limit_alert=limit_alert,
     )
 
 
@@ -213,10 +215,6 @@ def _visible(rows: Columns, access: frozenset[Access]) -> NDArray[np.bool_]:
 
 def _access_codes(rows: Columns) -> NDArray[np.int8]:
     return lookup(rows["programme"], PROGRAMMES, Access.PRIVATE)
-
-
-def _band(rows: Columns) -> NDArray[np.int8]:
-    return lookup(rows["filter"], BANDS, UNKNOWN_BAND)
 
 
 def _access(record: Mapping[str, Any]) -> Access:
@@ -255,21 +253,20 @@ def _epoch_rows(
         np.concatenate([signs * seen_flux, looked_flux]), np.concatenate([seen_err, looked_err])
     )
     reference, reference_err = known_pair(*flux_of_mag(both("reference_mag"), both("reference_mag_err")))
-    jd, exposure_s = both("jd_utc"), both("exposure_s")
-    exposure_s[np.isnan(exposure_s)] = EXPOSURE_S
-    band = np.concatenate([_band(candidate), _band(detections[0]), _band(looked)])
+    jd = both("jd_utc")
+    band = np.concatenate([band_codes(candidate), band_codes(detections[0]), band_codes(looked)])
     missing = np.full(n, np.nan)
     separation, identifier = missing.copy(), np.zeros(n, np.int64)
     centre = (candidate["ra_deg"][alert[:n_seen]], candidate["dec_deg"][alert[:n_seen]])
     separation[:n_seen] = separation_arcsec(seen("ra_deg"), seen("dec_deg"), centre=centre)
     identifier[:n_seen] = seen("candid")
     return EpochRows(
-        mjd_tai=tai_mjd_of_utc_jd(jd, exposure_s / 2),
+        mjd_tai=mid_exposure_mjd(jd, both("exposure_s")),
         band=band,
         origin=np.repeat([Origin.DETECTION, Origin.FORCED], [n_seen, n_looked]).astype(np.int8),
         detector=both("channel").astype(np.int32),
         access=np.concatenate([_access_codes(part) for part in (candidate, detections[0], looked)]),
-        exposure=_exposure_number(jd),
+        exposure=exposure_numbers(jd),
         identifier=identifier,
         separation_arcsec=separation,
         difference_njy=difference,
@@ -288,11 +285,6 @@ def _is_usable(status: str | None) -> bool:
     return status is not None and {code.strip() for code in status.split(",")} <= USABLE_STATUS
 
 
-def _exposure_number(jd: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the start of each exposure in ms of MJD, which is the same in every packet; 0 where unknown."""
-    return np.rint((np.nan_to_num(jd, nan=MJD_ZERO) - MJD_ZERO) * SECONDS_PER_DAY * 1000).astype(np.int64)
-
-
 def _light_curves(
     rows: EpochRows,
     alert: NDArray[np.int64],
@@ -302,11 +294,11 @@ def _light_curves(
     no_reference = [
         context in (SourceContext.SOLAR_SYSTEM, SourceContext.GALAXY_HOST) for context in contexts
     ]
-    own_reference = ~np.array(no_reference, np.bool_)[alert] & _is_own_band(rows, alert)
+    own_reference = ~np.array(no_reference, np.bool_)[alert] & _is_ownband_codes(rows, alert)
     return light_curves_of(rows, alert, mjd_tai, own_reference=own_reference, same_exposure=SAME_EXPOSURE_MS)
 
 
-def _is_own_band(rows: EpochRows, alert: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _is_ownband_codes(rows: EpochRows, alert: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return for every row whether the source on the reference image of its band is the object."""
     keys, group = np.unique(alert * N_BANDS + rows.band, return_inverse=True)
     medians = group_medians(rows.reference_arcsec, group, len(keys))

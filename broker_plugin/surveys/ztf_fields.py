@@ -59,7 +59,19 @@ DETECTION = (
 
 DETECTIONS = RecordTable(
     path="prv_candidates",
-    fields=(*DETECTION, Field(name="is_detection", path="candid", kind=Kind.PRESENCE)),
+    fields=(
+        *DETECTION,
+        Field(name="is_detection", path="candid", kind=Kind.PRESENCE),
+        Field(
+            name="limiting_mag",
+            path="diffmaglim",
+            unit="mag",
+            low=MAG_MIN,
+            high=MAG_MAX,
+            sentinels=NO_VALUE,
+            expected=False,  # no verdict rests on it
+        ),
+    ),
 )
 """Earlier detections, mixed with upper limits."""
 

@@ -55,6 +55,16 @@ def test_every_file_of_ours_in_a_command_is_there(page: Path) -> None:
             assert (REPOSITORY / path).exists(), path
 
 
+@pytest.mark.parametrize("page", [*GUIDES, REPOSITORY / "README.md"], ids=name_of)
+def test_git_ignores_what_its_commands_write_into_the_checkout(page: Path) -> None:
+    shown = "\n".join(blocks(page, "sh", "console"))
+    written = re.findall(r"(?:--out|--memory|--json|--plot|--output-dir|cat >|' >) ([\w./-]+)", shown)
+    here = [name for name in written if not name.startswith("/") and name != "."]
+    for name in here:
+        done = subprocess.run(["git", "check-ignore", "--quiet", name], cwd=REPOSITORY, check=False)
+        assert done.returncode == 0, name
+
+
 def test_the_index_and_the_readme_lead_to_every_guide() -> None:
     listed = {target for target, _ in links(INDEX)}
     assert set(GUIDES) - {INDEX} <= listed

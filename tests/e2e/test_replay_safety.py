@@ -28,6 +28,7 @@ DISK_BYTES = 20_000
 
 WITHOUT_ROOM = f"""
 import resource, sys
+sys.dont_write_bytecode = True  # what is cut there would be cut for all tests to come
 resource.setrlimit(resource.RLIMIT_FSIZE, ({DISK_BYTES}, {DISK_BYTES}))
 from broker_plugin.cli import main
 main(sys.argv[1:])
@@ -82,6 +83,20 @@ def test_the_limits_of_the_service_count_here_too(packets: list[Path], tmp_path:
     assert len(verdicts_of(out)) + len(dead) == len(packets)
     assert dead
     assert all(json.loads(letter)["reason"] == "too_large" for letter in dead)
+
+
+def test_files_without_any_packet_have_a_status_and_a_line_of_their_own(
+    packets: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, out = tmp_path / "README.md", tmp_path / "verdicts.jsonl"
+    page.write_text("# no packet\n")
+    assert replay(page, out=out, device="cpu") == 4
+    assert "nothing here is an alert packet" in capsys.readouterr().err
+    assert (verdicts_of(out), len((tmp_path / "verdicts.jsonl.dead.jsonl").read_text().splitlines())) == (
+        [],
+        1,
+    )
+    assert replay(page, packets[0], out=out, device="cpu") == 0
 
 
 def test_the_dead_letters_are_not_the_verdicts(packets: list[Path], tmp_path: Path) -> None:

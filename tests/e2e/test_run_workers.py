@@ -155,8 +155,10 @@ def test_settings_that_cannot_work_end_all_workers(run: StartRun, topics: Topics
 
 
 def test_workers_end_with_their_parent_however_it_ends(run: StartRun, topics: Topics) -> None:
-    process = run([*topics.flags, "--workers", "2"])
-    process.wait_ready(lambda: len(serving(process)) == 2, timeout_s=2 * READY_S)
+    process = run([*topics.flags, "--input", topics.output, "--output", topics.input, "--workers", "3"])
+    process.wait_ready(lambda: len(serving(process)) == 3, timeout_s=2 * READY_S)
+    (warning,) = [each for each in events(process) if each["event"] == "more_workers_than_partitions"]
+    assert (warning["workers"], warning["partitions"]) == (3, 2)
     workers = started(process).values()
     os.kill(process.pid, signal.SIGKILL)
     wait_until(lambda: all(is_gone(pid) for pid in workers), timeout_s=10.0, what="their end")

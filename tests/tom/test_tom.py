@@ -184,6 +184,8 @@ def expected_kinds(alert: Alert) -> dict[tuple[str, bool], int]:
         seen.add(place)
         key = ("forced" if forced else "detection", not bright)
         kinds[key] = kinds.get(key, 0) + 1
+    if len(alert.limits):
+        kinds["limit", True] = len(alert.limits)
     return kinds
 
 
@@ -220,7 +222,7 @@ def test_each_candidate_is_a_target_and_an_update_amends_it(
         assert object_id in [name, *target["aliases"]]
         assert found_kinds(target) == expected_kinds(alert)
     kinds = {kind for target in after.values() for kind in found_kinds(target)}
-    assert kinds >= {("detection", False), ("forced", False), ("forced", True)}
+    assert kinds == {("detection", False), ("forced", False), ("forced", True), ("limit", True)}
     agree_with_the_fluxes(after)
 
     again = tom.manage("readstreams", TOM_GROUP="another")
@@ -230,18 +232,25 @@ def test_each_candidate_is_a_target_and_an_update_amends_it(
 
 def agree_with_the_fluxes(state: Any) -> None:
     for target in state.values():
-        for _, band, _, brightness, error, limit, telescope, unit, value in target["photometry"]:
+        for _, band, kind, brightness, error, limit, telescope, unit, value in target["photometry"]:
             assert unit == "AB mag"
             assert telescope in ("ZTF", "LSST")
             assert band.startswith(value["band"])
-            assert ("difference" in band) == (not value["apparent"])
+            assert ("difference" in band) == (not value.get("apparent"))
             magnitude = brightness if limit is None else limit
-            flux = abs(value["flux_njy"]) if limit is None else 3 * value["flux_err_njy"]
+            flux = flux_of(kind, value, is_limit=limit is not None)
             assert math.isclose(
                 10 ** ((31.4 - magnitude) / 2.5), flux, rel_tol=1e-9
             )  # rounding of log and power
             if error is not None:
                 assert math.isclose(error, 1.0857362 * value["flux_err_njy"] / flux, rel_tol=1e-6)
+
+
+def flux_of(kind: str, value: dict[str, Any], *, is_limit: bool) -> float:
+    if kind == "limit":
+        assert is_limit
+        return float(value["limit_njy"])
+    return 3 * float(value["flux_err_njy"]) if is_limit else abs(float(value["flux_njy"]))
 
 
 def test_the_order_does_not_matter_and_a_target_made_by_hand_is_amended(

@@ -40,7 +40,10 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_without_the_extra_help_says_what_to_install(module: str) -> None:
     result = run(AS_MODULE, module, "--help")
     assert result.returncode == 2
-    assert result.stderr == f"{module}: torch is not installed; pip install '.[train]'\n"
+    assert (
+        result.stderr
+        == f"{module} needs the extra `train`, for torch is not installed; pip install '.[train]'\n"
+    )
 
 
 def test_the_installed_command_says_it_too() -> None:

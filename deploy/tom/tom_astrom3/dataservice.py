@@ -13,10 +13,10 @@ from tom_dataservices.dataservices import DataService, NotConfiguredError, Query
 from tom_dataservices.forms import BaseQueryForm
 from tom_targets.models import Target
 
-from broker_plugin.client import Candidate, Cone, Epoch, WatchList, subscribe_to_candidates
+from broker_plugin.client import Candidate, Cone, Epoch, UpperLimit, WatchList, subscribe_to_candidates
 from broker_plugin.errors import BrokerPluginError
 from tom_astrom3 import __version__
-from tom_astrom3.photometry import SOURCE, amend_photometry
+from tom_astrom3.photometry import SOURCE, amend_photometry, rows_of
 from tom_astrom3.targets import extras_of, find_target, target_name
 
 __all__ = ["AstroM3DataService", "AstroM3Form"]
@@ -120,7 +120,7 @@ class AstroM3DataService(DataService):
                 "explanation": each.verdict.explanation,
                 "extras": extras_of(each.verdict, links=each.links, route=each.route),
                 "aliases": [each.verdict.object_id],
-                "reduced_datums": {"photometry": [asdict(epoch) for epoch in each.light_curve]},
+                "reduced_datums": {"photometry": [asdict(row) for row in rows_of(each)]},
             }
             for each in self.query_service(query_parameters)
         ]
@@ -128,7 +128,7 @@ class AstroM3DataService(DataService):
     def query_photometry(self, query_parameters: dict[str, Any], **kwargs: Any) -> list[dict[str, Any]]:
         """Return the light curve of the newest candidate that fits."""
         found = sorted(self.query_service(query_parameters), key=lambda each: each.verdict.mjd_tai)
-        return [asdict(epoch) for epoch in found[-1].light_curve] if found else []
+        return [asdict(row) for row in rows_of(found[-1])] if found else []
 
     def create_target_from_query(self, target_result: dict[str, Any], **kwargs: Any) -> Any:
         """Return the target of a result: the one that is there, else one that is not saved yet."""
@@ -145,7 +145,12 @@ class AstroM3DataService(DataService):
         self, target: Any, data: Any = None, data_type: str | None = None, **kwargs: Any
     ) -> list[Any]:
         """Bring a target's photometry up to date."""
-        return amend_photometry(target, [Epoch(**row) for row in data or ()])
+        return amend_photometry(target, map(_row_of, data or ()))
+
+
+def _row_of(columns: dict[str, Any]) -> Epoch | UpperLimit:
+    """Return what was plain values on its way through the TOM."""
+    return UpperLimit(**columns) if "limit_njy" in columns else Epoch(**columns)
 
 
 def _options(configuration: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A candidate's light curve as a TOM's photometry: detections, forced points and limits kept apart.
 
-One epoch is one row, known by its time, passband and kind (`reduction_version`: detection or forced). What a
-later candidate says of the same epoch amends the row: surveys measure forced fluxes anew with each alert.
+One epoch is one row, known by its time, passband and kind (`reduction_version`: detection, forced or limit,
+the survey's own upper limit where it detected nothing). What a later candidate says of the same epoch amends
+the row: surveys measure forced fluxes anew with each alert.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Any
 import erfa
 from tom_dataproducts.models import PhotometryReducedDatum
 
-from broker_plugin.client import Epoch
+from broker_plugin.client import Candidate, Epoch, UpperLimit
 
-__all__ = ["SOURCE", "Point", "amend_photometry", "point_of"]
+__all__ = ["SOURCE", "Point", "amend_photometry", "rows_of"]
 
 SOURCE = "AstroM3"
 """Source name of all that this app writes; the data service has the same, so that the TOM can update it."""
@@ -56,7 +57,12 @@ class Point:
         return self.timestamp, self.bandpass, self.reduction_version
 
 
-def point_of(epoch: Epoch) -> Point:
+def rows_of(candidate: Candidate) -> tuple[Epoch | UpperLimit, ...]:
+    """Return what is known of a candidate's light: its epochs, and where nothing was detected."""
+    return (*candidate.light_curve, *candidate.upper_limits)
+
+
+def _of_epoch(epoch: Epoch) -> Point:
     """Return what an epoch is in a TOM.
 
     A difference flux is no brightness of the object, so it has a passband of its own; one below zero, where
@@ -79,13 +85,26 @@ def point_of(epoch: Epoch) -> Point:
     )
 
 
-def amend_photometry(target: Any, epochs: Iterable[Epoch | Point]) -> list[PhotometryReducedDatum]:
+def _of_limit(limit: UpperLimit) -> Point:
+    """Return what an upper limit is in a TOM: one on the change from the reference, in either direction."""
+    return Point(
+        timestamp=_utc(limit.mjd_tai),
+        bandpass=f"{limit.band} difference",
+        reduction_version="limit",
+        brightness=None,
+        brightness_error=None,
+        limit=_magnitude(limit.limit_njy),
+        value=asdict(limit),
+    )
+
+
+def amend_photometry(target: Any, rows: Iterable[Epoch | UpperLimit]) -> list[PhotometryReducedDatum]:
     """Bring a target's photometry up to date, and return those rows that are new or changed."""
-    points = [each if isinstance(each, Point) else point_of(each) for each in epochs]
     known = {
         (datum.timestamp, datum.bandpass, datum.reduction_version): datum
         for datum in PhotometryReducedDatum.objects.filter(target=target, source_name=SOURCE)
     }
+    points = [_of_epoch(row) if isinstance(row, Epoch) else _of_limit(row) for row in rows]
     wanted = {point.key: point for point in points}
     new = [
         PhotometryReducedDatum(target=target, source_name=SOURCE, unit="AB mag", **_columns(point))

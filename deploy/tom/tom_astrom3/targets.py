@@ -10,7 +10,7 @@ from django.db import transaction
 from tom_targets.models import Target, TargetExtra, TargetList, TargetName
 
 from broker_plugin.client import Candidate, Verdict
-from tom_astrom3.photometry import amend_photometry
+from tom_astrom3.photometry import amend_photometry, rows_of
 
 __all__ = ["PREFIX", "amend_target", "extras_of", "find_target", "save_candidate", "target_name"]
 
@@ -31,7 +31,7 @@ def save_candidate(candidate: Candidate, topic: str = "") -> Any:
         return None
     with transaction.atomic():
         target = amend_target(candidate.verdict, links=candidate.links, route=candidate.route)
-        amend_photometry(target, candidate.light_curve)
+        amend_photometry(target, rows_of(candidate))
         group, _ = TargetList.objects.get_or_create(name=f"AstroM3: {candidate.route or topic}")
         group.targets.add(target)
     return target

@@ -72,7 +72,9 @@ def test_a_votable_with_units_and_ucds(tmp_path: Path) -> None:
         ("a.csv", "ra,dec\n1,2\n1,x\n", "line 3"),
         ("a.csv", "ra,dec\n1,2\n1,\n", "line 3"),
         ("a.csv", "object_id,name\n,nameless\n", "line 2"),
-        ("a.csv", "ra,dec\n1,99\n", "cone 1"),
+        ("a.csv", "# mine\nobject_id,ra,dec\na,,\n,1,99\n", r"line 4 of .*a\.csv has an impossible position"),
+        ("a.csv", "ra,dec\n1,2\n400,9\n", "line 3 of .* from 0 to 360"),
+        ("a.csv", "ra,dec,radius\n1,2,0\n", "line 2 of .* impossible position or radius"),
         ("a.vot", "<VOTABLE", "is no VOTable"),
     ],
 )

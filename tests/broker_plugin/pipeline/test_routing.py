@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker_plugin.client.candidate import UpperLimit, candidate_of_record
+from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.topic_schema import TOPIC_SCHEMAS, topic_schema
 from broker_plugin.codec.verdict import from_record
 from broker_plugin.pipeline import routing
@@ -23,8 +25,10 @@ from broker_plugin.pipeline.filter import AlertFilter, Judgement
 from broker_plugin.pipeline.outbox import Outbox
 from broker_plugin.pipeline.routing import EmbeddingTopic, Route
 from broker_plugin.pipeline.selection import Selection
+from broker_plugin.pipeline.verdict_reader import RecordReader
 from broker_plugin.records import Alert, LightCurve
 from broker_plugin.streams.base import Message, OutgoingMessage
+from broker_plugin.upper_limits import UpperLimits
 from tests.broker_plugin.codec.test_verdict import VERDICT
 
 EPOCHS = LightCurve.from_columns(
@@ -46,6 +50,9 @@ ALERT = Alert(
     dec_deg=0.0,
     mjd_tai=60_000.125,
     light_curve=EPOCHS,
+    limits=UpperLimits(
+        mjd_tai=np.array([59_990.5]), limit_njy=np.array([2000.0], np.float32), band=np.array([1], np.int8)
+    ),
 )
 
 
@@ -104,6 +111,9 @@ def test_a_candidate_is_the_verdict_with_its_light_curve_and_pages() -> None:
         "origin": "forced",
         "apparent": False,
     }
+    assert record["upper_limits"] == [{"mjd_tai": 59_990.5, "band": "ztf_r", "limit_njy": 2000.0}]
+    read = RecordReader(SchemaStore(), candidate_of_record).read(message.value)
+    assert read.upper_limits == (UpperLimit(**record["upper_limits"][0]),)
     assert record["links"]["fink"] == "https://ztf.fink-portal.org/ZTF18abcdefg"
 
 

@@ -86,6 +86,8 @@ def test_credentials_without_tuning(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('boostrap = "x"', "did you mean 'bootstrap'"),
+        ('[[routes]]\ntopic = "c"\nmax_pvalue = 0.1', "routes.0.max_pvalue.*did you mean 'max_p_value'"),
+        ("[limits]\nepoch = 5", "limits.epoch: there is no such setting; did you mean 'epochs'"),
         ('nonsense_of_mine = "x"', "known are survey"),
         ("[kafka.sources]\na = 1", r"\[kafka.source\] and \[kafka.sink\]"),
         ('delivery = "maybe"', r"--delivery or ASTROM3_DELIVERY"),

@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka_client import KafkaAddress
+from broker_plugin.streams.kafka_silence import silence_of
 from broker_plugin.streams.probe import client_version, probe_cluster
 from tests.support.cluster import KafkaCluster
 from tests.support.process import LOOPBACK, free_ports
@@ -77,6 +78,13 @@ def test_a_port_where_something_else_listens_is_told_apart() -> None:
         pytest.raises(TransientError, match="something listens"),
     ):
         probe_cluster(KafkaAddress(bootstrap=f"{LOOPBACK}:{server.getsockname()[1]}"), timeout_s=0.5)
+
+
+def test_whoever_starts_is_told_whether_something_listens_that_wants_another_protocol() -> None:
+    with socket.create_server((LOOPBACK, 0)) as server:
+        address = f"{LOOPBACK}:{server.getsockname()[1]}"
+        assert "security.protocol" in str(silence_of(address))
+    assert "security.protocol" not in str(silence_of(address))
 
 
 def test_one_address_that_answers_is_enough() -> None:

@@ -16,6 +16,7 @@ from broker_plugin.epochs import EpochRows
 from broker_plugin.records import METADATA_COLUMNS, Access, Alert, LightCurve, Provenance
 from broker_plugin.surveys.lsst import LsstAdapter
 from broker_plugin.surveys.ztf import ZtfAdapter
+from broker_plugin.upper_limits import UpperLimits
 
 FROM_TEST = Provenance(topic="test")
 PUBLIC = frozenset({Access.PUBLIC})
@@ -159,6 +160,7 @@ def parts(alert: Alert) -> dict[str, Any]:
     curve = alert.light_curve
     record = {column.name: getattr(alert, column.name) for column in fields(Alert)}
     record["light_curve"] = [getattr(curve, column.name).tobytes() for column in fields(LightCurve)]
+    record["limits"] = [getattr(alert.limits, column.name).tobytes() for column in fields(UpperLimits)]
     if alert.rows is not None:  # in any order
         columns = [getattr(alert.rows, column.name).tolist() for column in fields(EpochRows)]
         record["rows"] = sorted(repr(row) for row in zip(*columns, strict=True))
