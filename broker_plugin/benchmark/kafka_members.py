@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -61,16 +62,19 @@ class Members:
         Of the service; each member takes its own name in the group.
     workers
         How many.
+    cores
+        Where each is to stay, in turn; by default anywhere.
     """
 
-    def __init__(self, settings: Mapping[str, Any], workers: int) -> None:
+    def __init__(self, settings: Mapping[str, Any], workers: int, *, cores: Sequence[int] = ()) -> None:
         context = multiprocessing.get_context("spawn")
         self._processes: list[multiprocessing.process.BaseProcess] = []
         self._pipes: list[Connection] = []
         for number in range(workers):
             here, there = context.Pipe()
             own = {**settings, "instance": f"{settings['group']}-{number}"}
-            process = context.Process(target=_serve, args=(own, there))
+            core = cores[number % len(cores)] if cores else None
+            process = context.Process(target=_serve, args=(own, there, core))
             process.start()
             there.close()
             self._processes.append(process)
@@ -92,6 +96,15 @@ class Members:
             if process.is_alive():
                 process.kill()
                 process.join()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Have the members do nothing for a while, shorter than their session."""
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
 
     def progress(self, number: int, *, quiet_s: float) -> Progress:
         """Return what is delivered, once so many messages are, or after a while in which none was.
@@ -118,6 +131,11 @@ class Members:
             cpu_s=sum(self._cpu_s) - before_s,
         )
 
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes:
+            if process.pid is not None:
+                os.kill(process.pid, number)
+
 
 def _received(pipe: Connection) -> _Batch:
     try:
@@ -130,9 +148,11 @@ def _received(pipe: Connection) -> _Batch:
     return batch
 
 
-def _serve(values: dict[str, Any], pipe: Connection) -> None:
+def _serve(values: dict[str, Any], pipe: Connection, core: int | None) -> None:
     """Run the service until the parent says so: the life of a member."""
     configure_logging(level="error")
+    if core is not None:
+        os.sched_setaffinity(0, {core})  # before there are other threads, which inherit it
     stop = threading.Event()
     threading.Thread(target=_listen, args=(pipe, stop), name="parent", daemon=True).start()
     try:

@@ -31,6 +31,8 @@ def tables(document: Document) -> Iterator[Table]:
     yield _stages(document)
     if document["kafka"] is not None:
         yield _through_kafka(document)
+        if document["kafka"].get("scaling"):
+            yield _scaling(document)
     for kind, points in document["growth"].items():
         if points:
             yield _growth(document, kind, points)
@@ -126,6 +128,32 @@ def _through_kafka(document: Document) -> Table:
         counts = (f"{burst['messages']:,}", f"{burst['delivered']:,}")
         table.add_row(
             "burst", *counts, rate, f"{burst['drained_in_s']} s, sent in {burst['produced_in_s']} s"
+        )
+    return table
+
+
+def _scaling(document: Document) -> Table:
+    found = document["kafka"]
+    title = f"Through Kafka ({found['cluster']}), each process on one core, {found['corpus']}"
+    table = Table(title=title, caption=processor_line(document))
+    for column in (
+        "processes",
+        "alerts/s",
+        "speed-up",
+        "us of the service",
+        "us of the broker",
+        "cores busy",
+    ):
+        table.add_column(column, justify="right")
+    for point in found["scaling"]:
+        broker = point["broker_us_per_alert"]
+        table.add_row(
+            str(point["workers"]),
+            f"{point['alerts_per_s']:,.0f}",
+            str(point["speed_up"]),
+            f"{point['service_us_per_alert']}",
+            "elsewhere" if broker is None else f"{broker}",
+            str(point["cores"]),
         )
     return table
 

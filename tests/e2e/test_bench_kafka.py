@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from broker_plugin.benchmark.through_kafka import EMBEDDED, KafkaPlan, measure_kafka
+from broker_plugin.benchmark.kafka_group import EMBEDDED
+from broker_plugin.benchmark.through_kafka import KafkaPlan, measure_kafka
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.streams.kafka import KafkaAddress
 from broker_plugin.streams.kafka_topics import delete_topic, matching_topics
@@ -35,6 +36,11 @@ def test_latencies_and_a_burst(kafka_broker: KafkaCluster, data_dir: Path) -> No
     assert burst["delivered"] == burst["messages"] == 300
     assert burst["drained_in_s"] > 0
     assert burst["alerts_per_s"] == pytest.approx(300 / burst["drained_in_s"], rel=0.05)
+    for count, point in enumerate(found["scaling"], 1):
+        assert (point["workers"], point["messages"]) == (count, 150 * count)
+        assert point["delivered"] == point["messages"]
+        assert min(point["service_us_per_alert"], point["broker_us_per_alert"], point["cores"]) > 0
+    assert [point["workers"] for point in found["scaling"]] == [1, 2]
     wait_until(lambda: not bench_topics(kafka_broker), what="the topics to be gone")
 
 
