@@ -150,6 +150,7 @@ def test_pods_have_no_rights(helm: str, tmp_path: Path, name: str) -> None:
     manifests = rendered(helm, tmp_path, EVERY[name])
     pod = manifests.one("StatefulSet")["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container(manifests)["securityContext"] == {
         "allowPrivilegeEscalation": False,

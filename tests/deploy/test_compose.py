@@ -96,6 +96,7 @@ def test_nothing_is_open_to_other_machines(composition: dict[str, Any]) -> None:
     ours = composition["services"]["astrom3"]
     assert ours["read_only"] is True
     assert ours["cap_drop"] == ["ALL"]
+    assert composition["services"]["store"]["user"] == "valkey"
 
 
 def test_what_waits_for_a_service_waits_for_one_that_says_when_it_is_well(

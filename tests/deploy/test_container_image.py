@@ -166,10 +166,10 @@ def test_the_service_runs_so_and_its_health_check_says_so(
         (check,) = stages()["service"].of("HEALTHCHECK")
         words = json.loads(check.partition("CMD ")[2])
         assert words[0] == "python"
-        asked = [installed.python, *(word.replace("9100", str(port)) for word in words[1:])]
-        assert subprocess.run(asked, check=False).returncode == 0
+        asked, where = [installed.python, *words[1:]], {"ASTROM3_METRICS_PORT": str(port)}
+        assert subprocess.run(asked, env=where, check=False).returncode == 0
         assert stop_in_order(process) == 0
-        assert subprocess.run(asked, check=False, capture_output=True).returncode != 0
+        assert subprocess.run(asked, env=where, check=False, capture_output=True).returncode != 0
     finally:
         process.kill()
 
@@ -194,6 +194,7 @@ def test_an_image_has_no_rights_and_no_build_tools(name: str) -> None:
     (copied,) = last.of("COPY")
     assert copied == f"--from=build-{name} /opt/astrom3 /opt/astrom3"
     told = environment_of(name)
+    assert told["OMP_NUM_THREADS"] == "1"
     assert told.get("ASTROM3_DEVICE", "auto") == ("cuda" if name == "cuda" else "auto")
 
 
