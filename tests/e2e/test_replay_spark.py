@@ -14,7 +14,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.spark import replay_on_spark
-from tests.support.environments import in_environment
+from tests.support.environments import SPARK, in_environment
 from tests.support.hosts import host_interpreter
 from tests.support.process import ServerUnavailableError
 from tests.support.tiers import unavailable
@@ -50,7 +50,7 @@ def replay(interpreter: Path, night: Path, out: Path, *options: str) -> int:
         interpreter,
         ["-m", "broker_plugin", "replay", str(night), "--out", str(out), "--device", "cpu", *options],
         timeout_s=800.0,
-        variables={"SPARK_LOCAL_IP": "127.0.0.1"},
+        variables={**SPARK, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode in {0, 3}, done.stderr[-3000:]
     return done.returncode

@@ -17,7 +17,13 @@ from pathlib import Path
 from tests.support.artefacts import REPOSITORY, cache_dir, locked
 from tests.support.process import ServerUnavailableError
 
-__all__ = ["core_requirements", "environment_of", "in_environment", "interpreter_of", "pinned"]
+__all__ = ["SPARK", "core_requirements", "environment_of", "in_environment", "interpreter_of", "pinned"]
+
+SPARK: Mapping[str, str] = {
+    "SPARK_LOCAL_IP": "127.0.0.1",
+    "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+}
+"""Variables of a Spark that lives for seconds: its own optimising compiler would take as long as its work."""
 
 CONSTRAINTS = REPOSITORY / "constraints.txt"
 """The pins of development."""

@@ -29,7 +29,7 @@ from broker_plugin.pipeline.outbox import Outbox
 from broker_plugin.streams.base import Message
 from tests.broker_plugin.brokers.sample import decisions, framed_packets, lsst_packets, ztf_packets
 from tests.support.cluster import KafkaCluster
-from tests.support.environments import in_environment
+from tests.support.environments import SPARK, in_environment
 from tests.support.hosts import host_interpreter
 from tests.support.process import ServerUnavailableError
 from tests.support.tiers import unavailable
@@ -51,7 +51,7 @@ def inside(host: str, data_dir: Path, *further: str) -> list[Any]:
         interpreter,
         ["-m", module, str(data_dir), *further],
         timeout_s=HOST_S,
-        variables={"PYSPARK_PYTHON": str(interpreter), "OMP_NUM_THREADS": "1"},
+        variables={**SPARK, "PYSPARK_PYTHON": str(interpreter), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found: list[Any] = json.loads(done.stdout)

@@ -92,6 +92,7 @@ def test_of_real_packets_each_row_without_a_detection_is_a_limit_once(data_dir: 
         looked = [
             row["jd"] for row in packet["fp_hists"] or () if row["forcediffimflux"] not in (None, -99999.0)
         ]
+        looked += [row["jd"] for row in packet["prv_candidates"] or () if row["candid"] is not None]
         before = [row for row in rows if row["jd"] < packet["candidate"]["jd"]]
         unmeasured = [row for row in before if all(abs(row["jd"] - jd) > 1e-5 for jd in looked)]
         assert len(alert.limits) >= len(unmeasured) * (alert.source_context != "solar_system")
