@@ -97,6 +97,11 @@ class Members:
                 process.kill()
                 process.join()
 
+    @property
+    def pids(self) -> list[int]:
+        """The processes."""
+        return [process.pid for process in self._processes if process.pid is not None]
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Have the members do nothing for a while, shorter than their session."""
@@ -132,9 +137,8 @@ class Members:
         )
 
     def _signal(self, number: signal.Signals) -> None:
-        for process in self._processes:
-            if process.pid is not None:
-                os.kill(process.pid, number)
+        for pid in self.pids:
+            os.kill(pid, number)
 
 
 def _received(pipe: Connection) -> _Batch:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import pytest
 from broker_plugin.nights import night_of
 from tests.e2e.service import broker_plugin_command, stop_in_order
 from tests.support.artefacts import REPOSITORY, java, kafka_tools_classpath
+from tests.support.cluster import KafkaCluster
 from tests.support.guides import Reader, blocks
-from tests.support.kafka import KafkaBroker
 from tests.support.process import ServerProcess, free_ports
 
 GUIDE = REPOSITORY / "deploy/docs/operating.md"
@@ -41,11 +40,11 @@ def kafka_topics(tmp_path: Path) -> Path:
 
 def test_it_can_be_typed_as_it_stands(
     tmp_path: Path,
-    private_kafka: Callable[..., KafkaBroker],
+    kafka_broker: KafkaCluster,
     kafka_topics: Path,
     promtool: str,
 ) -> None:
-    broker = private_kafka()
+    broker = kafka_broker
     (port,) = free_ports(1)
     (tmp_path / "deploy").symlink_to(REPOSITORY / "deploy")
     tonight = night_of("ztf", datetime.now(UTC)).isoformat()
@@ -87,9 +86,9 @@ def test_it_can_be_typed_as_it_stands(
     assert "SUCCESS" in output
 
 
-def judged(broker: KafkaBroker) -> int:
+def judged(broker: KafkaCluster) -> int:
     return on_topics(broker, "verdicts", "dead-letters")
 
 
-def on_topics(broker: KafkaBroker, *topics: str) -> int:
+def on_topics(broker: KafkaCluster, *topics: str) -> int:
     return sum(sum(broker.end_offsets(topic).values()) for topic in topics)

@@ -154,8 +154,10 @@ def test_settings_that_cannot_work_end_all_workers(run: StartRun, topics: Topics
     assert "there-is-none" in process.log_path.read_text("utf-8")
 
 
-def test_workers_end_with_their_parent_however_it_ends(run: StartRun, topics: Topics) -> None:
-    process = run([*topics.flags, "--input", topics.output, "--output", topics.input, "--workers", "3"])
+def test_workers_end_with_their_parent_however_it_ends(
+    run: StartRun, kafka_broker: KafkaCluster, topic: Callable[[str], str]
+) -> None:
+    process = run([*Topics(kafka_broker, topic, partitions=2).flags, "--workers", "3"])
     process.wait_ready(lambda: len(serving(process)) == 3, timeout_s=2 * READY_S)
     (warning,) = [each for each in events(process) if each["event"] == "more_workers_than_partitions"]
     assert (warning["workers"], warning["partitions"]) == (3, 2)
