@@ -54,6 +54,10 @@ def limits_of(
     known &= ~_is_near(alert * ALERT_STEP + exposure_numbers(missed["jd_utc"]), np.sort(keys))
     rows = np.flatnonzero(known)
     rows = rows[np.lexsort((limit_njy[rows], band[rows], mjd_tai[rows], alert[rows]))]
+    # Where two detectors looked, the deeper limit counts.
+    is_first = np.ones(len(rows), np.bool_)
+    is_first[1:] = np.any([np.diff(column[rows]) != 0 for column in (alert, mjd_tai, band)], axis=0)
+    rows = rows[is_first]
     limits = UpperLimits(mjd_tai=mjd_tai[rows], limit_njy=limit_njy[rows].astype(np.float32), band=band[rows])
     return limits, alert[rows]
 
