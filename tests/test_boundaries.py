@@ -16,7 +16,7 @@ RUNTIME = sorted((ROOT / "broker_plugin").rglob("*.py"))
 FORBIDDEN_AT_RUN_TIME = ("torch", "sklearn", "pandas", "onnx", "trainer", "export", "matplotlib")
 
 LAYERS = (
-    ("taxonomy", "records", "epochs"),
+    ("taxonomy", "records", "epochs", "upper_limits"),
     ("addresses", "arrays", "errors", "folders", "instants", "nights", "signals", "times"),
     ("kernels", "ordering"),
     ("surveys",),
