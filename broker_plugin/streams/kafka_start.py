@@ -165,9 +165,9 @@ def offset_after_loss(consumer: Consumer, place: TopicPartition, policy: StartPo
                 0
             ].offset
         if wanted < 0:
-            at = _unknown_place(consumer, place, (low, high), policy)
-            log.warning("partition_new_to_group", partition=name, begins_at=at, messages_ahead=high - at)
-            return at
+            # Not even with `latest`: where a new group begins was decided before its first member joined.
+            log.warning("partition_new_to_group", partition=name, begins_at=low, messages_ahead=high - low)
+            return low
     except KafkaException as error:
         raise sort_error(error.args[0], f"looking where {name} goes on") from error
     if low <= wanted <= high:
@@ -218,15 +218,6 @@ def _first_offsets(
     else:
         offsets = [(low, high)[policy.offset_reset == "latest"] for low, high in bounds]
     return [TopicPartition(p.topic, p.partition, at) for p, at in zip(places, offsets, strict=True)]
-
-
-def _unknown_place(
-    consumer: Consumer, place: TopicPartition, bounds: tuple[int, int], policy: StartPolicy
-) -> int:
-    low, high = bounds
-    others = places_of_topics(consumer, [topic.topic for topic in consumer.assignment()])
-    is_new = all(other.offset < 0 for other in consumer.committed(others, timeout=ANSWER_S))
-    return high if is_new and policy.offset_reset == "latest" else low
 
 
 def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:

@@ -220,3 +220,15 @@ def test_tonights_topic_and_a_new_partition_are_read_from_their_beginning(
         assert producer.flush(ANSWER_S) == 0
         found = gather(source, 3)
         assert [(message.partition, message.offset) for message in found] == [(1, 0), (1, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_first_topic_of_a_pattern_is_read_from_its_beginning(reader: Reader, protocol: str) -> None:
+    tonight = f"{reader.topic}_20261124_programid1"
+    pattern = rf"^{reader.topic}_\d{{8}}_programid1$"
+    with closing(reader.source(pattern, protocol=protocol, offset_reset="latest")) as source:
+        source.connect(deadline_s=ANSWER_S)
+        source.poll(1, 0.1)
+        reader.cluster.create_topic(tonight)
+        reader.put(7, tonight)
+        assert offsets(gather(source, 7)) == list(range(7))
