@@ -11,6 +11,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from types import MappingProxyType
 import structlog
 
 from broker_plugin.codec import bulk as decoder
+from broker_plugin.engine.opening import begin_step
 from broker_plugin.features import warm_up as features
 
 __all__ = ["PARTS", "compile_kernels", "warm_up"]
@@ -44,6 +46,9 @@ cores, if importing what a part needs did not take a tenth of the whole."""
 WAIT_S = 120.0
 """A process that takes longer to compile its part than any machine should is not waited for."""
 
+LOOK_S = 0.2
+"""Time between two looks at a process that compiles; bounds how late it is noticed that nobody waits."""
+
 
 def warm_up() -> None:
     """Compile decoder and features, or load them from their cache: many seconds at first, some later."""
@@ -68,22 +73,36 @@ def _compile_in_processes() -> None:
     log.info("kernels_not_compiled", processes=len(PARTS))
     path = os.pathsep.join(map(str, sys.path))
     children = [
-        subprocess.Popen(  # noqa: S603  # our own module
-            [sys.executable, "-m", __name__, part],
+        subprocess.Popen(  # noqa: S603  # our own module, and none of where the service was started
+            [sys.executable, "-P", "-m", __name__, part],
             env={**os.environ, "PYTHONPATH": path},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         for part in PARTS
     ]
-    for part, child in zip(PARTS, children, strict=True):
-        try:
-            status = child.wait(WAIT_S)
-        except subprocess.TimeoutExpired:
+    try:
+        for part, child in zip(PARTS, children, strict=True):
+            status = _awaited(child)
+            if status != 0:
+                log.warning("kernels_not_compiled_ahead", part=part, status=status)
+    finally:
+        for child in children:
             child.kill()
-            status = child.wait()
-        if status != 0:
-            log.warning("kernels_not_compiled_ahead", part=part, status=status)
+            child.wait()
+
+
+def _awaited(child: subprocess.Popen[bytes]) -> int:
+    """Return the status of a process, which is killed if it takes too long."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        begin_step()
+        try:
+            return child.wait(LOOK_S)
+        except subprocess.TimeoutExpired:
+            continue
+    child.kill()
+    return child.wait()
 
 
 def _are_compiled() -> bool:

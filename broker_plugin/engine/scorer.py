@@ -11,6 +11,7 @@ from broker_plugin.bundle import Bundle, open_bundle
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.first_start import compile_kernels
 from broker_plugin.engine.judgement import Judge
+from broker_plugin.engine.opening import begin_step
 from broker_plugin.engine.providers import Device, ProviderChoice, choose
 from broker_plugin.engine.scores import Graphs, RawScores
 from broker_plugin.features.period import find_periods
@@ -110,6 +111,7 @@ class Scorer:
     def warm_up(self) -> None:
         """Compile the features, or load their compiled code, and run every graph at every shape once."""
         compile_kernels()
+        begin_step()
         warm_up()
         self._graphs.warm_up()
 

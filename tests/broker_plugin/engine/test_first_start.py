@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from broker_plugin.codec import bulk, machine
 from broker_plugin.engine import first_start
+from broker_plugin.engine.opening import OpeningAbandonedError, abandoned_when
 from broker_plugin.features import epoch_kernels, fold_kernels, peaks, periodogram, variability_kernels
 from broker_plugin.features import warm_up as features
 from broker_plugin.surveys import epoch_kernels as curve_kernels
@@ -50,3 +54,20 @@ def test_nothing_is_compiled_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(first_start, "_compile_in_processes", fail)
     first_start.compile_kernels()
+
+
+def test_who_compiles_imports_nothing_from_where_the_service_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trap = tmp_path / "was_imported"
+    (tmp_path / "structlog.py").write_text(f"open({str(trap)!r}, 'w')", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    first_start._compile_in_processes()
+    assert not trap.exists()
+
+
+def test_nobody_compiles_on_for_an_opening_that_is_given_up() -> None:
+    with abandoned_when(lambda: True), pytest.raises(OpeningAbandonedError):
+        first_start._compile_in_processes()
+    children = psutil.Process(os.getpid()).children()
+    assert not [child for child in children if first_start.__name__ in child.cmdline()]
