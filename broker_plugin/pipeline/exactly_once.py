@@ -68,7 +68,7 @@ class ExactlyOnce:
         delivered += [parcel for parcel in before if id(parcel) not in left]
         messages = [parcel.message for parcel in ours]
         contents = [message for parcel in ours for message in parcel.contents]
-        entry = self._ledger.entry(ours) if self._ledger is not None else None
+        entry = self._ledger.entry(ours) if self._ledger is not None and ours else None
         if ours:
             try:
                 self._sink.send_with_offsets(

@@ -16,11 +16,13 @@ from broker_plugin.codec.topic_schema import topic_schema
 from broker_plugin.nights import noon_of
 from broker_plugin.pipeline import ledger as ledger_module
 from broker_plugin.pipeline.delivery import AtLeastOnce
+from broker_plugin.pipeline.exactly_once import ExactlyOnce
 from broker_plugin.pipeline.ledger import Ledger, Stretch
 from broker_plugin.pipeline.ledger_reader import LedgerReader, covered
 from broker_plugin.pipeline.offset_ranges import OffsetRanges
 from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams.base import Message, OutgoingMessage
+from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, TransactionalKafkaSink
 from broker_plugin.streams.memory import MemorySink, MemorySource
 from broker_plugin.streams.ownership import Place
 
@@ -132,6 +134,20 @@ def test_the_topic_of_a_night_is_complete_when_the_next_has_begun_and_nothing_is
     }
     rest = [parcel(n, topic="night-1", partition=1) for n in range(5, 9)]
     assert [stretch.complete for stretch in written(ledger, rest)["night-1", 1]] == [True]
+
+
+def test_what_no_transaction_has_said_is_said_by_the_next() -> None:
+    reached: dict[Place, int] = {}
+    ledger = new_ledger(ends_reached=lambda: reached)
+    tomorrow = EVENING + timedelta(days=1)
+    tonight = [parcel(n, topic="night-2", when=tomorrow) for n in range(3)]
+    written(ledger, [parcel(0, topic="night-1")], tonight[:1])
+    reached["night-1", 0] = 1
+    nowhere = KafkaAddress(bootstrap="127.0.0.1:9")
+    source = KafkaSource(nowhere, ["night-2"], group="g")  # the message is not its own, so nothing is sent
+    sink = TransactionalKafkaSink(nowhere, transactional_id="g-0")
+    assert ExactlyOnce(source, sink, ledger=ledger).deliver(tonight[1:2], lambda _, step: step()) == []
+    assert [stretch.complete for stretch in written(ledger, tonight[2:])["night-1", 0]] == [True]
 
 
 def test_offsets_without_a_message_are_gaps() -> None:
