@@ -71,7 +71,7 @@ def compile_kernels() -> None:
 
 def _compile_in_processes() -> None:
     log.info("kernels_not_compiled", processes=len(PARTS))
-    path = os.pathsep.join(map(str, sys.path))
+    path = os.pathsep.join(filter(None, map(str, sys.path)))  # an empty one is the working directory
     children = [
         subprocess.Popen(  # noqa: S603  # our own module, and none of where the service was started
             [sys.executable, "-P", "-m", __name__, part],
