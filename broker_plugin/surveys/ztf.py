@@ -294,11 +294,11 @@ def _light_curves(
     no_reference = [
         context in (SourceContext.SOLAR_SYSTEM, SourceContext.GALAXY_HOST) for context in contexts
     ]
-    own_reference = ~np.array(no_reference, np.bool_)[alert] & _is_ownband_codes(rows, alert)
+    own_reference = ~np.array(no_reference, np.bool_)[alert] & _is_own_band(rows, alert)
     return light_curves_of(rows, alert, mjd_tai, own_reference=own_reference, same_exposure=SAME_EXPOSURE_MS)
 
 
-def _is_ownband_codes(rows: EpochRows, alert: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _is_own_band(rows: EpochRows, alert: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return for every row whether the source on the reference image of its band is the object."""
     keys, group = np.unique(alert * N_BANDS + rows.band, return_inverse=True)
     medians = group_medians(rows.reference_arcsec, group, len(keys))

@@ -25,7 +25,8 @@ from broker_plugin.upper_limits import UpperLimits
 __all__ = ["limits_of"]
 
 ALERT_STEP = 1 << 43
-"""Sets the exposures of alerts apart within one integer: numbers of exposures are smaller until 2199."""
+"""Sets the exposures of alerts apart within one integer: numbers of exposures are smaller until 2137, and no
+possible time is later than 2100."""
 
 
 def limits_of(
@@ -49,7 +50,8 @@ def limits_of(
     mjd_tai, band = mid_exposure_mjd(missed["jd_utc"], missed["exposure_s"]), band_codes(missed)
     limit_njy, _ = flux_of_mag(missed["limiting_mag"], np.zeros(len(alert)))
     known = ~np.isnan(limit_njy) & (band != UNKNOWN_BAND) & (mjd_tai < alert_mjd_tai[alert])
-    has_flux = ~np.isnan(measured.difference_njy)
+    # An impossible time would have a number of another alert's exposure.
+    has_flux = ~np.isnan(measured.difference_njy) & ~np.isnan(measured.mjd_tai)
     keys = measured_alert[has_flux] * ALERT_STEP + measured.exposure[has_flux]
     known &= ~_is_near(alert * ALERT_STEP + exposure_numbers(missed["jd_utc"]), np.sort(keys))
     rows = np.flatnonzero(known)

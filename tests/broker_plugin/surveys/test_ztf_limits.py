@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 
-from broker_plugin.records import Access
+from broker_plugin.records import Access, Provenance
+from broker_plugin.surveys.columns import columns_of_packets
 from broker_plugin.surveys.photometry import AB_ZERO_NJY
+from broker_plugin.surveys.ztf import ZtfAdapter
+from broker_plugin.surveys.ztf_limits import ALERT_STEP
 from broker_plugin.taxonomy import PASSBANDS
+from broker_plugin.times import SECONDS_PER_DAY
 from tests.broker_plugin.surveys.packets import (
     JD,
     PUBLIC,
@@ -82,6 +86,16 @@ def test_an_exposure_that_was_measured_is_no_limit_and_one_that_could_not_be_is(
     assert [day for day, *_ in said(ztf_packet(previous=looks, forced=[ztf_forced()]))] == [1.001]
     unusable = ztf_forced(procstatus="56")
     assert len(said(ztf_packet(previous=looks, forced=[unusable]))) == 2
+
+
+def test_no_row_of_another_packet_takes_a_limit_away() -> None:
+    far = JD - 3 + ALERT_STEP / SECONDS_PER_DAY / 1000  # the number of an exposure of the next alert
+    packets = [ztf_packet(forced=[ztf_forced(jd=far)]), ztf_packet(previous=[missed()])]
+    adapter = ZtfAdapter()
+    found = adapter.adapt_columns(
+        columns_of_packets(packets, adapter.layout), access=PUBLIC, provenance=[Provenance(topic="t")] * 2
+    )
+    assert [len(alert.limits) for alert in found.alerts()] == [0, 1]
 
 
 def test_the_limits_of_a_moving_source_are_of_another_place() -> None:
