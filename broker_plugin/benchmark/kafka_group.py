@@ -149,9 +149,17 @@ def warm_group(
             feed.send(ahead)
             members.progress(ahead, quiet_s=JOIN_S)
             if workers > 1:
+                _await_all(feed, members)
                 members.progress(feed.steadily(SETTLE_PER_S, SETTLE_S), quiet_s=QUIET_S)
             yield feed, members
         sink.close()
+
+
+def _await_all(feed: Feed, members: Members) -> None:
+    """Send until every member has had work: one that joins later takes partitions from the others."""
+    end = time.monotonic() + JOIN_S
+    while members.idle and time.monotonic() < end:
+        members.progress(feed.steadily(SETTLE_PER_S, 1.0), quiet_s=QUIET_S)
 
 
 @contextmanager

@@ -98,6 +98,11 @@ class Members:
                 process.join()
 
     @property
+    def idle(self) -> int:
+        """How many members have done nothing yet: they are still starting, or have no partition."""
+        return self._cpu_s.count(0.0)
+
+    @property
     def pids(self) -> list[int]:
         """The processes."""
         return [process.pid for process in self._processes if process.pid is not None]
