@@ -79,7 +79,7 @@ class Options(TypedDict, total=False):
     limit
         End after so many.
     timeout_s
-        End when nothing has come on the topic for so long.
+        End when nothing has come on the topic, or could be read, for so long.
     stop, warn, after_poll
         As of `Subscription`.
     """

@@ -89,7 +89,7 @@ class Subscription(Generic[Item]):
     limit
         End after so many.
     timeout_s
-        End when nothing has come on the topic for so long; None to wait for ever.
+        End when nothing has come on the topic, or could be read, for so long; None to wait for ever.
     stop
         Ends it from another thread or a signal handler.
     warn
@@ -154,7 +154,7 @@ class Subscription(Generic[Item]):
         self._done: list[Message] = []
         self._in_hand: tuple[Message, Verdict] | None = None
         self._pauses = Backoff().pauses()
-        self._last_commit_s = self._last_message_s = time.monotonic()
+        self._last_commit_s = self._nothing_since_s = time.monotonic()
         self._warned: set[str] = set()
         self._closed = False
 
@@ -202,17 +202,19 @@ class Subscription(Generic[Item]):
         if self._closed:
             raise StopIteration
         self._finish()
+        self._nothing_since_s = time.monotonic()  # what the body took is no waiting
         while self._left > 0 and not self._stop.is_set():
-            if not self._waiting and not self._poll() and self._timed_out():
-                break
-            while self._waiting and not self._stop.is_set():
-                item = self._next_wanted(self._waiting.popleft())
-                if item is not None:
-                    self._left -= 1
-                    return item
-            if self._done:
+            some_came = bool(self._waiting) or self._poll()
+            item = self._next_wanted()
+            if item is not None:
+                self._left -= 1
+                return item
+            stuck = bool(self._waiting)
+            if self._done and not stuck:
                 self._after_poll()
                 self._commit()
+            if (stuck or not some_came) and self._timed_out():
+                break
         self._after_poll()
         self._commit()
         raise StopIteration
@@ -227,7 +229,21 @@ class Subscription(Generic[Item]):
             self._finish()
         self.close()
 
-    def _next_wanted(self, message: Message) -> Item | None:
+    def _next_wanted(self) -> Item | None:
+        """Return the next of those that wait; None if none is wanted, or the rest cannot be read now."""
+        while self._waiting and not self._stop.is_set():
+            message = self._waiting.popleft()
+            try:
+                item = self._if_wanted(message)
+            except TransientError as error:
+                self._waiting.appendleft(message)
+                self._pause(error)
+                return None
+            if item is not None:
+                return item
+        return None
+
+    def _if_wanted(self, message: Message) -> Item | None:
         if not self._source.owned([message]):
             return None  # another member of the group handles it
         try:
@@ -235,10 +251,6 @@ class Subscription(Generic[Item]):
         except RejectedAlert as rejection:
             self._warn_once(f"a message was skipped: {rejection.detail}")
             self._done.append(message)
-            return None
-        except TransientError as error:
-            self._waiting.appendleft(message)
-            self._pause(error)
             return None
         self.n_read += 1
         verdict = self._verdict_of(item)
@@ -269,7 +281,7 @@ class Subscription(Generic[Item]):
         except TransientError as error:
             self._pause(error)
         if self._waiting or not self._source.joined():
-            self._last_message_s = time.monotonic()
+            self._nothing_since_s = time.monotonic()
         if self._waiting:
             self._pauses = Backoff().pauses()
         return bool(self._waiting)
@@ -291,7 +303,7 @@ class Subscription(Generic[Item]):
         self.wait(next(self._pauses))
 
     def _timed_out(self) -> bool:
-        waited_s = time.monotonic() - self._last_message_s
+        waited_s = time.monotonic() - self._nothing_since_s
         return self._timeout_s is not None and waited_s >= self._timeout_s
 
     def _warn_once(self, text: str) -> None:

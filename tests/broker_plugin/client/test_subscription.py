@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -156,6 +157,33 @@ def test_an_outage_is_waited_out() -> None:
         assert len(numbers(verdicts)) == 20
     assert sum(shaky.source.committed.values()) == 20
     assert len(said) == 2
+
+
+def test_what_cannot_be_read_for_so_long_ends_it_and_is_not_committed() -> None:
+    def read(value: bytes) -> Verdict:
+        verdict = READ(value)
+        if verdict.alert_id == 3:
+            raise TransientError("the registry is away")
+        return verdict
+
+    source, said, alerts = MemorySource(as_messages(VERDICTS, partitions=1)), list[str](), list[int]()
+    verdicts = Subscription(
+        source,
+        read,
+        verdict_of=lambda verdict: verdict,
+        conditions=Conditions(tense="any"),
+        timeout_s=0.5,
+        warn=said.append,
+    )
+    with verdicts:
+        for verdict in verdicts:
+            verdicts.wait(0.2)  # three of them are more than the timeout: the body's time is no waiting
+            alerts.append(verdict.alert_id)
+            begun_s = time.monotonic()
+    assert 0.5 <= time.monotonic() - begun_s < 5.0
+    assert alerts == [0, 1, 2]
+    assert source.committed == {("verdicts", 0): 3}
+    assert said == ["the registry is away; trying again"]
 
 
 @pytest.mark.parametrize(
