@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 class OpeningAbandonedError(Exception):
-    """A bundle was being opened, and nobody wants it any more."""
+    """A bundle, or a service, was being opened, and nobody wants it any more."""
 
 
 _unwanted: ContextVar[Callable[[], bool]] = ContextVar("unwanted", default=lambda: False)

@@ -16,7 +16,7 @@ from broker_plugin.bundle import open_bundle
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.verdict import Tense, encode_container
 from broker_plugin.engine.opening import OpeningAbandonedError
-from broker_plugin.errors import RejectReason, StoreError
+from broker_plugin.errors import BrokerPluginError, RejectReason, StoreError
 from broker_plugin.instants import milliseconds, parse_moment
 from broker_plugin.pipeline.assembly import (
     FilterRecipe,
@@ -187,8 +187,12 @@ def _warn_of_idle_workers(
 ) -> None:
     if workers == 1 or stop.is_set():
         return
-    partitions = source.n_partitions()
-    if partitions < workers:
+    try:
+        partitions = source.n_partitions()
+    except BrokerPluginError as error:
+        log.info("partitions_not_counted", why=str(error))
+        return
+    if 0 < partitions < workers:  # a pattern may have no topics yet
         log.warning(
             "more_workers_than_partitions",
             workers=workers,

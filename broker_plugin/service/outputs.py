@@ -12,6 +12,7 @@ import structlog
 
 from broker_plugin.codec.registry import SchemaRegistry, frame
 from broker_plugin.codec.topic_schema import EncodeRecord, topic_schema
+from broker_plugin.engine.opening import OpeningAbandonedError
 from broker_plugin.errors import TransientError
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.ledger import Ledger
@@ -110,13 +111,24 @@ def record_encoding(settings: Settings, stop: threading.Event, *, topic: str, sc
 
 
 def patiently(step: Callable[[], Result], settings: Settings, stop: threading.Event) -> Result:
-    """Take a step of the start, again while what it asks is away and the start's deadline has not passed."""
+    """Take a step of the start, again while what it asks is away and the start's deadline has not passed.
+
+    Raises
+    ------
+    TransientError
+        If it is away for longer.
+    OpeningAbandonedError
+        If it is away when the stop event is set.
+    """
     waited_s = 0.0
     for pause_s in Backoff(cap_s=5.0).pauses():
         try:
             return step()
         except TransientError as error:
-            if stop.is_set() or waited_s > settings.start_deadline_s:
+            if stop.is_set():
+                log.info("start_abandoned", why=str(error))
+                raise OpeningAbandonedError from error
+            if waited_s > settings.start_deadline_s:
                 raise
             log.warning("waiting_at_start", why=str(error))
         stop.wait(pause_s)
