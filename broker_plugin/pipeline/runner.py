@@ -132,7 +132,8 @@ class Runner:
             messages = self._source.poll(self._batcher.room, timeout_s)
         except TransientError as error:
             self._note("poll", error)
-            self._pause(next(self._poll_pauses))
+            # A stop has nothing to wait for here: what was polled before is finished, with all of its time.
+            self._pause(next(self._poll_pauses), ended=self._stop.is_set)
             return
         self._poll_pauses = self._backoff.pauses()
         self._monitor.succeeded("poll")
@@ -198,18 +199,18 @@ class Runner:
             else:
                 self._monitor.succeeded(stage)
                 return result
-            self._pause(pause_s)
+            self._pause(pause_s, ended=self._too_late)
         raise AssertionError("the pauses never end")
 
     def _hold(self, pause: StreamPausedError) -> None:
         log.error("stream_paused", reason=str(pause.reason), why=str(pause))
         self._monitor.paused(pause)
         while not self._stop.is_set():
-            self._pause(POLL_S)
+            self._pause(POLL_S, ended=self._stop.is_set)
 
-    def _pause(self, pause_s: float) -> None:
+    def _pause(self, pause_s: float, *, ended: Callable[[], bool]) -> None:
         end = time.monotonic() + pause_s
-        while (left := end - time.monotonic()) > 0 and not self._too_late():
+        while (left := end - time.monotonic()) > 0 and not ended():
             self._look_around()
             if self._group is not None:
                 self._group.keep_alive()

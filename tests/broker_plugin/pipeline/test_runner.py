@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -244,6 +245,28 @@ def test_pauses_keep_the_source_alive(alert_filter: AlertFilter, messages: list[
     backoff = Backoff(first_s=0.6, cap_s=0.6)
     Runner(source, MemorySink(unavailable=1), alert_filter, OUTBOX, backoff=backoff).run()
     assert source.kept_alive >= 2
+
+
+def test_a_stop_does_not_wait_out_the_pause_after_a_failed_poll(
+    alert_filter: AlertFilter, messages: list[Message]
+) -> None:
+    class Failing(MemorySource):
+        def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
+            raise TransientError("the network is away")
+
+    stop = threading.Event()
+    stopper = StopAtRetry(stop)
+    begun_s = time.monotonic()
+    Runner(
+        Failing(messages),
+        MemorySink(),
+        alert_filter,
+        OUTBOX,
+        stop=stop,
+        backoff=Backoff(first_s=10.0, cap_s=10.0),
+        monitor=stopper,
+    ).run()
+    assert time.monotonic() - begun_s < 4.0
 
 
 def test_a_poll_that_fails_does_not_hold_up_the_open_batch(
