@@ -11,16 +11,19 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
+from broker_plugin.codec.limits import DEFAULT_LIMITS
+from broker_plugin.codec.verdict import Tense
 from broker_plugin.demo.packets import night_messages
 from broker_plugin.demo.playlist import archive_tracks
 from broker_plugin.demo.simulator import simulate_night
 from broker_plugin.engine.explanation import counted
+from broker_plugin.errors import ConfigurationError
 from broker_plugin.service.addresses import source_address
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.settings import Settings
 from broker_plugin.streams.base import OutgoingMessage
-from broker_plugin.streams.kafka import KafkaAddress, KafkaSink
+from broker_plugin.streams.kafka import KafkaSink
 
 __all__ = ["feed"]
 
@@ -41,8 +44,8 @@ def feed(
 ) -> None:
     """Send alerts to an input topic of your own, to try the service: a simulated night, or your files.
 
-    A survey's stream needs none of this. Let the service that judges simulated alerts say so: tense = "test"
-    in its settings.
+    A survey's stream needs none of this. Let the service that judges such alerts say so: tense = "test" in
+    its settings. Where they do not, their input may be the live one, and only --topic says where to send.
 
         broker-plugin feed --config run.toml
         broker-plugin feed night.tar.gz --config run.toml
@@ -55,7 +58,7 @@ def feed(
     config
         The settings of run: its survey, bootstrap and input are meant.
     topic
-        Topic to send to; by default the input of the settings.
+        Topic to send to; by default the input of the settings, if their tense is test.
     bootstrap
         host:port of the cluster; by default the one that run reads.
     n_alerts
@@ -67,9 +70,16 @@ def feed(
     given = {"bootstrap": bootstrap, "input": topic}
     settings = load_settings({name: value for name, value in given.items() if value}, config=config)
     settings.require("bootstrap", "input", *([] if paths else ["survey"]))
+    if not topic and settings.tense != Tense.TEST:
+        raise ConfigurationError(
+            f"the tense of the settings is {settings.tense}, so that {settings.input} may be a live topic",
+            remedy='set tense = "test", or name the topic with --topic',
+        )
     values = (track.value for track in archive_tracks(paths)) if paths else _night(settings, n_alerts, seed)
     address = source_address(settings).credentials_only()
-    sent = _send(values, address, settings.input)
+    most = max(settings.limits.message_bytes, DEFAULT_LIMITS.message_bytes)  # what files are read to, or more
+    sink = KafkaSink(address, message_max_bytes=most)
+    sent = _send(values, sink, settings.input)
     sys.stdout.write(f"{counted(sent, 'message')} sent to {settings.input} at {settings.bootstrap}\n")
 
 
@@ -80,8 +90,8 @@ def _night(settings: Settings, n_alerts: int, seed: int) -> Iterator[bytes]:
             yield value
 
 
-def _send(values: Iterable[bytes], address: KafkaAddress, topic: str) -> int:
-    sink, left, sent = KafkaSink(address), iter(values), 0
+def _send(values: Iterable[bytes], sink: KafkaSink, topic: str) -> int:
+    left, sent = iter(values), 0
     try:
         sink.connect([topic], deadline_s=CONNECT_S)
         while some := [OutgoingMessage(topic=topic, value=value) for value in islice(left, CHUNK)]:
