@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
+from typing import IO
 
 import structlog
 
@@ -111,16 +112,30 @@ def _are_compiled() -> bool:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Let one process of this machine compile at a time; where no lock can be made, all of them."""
+    """Let one process of this machine compile at a time; where no lock can be had, all of them."""
     place, _ = decoder.compiled_kernels()
     with ExitStack() as stack:
         try:
             place.mkdir(parents=True, exist_ok=True)
             lock = stack.enter_context((place / "compiling.lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _lock(lock)
         except OSError as error:
             log.debug("kernels_compiled_without_lock", why=str(error))
         yield
+
+
+def _lock(file: IO[str]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        begin_step()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError("another process compiles for too long") from None
+            time.sleep(LOOK_S)
+        else:
+            return
 
 
 if __name__ == "__main__":

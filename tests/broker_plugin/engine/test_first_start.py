@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from broker_plugin.codec import bulk, machine
 from broker_plugin.engine import first_start
@@ -46,6 +49,10 @@ def test_the_parts_compile_what_a_warm_up_needs_and_no_more() -> None:
     assert signatures() == of_parts
 
 
+@pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < len(first_start.PARTS),
+    reason="with so few cores nothing is compiled in processes at all",
+)
 def test_nothing_is_compiled_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     first_start.warm_up()
 
@@ -71,3 +78,26 @@ def test_nobody_compiles_on_for_an_opening_that_is_given_up() -> None:
         first_start._compile_in_processes()
     children = psutil.Process(os.getpid()).children()
     assert not [child for child in children if first_start.__name__ in child.cmdline()]
+
+
+@pytest.fixture
+def another_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hold the lock as another process does while it compiles."""
+    monkeypatch.setattr(first_start.decoder, "compiled_kernels", lambda: (tmp_path, False))
+    with (tmp_path / "compiling.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.usefixtures("another_compiles")
+def test_an_opening_that_is_given_up_does_not_wait_for_who_compiles() -> None:
+    looks = iter([False, True])
+    with abandoned_when(lambda: next(looks)), pytest.raises(OpeningAbandonedError), first_start._alone():
+        raise AssertionError("another holds the lock")
+
+
+@pytest.mark.usefixtures("another_compiles")
+def test_who_compiles_for_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_start, "WAIT_S", 0.3)
+    with capture_logs() as logs, first_start._alone():
+        assert [entry["event"] for entry in logs] == ["kernels_compiled_without_lock"]
