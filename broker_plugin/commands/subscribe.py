@@ -137,7 +137,7 @@ def subscribe(
     limit
         Stop after so many verdicts that were asked for.
     timeout_s
-        Stop when nothing has come for so many seconds.
+        Stop when nothing has come, or could be read, for so many seconds.
     registry
         URL of the schema registry, where the verdicts are framed.
     config
