@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from export.writer import write_bundle
+from tests.support.shared import made_for_all
 from tests.trainer.synthetic import tiny_settings, write_catalogue
 from trainer.checkpoint import load_model
 from trainer.fitting import fit, measure
@@ -30,13 +31,24 @@ class Exported:
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """Everything from a catalogue to a bundle: two passes of a tiny model, one stratum of 400 alerts each."""
-    root = tmp_path_factory.mktemp("export")
-    write_catalogue(root / "data", stars_per_class=100)
-    settings = tiny_settings(training={"passes": 2}, calibration={"decision_rule": "macro_f1"})
-    prepared = prepare(settings, root / "data", root / "run", say=lambda line: None)
-    train(prepared.run, root / "run", lambda number: train_set(prepared, number), validation_set(prepared))
-    fitted = fit(prepared, root / "run", say=lambda line: None)
-    measure(prepared, fitted, root / "run", say=lambda line: None)
-    bundle = write_bundle(root / "run", root / "bundle")
+    root = made_for_all(tmp_path_factory, "export", _export)
+    prepared = prepare(SETTINGS, root / "data", root / "run", say=_quiet)
     model = load_model(prepared.run, root / "run")
-    return Exported(prepared=prepared, model=model, run=root / "run", bundle=bundle)
+    return Exported(prepared=prepared, model=model, run=root / "run", bundle=root / "bundle")
+
+
+SETTINGS = tiny_settings(training={"passes": 2}, calibration={"decision_rule": "macro_f1"})
+
+
+def _export(root: Path) -> None:
+    write_catalogue(root / "data", stars_per_class=100)
+    run = root / "run"
+    prepared = prepare(SETTINGS, root / "data", run, say=_quiet)
+    train(prepared.run, run, lambda number: train_set(prepared, number), validation_set(prepared))
+    fitted = fit(prepared, run, say=_quiet)
+    measure(prepared, fitted, run, say=_quiet)
+    write_bundle(run, root / "bundle")
+
+
+def _quiet(line: str) -> None:
+    pass
