@@ -34,6 +34,7 @@ class Listener:
 
         Examples
         --------
+        >>> import socket
         >>> with socket.create_server(("127.0.0.1", 0)) as server:
         ...     found = Listener.of("localhost:%d" % server.getsockname()[1])
         ...     found == Listener(os.getpid())

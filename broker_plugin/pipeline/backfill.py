@@ -136,11 +136,13 @@ class _Pool:
 
     def end(self) -> None:
         """End the workers in the midst of their work."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        # Waited for, or the executor's own thread meets the end of the interpreter and one of the two fails.
+        ending = threading.Thread(target=self._executor.shutdown, kwargs={"cancel_futures": True})
+        ending.start()
         for process in multiprocessing.active_children():
             if process.pid not in self._others:
                 process.terminate()
-        self._executor.shutdown()
+        ending.join()
 
 
 def _batches(source: Source) -> Iterator[list[Message]]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from broker_plugin.records import Access, Alert, AlertBatch, LightCurve, Origin, SourceContext, Spectrum
+from broker_plugin.upper_limits import UpperLimits
 
 
 def make_alert(n_epochs: int, *, alert_id: int = 1, spectrum: bool = False) -> Alert:
@@ -42,10 +43,15 @@ def make_alert(n_epochs: int, *, alert_id: int = 1, spectrum: bool = False) -> A
 
 def assert_same_alert(one: Alert, other: Alert) -> None:
     for column in dataclasses.fields(Alert):
-        if column.name != "light_curve":
+        if column.name not in ("light_curve", "limits"):
             assert getattr(one, column.name) == getattr(other, column.name)
-    for column in dataclasses.fields(LightCurve):
-        left, right = (getattr(alert.light_curve, column.name) for alert in (one, other))
+    assert_same_columns(one.light_curve, other.light_curve)
+    assert_same_columns(one.limits, other.limits)
+
+
+def assert_same_columns(one: LightCurve | UpperLimits, other: LightCurve | UpperLimits) -> None:
+    for column in dataclasses.fields(one):
+        left, right = (getattr(table, column.name) for table in (one, other))
         assert left.dtype == right.dtype
         np.testing.assert_array_equal(left, right)
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, cast
+from functools import cached_property, partial
+from typing import Literal, TypeVar, cast
 
 from confluent_kafka import (
     OFFSET_INVALID,
@@ -37,20 +37,25 @@ RECONNECT_MS = 500
 SILENT = "0"
 """librdkafka's log level: it would report every refused connection while a server is down."""
 
-COORDINATOR_RETURNS = frozenset(
+NOT_YET_LED = frozenset(
     {
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
     }
 )
-"""What a restarted broker answers about a group until it has loaded the group's offsets."""
+"""What a broker answers about a group or a partition until it has taken it up: a new one, or one that it led
+before it restarted."""
 
-COORDINATOR_PAUSE_S = 0.2
-"""Loading them takes tenths of a second."""
+LED_PAUSE_S = 0.2
+"""That takes tenths of a second."""
 
 UNASSIGNED = -1
 """librdkafka's "whichever partition the key falls on"."""
+
+Answer = TypeVar("Answer")
 
 Outgoing = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]]]
 """Key, value and headers of one record to be written."""
@@ -219,7 +224,8 @@ class KafkaCluster:
         consumer = self._reader(isolation)
         ends = {}
         for part in self.partitions(topic):
-            watermarks = consumer.get_watermark_offsets(TopicPartition(topic, part), timeout=REQUEST_S)
+            place = TopicPartition(topic, part)
+            watermarks = _once_led(partial(consumer.get_watermark_offsets, place, timeout=REQUEST_S))
             if watermarks is None:
                 raise TimeoutError(f"{topic}[{part}]: no answer about its end")
             ends[part] = watermarks[1]
@@ -235,16 +241,8 @@ class KafkaCluster:
         A coordinator that has just come back is waited for.
         """
         consumer = self._member(group)
-        deadline = time.monotonic() + REQUEST_S
         wanted = [TopicPartition(topic, part) for part in self.partitions(topic)]
-        while True:
-            try:
-                committed = consumer.committed(wanted, timeout=REQUEST_S)
-                break
-            except KafkaException as error:
-                if error.args[0].code() not in COORDINATOR_RETURNS or time.monotonic() > deadline:
-                    raise
-            time.sleep(COORDINATOR_PAUSE_S)
+        committed = _once_led(partial(consumer.committed, wanted, timeout=REQUEST_S))
         return {part.partition: part.offset for part in committed if part.offset != OFFSET_INVALID}
 
     @cached_property
@@ -308,3 +306,15 @@ def _record(message: Message) -> KafkaRecord:
         headers=tuple((name, value or b"") for name, value in headers),
         timestamp_ms=message.timestamp()[1],
     )
+
+
+def _once_led(ask: Callable[[], Answer]) -> Answer:
+    """Return the answer of a cluster that may still be taking up what is asked about."""
+    deadline = time.monotonic() + REQUEST_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in NOT_YET_LED or time.monotonic() > deadline:
+                raise
+        time.sleep(LED_PAUSE_S)

@@ -169,6 +169,9 @@ def test_scimma_s_client_reads_what_is_sent(
     kafka_broker.produce(
         verdicts, [(each.key, each.value, each.headers) for parcel in parcels for each in parcel.contents]
     )
+    kafka_broker.group_committed(
+        "anybody", verdicts
+    )  # the client takes a coordinator that starts for an error
     found = inside("scimma", data_dir, kafka_broker.bootstrap, verdicts)
     sent = [(each.verdicts[0].verdict_id, each.verdicts[0].anomaly_p_value) for each in judged]
     assert found == [["AvroBlob", *each] for each in sent]
