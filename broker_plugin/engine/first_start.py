@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The first start: what was never compiled here is compiled by several processes at once.
 
-To compile all kernels takes one core half a minute. Each process compiles a part of them and keeps the
-machine code, which this process then loads, and so do others that start at the same time: they wait.
+To compile all kernels takes one core three quarters of a minute. Each process compiles a part of them and
+keeps the machine code, which this process then loads, and so do others that start at the same time: they
+wait.
 """
 
 from __future__ import annotations
