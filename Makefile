@@ -15,7 +15,7 @@ STREAM = --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst --trained-on $(DATA)/li
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow types servers check format train baselines report normal bench drill fuzz guided clean
+.PHONY: help demo test slow types servers check format train baselines seeds report normal bench drill fuzz guided clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ train: $(VENV)/.dev ## Train the default bundle again from the light curves in $
 
 baselines: $(VENV)/.dev ## Train and measure what the default bundle is compared with
 	$(BIN)/trainer baselines --data $(DATA) --out runs/default
+
+seeds: $(VENV)/.dev ## Train the default bundle four times more with other seeds, to know the spread; hours
+	$(BIN)/trainer seeds --run runs/default --data $(DATA)
 
 report: $(VENV)/.dev ## Put the evaluation of the default bundle into one page, runs/default/report/report.html
 	$(BIN)/trainer cross-survey --bundle default --data $(DATA) --out runs/default

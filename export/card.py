@@ -9,6 +9,7 @@ from typing import Any
 from export.objects_card import objects_card
 from export.tables import calibration_table, column_text, results_table, table
 from trainer.checkpoint import Run
+from trainer.config import DataSettings
 from trainer.data.catalina import CITATION, FILE
 
 __all__ = ["description", "model_card"]
@@ -102,7 +103,9 @@ weight; the weights were chosen for balanced accuracy on the calibration stars o
 }
 
 _WINDOWS = """To each set come {n:,} windows of observed epochs: the first 10, 30,
-100 or all of a star, or a random run; a quarter of them with the catalogue's period. """
+100 or all of a star{runs}, or a random run; a quarter of them with the catalogue's period. """
+
+_RUNS = ", as many from any other night"
 
 _CATALOGUE = """\
 ### On observed epochs, by the exported graphs
@@ -243,7 +246,7 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         ),
         light_curve=_READ_AS if "light_curve" in run.specs else ", and the strongest Lomb-Scargle period",
         held_out=_held_out(data.get("held_out_classes", ())),
-        windows=_WINDOWS.format(n=settings.data.windows_per_set) if settings.data.windows_per_set else "",
+        windows=_windows(settings.data),
         calibrated_on="windows of observed epochs" if settings.data.windows_per_set else "imitated alerts",
         catalogue=_catalogue(manifest["training"].get("catalogue")),
         passes=manifest["training"]["passes"],
@@ -255,6 +258,12 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         alerts_per_stratum=settings.calibration.alerts_per_stratum,
         seed=settings.seed,
     )
+
+
+def _windows(data: DataSettings) -> str:
+    if not data.windows_per_set:
+        return ""
+    return _WINDOWS.format(n=data.windows_per_set, runs=_RUNS if any(data.runs_per_star) else "")
 
 
 def _inputs(modalities: Sequence[str]) -> str:

@@ -142,8 +142,8 @@ def load_run(folder: Path) -> Run:
 
 
 def new_model(run: Run) -> AlertModel:
-    """Return a model with random weights, by the run's seed."""
-    torch.manual_seed(run.settings.seed)
+    """Return a model with random weights, by the training's seed."""
+    torch.manual_seed(run.settings.training_seed)
     model = AlertModel(run.specs, len(run.classes), run.settings)
     frequencies = np.maximum(run.frequencies, LEAST_FREQUENCY)
     share = tempered(frequencies)

@@ -36,6 +36,7 @@ from trainer.plain_pipeline.command import baseline
 from trainer.preparation import Prepared, seen_stars
 from trainer.report.command import report
 from trainer.retrieval import lines_of, measure_retrieval
+from trainer.seeds import seeds
 from trainer.simulate.dataset import write_simulation
 from trainer.stage_commands import finetune, pretrain
 from trainer.stream.command import Recalibration, recalibrate
@@ -233,6 +234,7 @@ app.command(rank)
 app.command(chart, name="map")
 app.command(inject)
 app.command(limited_labels)
+app.command(seeds)
 
 
 def main() -> None:

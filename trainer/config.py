@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker_plugin.errors import ConfigurationError
 from trainer.decision import Objective
+from trainer.windows import FIRST_EPOCHS
 
 __all__ = [
     "AnomalySettings",
@@ -73,6 +74,13 @@ class DataSettings(_Part):
         description="Fewest random runs of own epochs of a class. The rarest has 84 training stars, each "
         "of which is then seen in 24 of them; without, they are learned by heart.",
     )
+    runs_per_star: tuple[int, ...] = Field(
+        default=(),
+        max_length=len(FIRST_EPOCHS),
+        description="Runs of epochs that begin with any night of a star and stand for all of its epochs, its "
+        "first 100, 30 and 10, in this order; of a class `class_windows` at least. Without, a star is seen "
+        "with the same few windows in every pass.",
+    )
     odd_share: float = Field(
         default=0.0, ge=0, lt=1, description="Share of the alerts that are made odd, for outlier exposure."
     )
@@ -99,6 +107,11 @@ class TrainingSettings(_Part):
     modality_dropout: float = Field(ge=0, lt=1, description="Chance of leaving a modality out of the fusion.")
     label_smoothing: float = Field(ge=0, lt=1)
     threads: int = Field(gt=0)
+    seed: int | None = Field(
+        default=None,
+        description="Of first weights, order, dropout, the windows of a pass and the forests; None for the "
+        "run's. Another one trains again on the same split, with the same cached alerts.",
+    )
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="Of the encoders' arithmetic; weights and losses are always fp32."
     )
@@ -160,6 +173,11 @@ class Settings(_Part):
     anomaly: AnomalySettings
     calibration: CalibrationSettings
     evaluation: EvaluationSettings
+
+    @property
+    def training_seed(self) -> int:
+        """Seed of the training alone: other trainings of a run differ in nothing else."""
+        return self.seed if self.training.seed is None else self.training.seed
 
     @property
     def max_epochs(self) -> int:

@@ -20,8 +20,9 @@ from trainer.data.splits import Split
 from trainer.evaluate import evaluate
 from trainer.inference import encode, surprise_of
 from trainer.model import AlertModel
-from trainer.preparation import Prepared, natural_sets, ordinary_sets, set_of_bin, windows_of_bin
+from trainer.preparation import Prepared, natural_sets, set_of_bin, windows_of_bin
 from trainer.references import choose_references
+from trainer.training_sets import ordinary_sets
 
 __all__ = ["CALIBRATION", "CATALOGUE", "EVALUATION", "REFERENCES", "STRATA", "Fitted", "fit", "measure"]
 
@@ -117,11 +118,11 @@ def _forests(
     encoded = [encode(model, part.tokens) for part in observed]
     n_classes = len(prepared.run.classes) if class_forests else 0
     space = partial(surprise_of, model)
-    forests = {FUSED: fit_fused(encoded, observed, n_classes, space=space, seed=settings.seed)}
+    forests = {FUSED: fit_fused(encoded, observed, n_classes, space=space, seed=settings.training_seed)}
     embeddings = {FUSED: np.concatenate([space(part.fused()) for part in encoded])}
     for position, name in enumerate(model.modalities):
         embeddings[name] = np.concatenate(
             [part.embeddings[part.present[:, position], position].numpy() for part in encoded]
         )
-        forests[name] = fit_single(embeddings[name], seed=settings.seed + 100 + position)
+        forests[name] = fit_single(embeddings[name], seed=settings.training_seed + 100 + position)
     return forests, embeddings

@@ -13,9 +13,9 @@ from trainer.augment import OBSERVED_SHARE
 from trainer.data.stars import StarTable
 from trainer.outliers import MIN_EPOCHS, Oddity
 from trainer.tempering import tempered
-from trainer.windows import FIRST_EPOCHS, Windows, first_windows, joined, random_windows
+from trainer.windows import FIRST_EPOCHS, Windows, first_windows, joined, night_runs, random_windows
 
-__all__ = ["Plan", "drawn_oddities", "natural_plan", "planned_windows", "tempered_plan"]
+__all__ = ["Plan", "drawn_oddities", "natural_plan", "planned_runs", "planned_windows", "tempered_plan"]
 
 N_EPOCHS_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 257)
 N_EPOCHS_SHARES = (0.13, 0.15, 0.16, 0.16, 0.16, 0.13, 0.07, 0.04)
@@ -165,23 +165,48 @@ def planned_windows(
     """
     star = [members] * len(FIRST_EPOCHS)
     windows = [first_windows(stars, members, n, given=False) for n in FIRST_EPOCHS]
-    star.append(_often_enough(stars.label, members, of_class=of_class))
+    star.append(_often_enough(stars.label, members, of_star=RANDOM_WINDOWS, of_class=of_class))
     windows.append(random_windows(stars, star[-1], rng))
     if odd:
         star.append(members)
         windows.append(_odd_windows(stars, members, rng))
-    whole = joined(windows)
-    given = (rng.random(len(whole.first)) < GIVEN_SHARE) & (whole.oddity == Oddity.ORDINARY)
-    return np.concatenate(star), replace(whole, given=given)
+    return np.concatenate(star), _some_given(joined(windows), rng)
+
+
+def planned_runs(
+    stars: StarTable,
+    members: NDArray[np.int64],
+    n_epochs: int | None,
+    *,
+    of_star: int,
+    of_class: int,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int64], Windows]:
+    """Return the star of each run that stands for the first `n_epochs` of some stars, and the runs.
+
+    Parameters
+    ----------
+    of_star, of_class
+        Runs of a star, and fewest of a class.
+    """
+    star = _often_enough(stars.label, members, of_star=of_star, of_class=of_class)
+    return star, _some_given(night_runs(stars, star, n_epochs, rng), rng)
+
+
+def _some_given(windows: Windows, rng: np.random.Generator) -> Windows:
+    """Return the windows, a share of the ordinary ones with the catalogue's period."""
+    given = (rng.random(len(windows.first)) < GIVEN_SHARE) & (windows.oddity == Oddity.ORDINARY)
+    return replace(windows, given=given)
 
 
 def _often_enough(
-    label: NDArray[np.int64], members: NDArray[np.int64], *, of_class: int
+    label: NDArray[np.int64], members: NDArray[np.int64], *, of_star: int, of_class: int
 ) -> NDArray[np.int64]:
     """Return the members, those of rare classes so often that each class is there `of_class` times."""
     count = np.bincount(label[members][label[members] >= 0], minlength=1)
-    times = np.maximum(RANDOM_WINDOWS, np.ceil(of_class / np.maximum(count, 1))).astype(np.int64)
-    return np.repeat(members, np.where(label[members] >= 0, times[label[members]], RANDOM_WINDOWS))
+    scarce = np.where(count < of_class, np.ceil(of_class / np.maximum(count, 1)), of_star)
+    times = np.maximum(of_star, scarce).astype(np.int64)
+    return np.repeat(members, np.where(label[members] >= 0, times[label[members]], of_star))
 
 
 def _odd_windows(stars: StarTable, members: NDArray[np.int64], rng: np.random.Generator) -> Windows:

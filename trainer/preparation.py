@@ -18,9 +18,8 @@ from trainer.data.splits import Split, split_stars, used_stars
 from trainer.data.stars import StarTable, read_stars, write_stars
 from trainer.encoders import fitted_specs
 from trainer.outliers import Oddity
-from trainer.plans import Plan, natural_plan, planned_windows, tempered_plan
-from trainer.sets import ExampleSet, join_sets, make_set
-from trainer.tempering import draw_tempered
+from trainer.plans import Plan, natural_plan, planned_runs, planned_windows, tempered_plan
+from trainer.sets import ExampleSet, make_set
 from trainer.windows import FIRST_EPOCHS, Windows, random_windows, window_alerts
 
 __all__ = [
@@ -28,15 +27,16 @@ __all__ = [
     "Prepared",
     "bin_limits",
     "first_set",
+    "imitated_set",
+    "n_runs",
     "n_windows",
     "natural_sets",
     "ordinary",
-    "ordinary_sets",
     "prepare",
+    "run_set",
     "scaler_sample",
     "seen_stars",
     "set_of_bin",
-    "train_set",
     "validation_set",
     "window_set",
     "windows_of_bin",
@@ -138,10 +138,10 @@ def seen_stars(out: Path) -> frozenset[str]:
     return used_stars(stars, settings.data.split_fractions, seed=settings.seed)
 
 
-def train_set(
+def imitated_set(
     prepared: Prepared, number: int, *, advance: Callable[[int], None] = lambda n: None
 ) -> ExampleSet:
-    """Return a set of training alerts: imitated ones, and windows of observed epochs."""
+    """Return a set of imitated training alerts."""
     settings = prepared.run.settings
     plan = tempered_plan(
         prepared.stars.label,
@@ -150,20 +150,7 @@ def train_set(
         seed=settings.seed + number,
         odd_share=settings.data.odd_share,
     )
-    imitated = _made(prepared, plan, f"train-{number}", advance)
-    if settings.data.windows_per_set == 0 or prepared.make is not None:
-        return imitated
-    windows = window_set(prepared, Split.TRAIN)
-    rng = np.random.default_rng((settings.seed, 9, number))
-    odd = windows.oddity != Oddity.ORDINARY
-    n_odd = round(settings.data.odd_share * settings.data.windows_per_set)
-    drawn = [
-        np.flatnonzero(part)[draw_tempered(prepared.stars.label[windows.star[part]], n, rng)]
-        for part, n in ((~odd, settings.data.windows_per_set - n_odd), (odd, n_odd))
-        if n
-    ]
-    rows = np.concatenate(drawn)
-    return join_sets([imitated, windows.take(rows)])
+    return _made(prepared, plan, f"train-{number}", advance)
 
 
 def window_set(
@@ -185,10 +172,16 @@ def first_set(prepared: Prepared, split: Split, n_epochs: int | None) -> Example
     return window_set(prepared, split).take(np.flatnonzero(part & ~windows.given))
 
 
-def ordinary_sets(prepared: Prepared, n: int) -> list[ExampleSet]:
-    """Return the first `n` sets of training alerts, or as many as there are, without what was made odd."""
-    sets = [train_set(prepared, number) for number in range(min(n, prepared.run.settings.data.train_sets))]
-    return [ordinary(part) for part in sets]
+def run_set(
+    prepared: Prepared, n_epochs: int | None, *, advance: Callable[[int], None] = lambda n: None
+) -> ExampleSet | None:
+    """Return runs that stand for the first `n_epochs` of the training stars; None where none are wanted."""
+    star, windows = _run_plan(prepared, n_epochs)
+    if len(star) == 0:
+        return None
+    peers = prepared.members(Split.TRAIN).astype(np.int64)
+    plan = Plan.of_windows(star, windows, seed=prepared.run.settings.seed, peers=peers)
+    return _made(prepared, plan, f"runs-{n_epochs or 'all'}", advance)
 
 
 def ordinary(examples: ExampleSet) -> ExampleSet:
@@ -208,6 +201,11 @@ def natural_sets(prepared: Prepared) -> list[ExampleSet]:
 def n_windows(prepared: Prepared, split: Split) -> int:
     """Return how many windows `window_set` makes."""
     return len(_window_plan(prepared, split)[0])
+
+
+def n_runs(prepared: Prepared) -> int:
+    """Return how many runs `run_set` makes in all."""
+    return sum(len(_run_plan(prepared, n_epochs)[0]) for n_epochs in FIRST_EPOCHS)
 
 
 def validation_set(prepared: Prepared, *, advance: Callable[[int], None] = lambda n: None) -> ExampleSet:
@@ -283,6 +281,21 @@ def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], W
         of_class=settings.data.class_windows,
         odd=settings.data.odd_share > 0 and prepared.make is None,
         rng=np.random.default_rng((settings.seed, 10, int(split))),
+    )
+
+
+def _run_plan(prepared: Prepared, n_epochs: int | None) -> tuple[NDArray[np.int64], Windows]:
+    """Return the star of each run that stands for the first `n_epochs`, and the runs."""
+    data = prepared.run.settings.data
+    number = FIRST_EPOCHS.index(n_epochs)
+    wanted = number < len(data.runs_per_star)
+    return planned_runs(
+        prepared.stars,
+        prepared.members(Split.TRAIN).astype(np.int64),
+        n_epochs,
+        of_star=data.runs_per_star[number] if wanted else 0,
+        of_class=data.class_windows if wanted else 0,
+        rng=np.random.default_rng((prepared.run.settings.seed, 19, number)),
     )
 
 

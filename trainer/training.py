@@ -66,9 +66,7 @@ def train(
     on_pass, on_step
         Called with the record of every finished pass and step.
     """
-    task = Supervised(
-        settings=run.settings.training, train_set=_cycled(run, train_set), validation=validation
-    )
+    task = Supervised(settings=run.settings.training, train_set=train_set, validation=validation)
     return _train(run, folder, task=task, compute=compute, on_pass=on_pass, on_step=on_step)
 
 
@@ -128,7 +126,7 @@ def finetune(
     """
     task = Supervised(
         settings=run.settings.training.model_copy(update={"clip_weight": 0.0}),
-        train_set=_cycled(run, train_set),
+        train_set=train_set,
         validation=validation,
     )
     more = ("finetune", "" if start is None else start.digest)
@@ -192,7 +190,12 @@ def _train(
     for number in range(progress["passes"], task.settings.passes):
         started = time.monotonic()
         one = _Pass(
-            number=number, seed=run.settings.seed, task=task, compute=compute, model=model, loss_of=loss_of
+            number=number,
+            seed=run.settings.training_seed,
+            task=task,
+            compute=compute,
+            model=model,
+            loss_of=loss_of,
         )
         losses = one.run(optimiser, progress, on_step)
         if not compute.first:
@@ -267,10 +270,6 @@ def _tokens(
     own, size = compute.share(rows)
     values, mask = pad(tokens, own, batch=size, length=length)
     return torch.from_numpy(values).to(compute.device), torch.from_numpy(mask).to(compute.device)
-
-
-def _cycled(run: Run, train_set: Callable[[int], ExampleSet]) -> Callable[[int], ExampleSet]:
-    return lambda number: train_set(number % run.settings.data.train_sets)
 
 
 def _schedule(step: int, done: float, settings: TrainingSettings) -> float:

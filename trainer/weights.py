@@ -15,11 +15,12 @@ from trainer.checkpoint import save_run
 from trainer.compute import Compute
 from trainer.data.splits import Split
 from trainer.model import AlertModel
-from trainer.preparation import Prepared, n_windows, ordinary, train_set, validation_set, window_set
+from trainer.preparation import Prepared, n_windows, ordinary, validation_set, window_set
 from trainer.pretrained import PRETRAINED, Pretrained, write_seen
 from trainer.sets import ExampleSet, join_sets
 from trainer.tracking import tracked
 from trainer.training import finetune, pretrain, train
+from trainer.training_sets import TrainingSets
 
 __all__ = ["finetune_weights", "pool_of", "pretrain_weights", "train_weights"]
 
@@ -77,14 +78,14 @@ def pool_of(sources: Sequence[Prepared], split: Split, compute: Compute) -> Exam
 def _supervise(
     prepared: Prepared, out: Path, compute: Compute, *, kind: str, by: Callable[..., AlertModel]
 ) -> None:
-    validation = compute.in_turn(lambda: _supervised_sets(prepared, compute))
+    sets, validation = compute.in_turn(lambda: _supervised_sets(prepared, compute))
     _note_seen([prepared], out, compute)
     passes = prepared.run.settings.training.passes
     with tracked(out, kind, passes=passes, shown=compute.first) as watch:
         by(
             prepared.run,
             out,
-            lambda number: train_set(prepared, number),
+            sets,
             validation,
             compute=compute,
             on_pass=watch.passed,
@@ -92,19 +93,14 @@ def _supervise(
         )
 
 
-def _supervised_sets(prepared: Prepared, compute: Compute) -> ExampleSet:
-    """Make all sets of imitated alerts and windows, so that they are cached, and return the validation's."""
-    settings = prepared.run.settings.data
-    with _bar("validation alerts", settings.validation_alerts, compute) as advance:
+def _supervised_sets(prepared: Prepared, compute: Compute) -> tuple[TrainingSets, ExampleSet]:
+    """Return what is trained on and the validation's alerts; what is dear of both is cached."""
+    n_validation = prepared.run.settings.data.validation_alerts
+    with _bar("validation alerts", n_validation, compute) as advance:
         validation = validation_set(prepared, advance=advance)
-    if settings.windows_per_set and prepared.make is None:
-        n = n_windows(prepared, Split.TRAIN)
-        with _bar("windows of observed epochs", n, compute) as advance:
-            window_set(prepared, Split.TRAIN, advance=advance)
-    with _bar("training alerts", settings.train_sets * settings.alerts_per_set, compute) as advance:
-        for number in range(settings.train_sets):
-            train_set(prepared, number, advance=advance)
-    return validation
+    with _bar("training alerts and windows", TrainingSets.size(prepared), compute) as advance:
+        sets = TrainingSets(prepared, advance=advance)
+    return sets, validation
 
 
 def _note_seen(sources: Sequence[Prepared], folder: Path, compute: Compute) -> None:

@@ -20,7 +20,16 @@ from broker_plugin.taxonomy import passband_code
 from trainer.data.stars import StarTable
 from trainer.outliers import Host, Oddity, odd_flux
 
-__all__ = ["FIRST_EPOCHS", "SURVEY", "Windows", "first_windows", "joined", "random_windows", "window_alerts"]
+__all__ = [
+    "FIRST_EPOCHS",
+    "SURVEY",
+    "Windows",
+    "first_windows",
+    "joined",
+    "night_runs",
+    "random_windows",
+    "window_alerts",
+]
 
 IntArray = NDArray[np.int64]
 
@@ -32,6 +41,13 @@ FIRST_EPOCHS: tuple[int | None, ...] = (None, 100, 30, 10)
 
 MJD_UNKNOWN = 50_000.0
 """Time of an alert without epochs; nothing is computed from it."""
+
+RUN_LENGTHS = (0.7, 1.4)
+"""Shortest and longest run relative to the number of epochs that it stands for: a factor of two in all, in
+which what can be known of a star hardly changes."""
+
+LONGEST_RUNS = (0.6, 1.0)
+"""The same where it stands for all epochs of a star."""
 
 BAND = passband_code("johnson_v")
 
@@ -76,6 +92,27 @@ def random_windows(
     return Windows(
         first=rng.integers(0, length - n_epochs + 1),
         n_epochs=n_epochs,
+        given=np.zeros(len(star), np.bool_),
+        oddity=np.zeros(len(star), np.int8),
+    )
+
+
+def night_runs(stars: StarTable, star: IntArray, n_epochs: int | None, rng: np.random.Generator) -> Windows:
+    """Return runs of about `n_epochs` epochs, or of most where it is None, that begin with any night.
+
+    They are to the first epochs what another night of discovery would have made them.
+    """
+    first, length = np.zeros((2, len(star)), np.int64)
+    for row, each in enumerate(star):
+        night = np.floor(stars.mjd[stars.epochs(int(each))])
+        low, high = LONGEST_RUNS if n_epochs is None else RUN_LENGTHS
+        wish = round((n_epochs or len(night)) * rng.uniform(low, high))
+        length[row] = min(max(wish, 1), len(night))
+        begun = np.flatnonzero(np.diff(night, prepend=-1.0))
+        first[row] = rng.choice(begun[begun <= len(night) - length[row]])
+    return Windows(
+        first=first,
+        n_epochs=length,
         given=np.zeros(len(star), np.bool_),
         oddity=np.zeros(len(star), np.int8),
     )

@@ -14,8 +14,9 @@ from tests.trainer.synthetic import tiny_settings, write_catalogue
 from trainer.checkpoint import load_model
 from trainer.fitting import fit, measure
 from trainer.model import AlertModel
-from trainer.preparation import Prepared, prepare, train_set, validation_set
+from trainer.preparation import Prepared, prepare, validation_set
 from trainer.training import train
+from trainer.training_sets import TrainingSets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ def _export(root: Path) -> None:
     write_catalogue(root / "data", stars_per_class=100)
     run = root / "run"
     prepared = prepare(SETTINGS, root / "data", run, say=_quiet)
-    train(prepared.run, run, lambda number: train_set(prepared, number), validation_set(prepared))
+    train(prepared.run, run, TrainingSets(prepared), validation_set(prepared))
     fitted = fit(prepared, run, say=_quiet)
     measure(prepared, fitted, run, say=_quiet)
     write_bundle(run, root / "bundle")

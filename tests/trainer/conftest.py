@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.synthetic import tiny_settings, write_catalogue
-from trainer.preparation import Prepared, prepare, train_set, validation_set
+from trainer.preparation import Prepared, prepare, validation_set
 from trainer.simulate.dataset import write_simulation
 from trainer.training import train
+from trainer.training_sets import TrainingSets
 
 collect_ignore = ["stamp"]
 """A modality put on the packages' path by its test: the runtime's and the encoder's file share their name."""
@@ -34,7 +35,7 @@ def prepared(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepa
 def trained(prepared: Prepared) -> Path:
     """Folder of the same run after its three passes."""
     folder = prepared.cache.parent
-    train(prepared.run, folder, lambda number: train_set(prepared, number), validation_set(prepared))
+    train(prepared.run, folder, TrainingSets(prepared), validation_set(prepared))
     return folder
 
 

@@ -14,8 +14,9 @@ from trainer.config import Settings
 from trainer.data.objects import alert_of, iter_objects
 from trainer.fitting import fit
 from trainer.object_runs import prepare_objects
-from trainer.preparation import Prepared, train_set, validation_set
+from trainer.preparation import Prepared, validation_set
 from trainer.training import train
+from trainer.training_sets import TrainingSets
 
 __all__ = ["TRIMODAL", "Finished", "finish", "held_out_alerts", "multimodal_settings"]
 
@@ -59,7 +60,7 @@ def multimodal_settings(modalities: dict[str, dict[str, Any]], **training: objec
 def finish(dataset: Path, modalities: dict[str, dict[str, Any]], root: Path) -> Finished:
     """Train, fit, calibrate and export."""
     prepared = prepare_objects(multimodal_settings(modalities), dataset, root / "run", say=lambda line: None)
-    train(prepared.run, root / "run", lambda number: train_set(prepared, number), validation_set(prepared))
+    train(prepared.run, root / "run", TrainingSets(prepared), validation_set(prepared))
     fit(prepared, root / "run", say=lambda line: None)
     return Finished(prepared=prepared, run=root / "run", bundle=write_bundle(root / "run", root / "bundle"))
 

@@ -11,8 +11,9 @@ from tests.trainer.synthetic import tiny_settings
 from trainer.compute import Compute, connected
 from trainer.config import Settings
 from trainer.data.splits import Split
-from trainer.preparation import prepare, train_set, validation_set
+from trainer.preparation import prepare, validation_set
 from trainer.training import pretrain, train
+from trainer.training_sets import TrainingSets
 from trainer.weights import pool_of
 
 __all__ = ["train_both"]
@@ -32,9 +33,9 @@ def train_both(data: Path, out: Path, folder: Path, compute: Compute) -> None:
     for kind in ("joint", "contrast"):
         if compute.first:
             (own / kind).mkdir(parents=True)
-    sets = [compute.in_turn(lambda number=number: train_set(prepared, number)) for number in range(2)]
+    sets = compute.in_turn(lambda: TrainingSets(prepared))
     validation = compute.in_turn(lambda: validation_set(prepared))
-    train(run, own / "joint", lambda number: sets[number], validation, compute=compute)
+    train(run, own / "joint", sets, validation, compute=compute)
     pool, watched = (
         compute.in_turn(lambda split=split: pool_of([prepared], split, compute))
         for split in (Split.TRAIN, Split.VALIDATION)

@@ -20,8 +20,9 @@ from tests.trainer.ranked import train_both
 from tests.trainer.synthetic import tiny_settings
 from trainer.checkpoint import LOG, MODEL
 from trainer.compute import Compute, choose_device
-from trainer.preparation import Prepared, train_set, validation_set
+from trainer.preparation import Prepared, validation_set
 from trainer.training import train
+from trainer.training_sets import TrainingSets
 
 pytestmark = pytest.mark.timeout(1200)
 """Three interpreters start, half a minute of computing; on a machine that others share that can be ten."""
@@ -58,9 +59,7 @@ def test_bfloat16_learns_the_same_with_float32_weights(prepared: Prepared, tmp_p
         folder = tmp_path / precision
         folder.mkdir()
         run = replace(prepared.run, settings=tiny_settings(training={"precision": precision}))
-        models[precision] = train(
-            run, folder, lambda number: train_set(prepared, number), validation_set(prepared)
-        )
+        models[precision] = train(run, folder, TrainingSets(prepared), validation_set(prepared))
     assert {value.dtype for value in models["bf16"].state_dict().values()} == {torch.float32}
     for ours, theirs in zip(records_of(tmp_path / "bf16"), records_of(tmp_path / "fp32"), strict=True):
         for name in ("fused", "single", "contrast"):
@@ -84,7 +83,7 @@ def test_cuda_trains_to_the_losses_of_the_cpu(
             training={"device": device, "precision": precision if device == "cuda" else "fp32"},
         )
         run = replace(prepared.run, settings=settings)
-        model = train(run, folder, lambda number: train_set(prepared, number), validation_set(prepared))
+        model = train(run, folder, TrainingSets(prepared), validation_set(prepared))
         assert model.logit_scale.device == CPU
     for ours, theirs in zip(records_of(tmp_path / "cuda"), records_of(tmp_path / "cpu"), strict=True):
         for name in ("fused", "single", "contrast"):

@@ -26,9 +26,10 @@ from trainer.checkpoint import BEGUN, MODEL, load_model, load_run, new_model
 from trainer.cli import app
 from trainer.object_runs import UNUSED, prepare_objects
 from trainer.plans import Plan
-from trainer.preparation import train_set, validation_set
+from trainer.preparation import validation_set
 from trainer.pretrained import PRETRAINED
 from trainer.training import train
+from trainer.training_sets import TrainingSets
 
 pytestmark = pytest.mark.timeout(1200)
 """Five graphs are exported, half a minute of computing; on a machine that others share that can be ten."""
@@ -149,7 +150,7 @@ def test_pretraining_needs_no_labels(simulated: Path, tmp_path: Path) -> None:
     model = train(
         prepared.run,
         tmp_path / "run",
-        lambda number: train_set(prepared, number),
+        TrainingSets(prepared),
         validation_set(prepared),
         on_pass=lambda record: records.append(dict(record)),
     )
@@ -170,12 +171,10 @@ def test_objects_without_a_label_are_for_training_only(simulated: Path, tmp_path
     )
     unlabelled = prepared.stars.label < 0
     assert set(prepared.split[unlabelled].tolist()) == {UNUSED, 0, 1}
-    examples = train_set(prepared, 0)
+    examples = TrainingSets(prepared)(0)
     share = (prepared.stars.label[prepared.split == 0] < 0).mean()
     assert (examples.label < 0).mean() == pytest.approx(share, abs=0.5 / len(examples))  # rounding
-    train(
-        prepared.run, tmp_path / "run", lambda number: train_set(prepared, number), validation_set(prepared)
-    )
+    train(prepared.run, tmp_path / "run", TrainingSets(prepared), validation_set(prepared))
 
 
 def test_the_label_reaches_no_alert(simulated: Path, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from trainer.data.splits import Split
 from trainer.outliers import LEAST_CHANGE_MAG, Host, Oddity, odd_factor, odd_flux
-from trainer.preparation import Prepared, ordinary_sets, train_set, window_set
+from trainer.preparation import Prepared, window_set
+from trainer.training_sets import TrainingSets, ordinary_sets
 
 ODD = [oddity for oddity in Oddity if oddity is not Oddity.ORDINARY]
 
@@ -94,7 +95,7 @@ def test_only_peers_lend_their_light(prepared: Prepared, oddity: Oddity) -> None
 
 
 def test_odd_alerts_have_no_class_but_for_glitches(prepared: Prepared) -> None:
-    examples = train_set(prepared, 0)
+    examples = TrainingSets(prepared)(0)
     changed = ~np.isin(examples.oddity, (Oddity.ORDINARY, Oddity.GLITCH))
     assert (examples.label[changed] == -1).all()
     assert (examples.label[~changed] == prepared.stars.label[examples.star[~changed]]).all()

@@ -164,7 +164,7 @@ def test_what_is_missing_names_its_command(record: Any, written: Path, run: Path
     assert "retrieval" not in record["missing"]
     assert "SIMULATED objects" in text
     given = find_inputs(None, {}, bundle="b", data=Path("d"))
-    assert set(given.missing) == {*FILES, "baselines"}
+    assert set(given.missing) == {*FILES, "baselines", "seeds"}
 
 
 def test_a_modality_that_is_withheld_is_not_in_the_verdict(catalogue: Path) -> None:

@@ -11,9 +11,10 @@ import torch
 from tests.trainer.multimodal import TRIMODAL, multimodal_settings
 from trainer.inference import Encoded
 from trainer.object_runs import prepare_objects
-from trainer.preparation import train_set, validation_set
+from trainer.preparation import validation_set
 from trainer.retrieval import RETRIEVAL, lines_of, measure_retrieval, recall_at, retrieval
 from trainer.training import train
+from trainer.training_sets import TrainingSets
 
 
 def unit_vectors(rng: np.random.Generator, n: int, dim: int = 8) -> np.ndarray:
@@ -57,7 +58,7 @@ def test_only_objects_with_both_modalities_count(rng: np.random.Generator) -> No
 
 def test_a_run_writes_its_retrieval_and_says_that_it_is_simulated(simulated: Path, tmp_path: Path) -> None:
     prepared = prepare_objects(multimodal_settings(TRIMODAL), simulated, tmp_path, say=lambda line: None)
-    train(prepared.run, tmp_path, lambda number: train_set(prepared, number), validation_set(prepared))
+    train(prepared.run, tmp_path, TrainingSets(prepared), validation_set(prepared))
     results = measure_retrieval(prepared, tmp_path)
     assert json.loads((tmp_path / RETRIEVAL).read_text()) == results
     assert len(results["pairs"]) == 6

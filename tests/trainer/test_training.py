@@ -12,8 +12,9 @@ from broker_plugin.errors import ConfigurationError
 from tests.trainer.synthetic import tiny_settings
 from trainer.checkpoint import STATE, load_model, load_run
 from trainer.model import AlertModel
-from trainer.preparation import Prepared, train_set, validation_set
+from trainer.preparation import Prepared, validation_set
 from trainer.training import train
+from trainer.training_sets import TrainingSets
 
 
 class Stopped(Exception):
@@ -29,9 +30,7 @@ def run_training(prepared: Prepared, folder: Path, *, passes: int, stop_after: i
         if isinstance(record, dict) and record["pass"] == stop_after:
             raise Stopped
 
-    return train(
-        run, folder, lambda number: train_set(prepared, number), validation_set(prepared), on_pass=stop
-    )
+    return train(run, folder, TrainingSets(prepared), validation_set(prepared), on_pass=stop)
 
 
 def test_the_loss_falls(trained: Path) -> None:

@@ -6,13 +6,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from broker_plugin.records import AlertBatch
 from trainer.data.splits import Split
 from trainer.encoders.light_curve import fit_spec
 from trainer.preparation import Prepared
 from trainer.sets import tokens_of
-from trainer.windows import first_windows, joined, random_windows, window_alerts
+from trainer.windows import (
+    LONGEST_RUNS,
+    RUN_LENGTHS,
+    first_windows,
+    joined,
+    night_runs,
+    random_windows,
+    window_alerts,
+)
 
 
 def test_nothing_outside_a_window_matters(prepared: Prepared, rng: np.random.Generator) -> None:
@@ -53,3 +62,22 @@ def test_windows_lie_within_their_star(prepared: Prepared, rng: np.random.Genera
     assert windows.n_epochs.max() == 40
     both = joined([windows, windows])
     assert np.array_equal(both.first[: len(star)], both.first[len(star) :])
+
+
+@pytest.mark.parametrize("wish", [None, 10])
+def test_a_run_begins_with_a_night_of_its_star(
+    prepared: Prepared, rng: np.random.Generator, wish: int | None
+) -> None:
+    stars = prepared.stars
+    star = np.repeat(np.arange(len(stars)), 5)
+    runs = night_runs(stars, star, wish, rng)
+    length = np.diff(stars.offsets)[star]
+    low, high = RUN_LENGTHS if wish else LONGEST_RUNS
+    around = wish or length
+    assert (runs.n_epochs >= np.minimum(np.floor(low * around), length)).all()
+    assert (runs.n_epochs <= np.minimum(np.ceil(high * around), length)).all()
+    assert (runs.first + runs.n_epochs <= length).all()
+    start = stars.offsets[star] + runs.first
+    later = start[runs.first > 0]
+    assert len(np.unique(runs.first)) > 1
+    assert (np.floor(stars.mjd[later - 1]) < np.floor(stars.mjd[later])).all()

@@ -93,7 +93,6 @@ class Experiment:
         before = {} if self.pretraining_passes is None else {"passes": self.pretraining_passes}
         changed = {
             "seed": seed,
-            "data": settings.data.model_copy(update={"train_sets": self.passes}),
             "training": settings.training.model_copy(update=training),
             "pretraining": settings.pretraining.model_copy(update=before),
         }

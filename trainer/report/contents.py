@@ -66,7 +66,7 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
     baselines = [_on_known_stars(each, subject) for each in asked.inputs.baselines]
     trained = [(subject.title, own)]
     trained += [(each.title, _scored(asked, each, bar)) for each in asked.others]
-    trained += list(asked.predictions.items())
+    trained += [*asked.predictions.items(), *asked.inputs.trainings.items()]
     record: dict[str, object | None] = {
         "about": _about(subject),
         "settings": [
@@ -89,8 +89,8 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
         "determinism": _determinism(subject, bar),
         **asked.inputs.results,
     }
-    if record["seeds"] is None:
-        missing["seeds"] = f"trainer report --bundle {subject.name} --bundle OTHER_SEED"
+    if record["seeds"] is not None:
+        missing.pop("seeds", None)
     if record["stream"] is None:
         missing["stream"] = f"trainer fit-anomaly --bundle {subject.name} --alerts NIGHT --out DIR"
     return {name: found for name, found in record.items() if found is not None} | {"missing": missing}

@@ -11,8 +11,9 @@ from typing import Any
 
 from broker_plugin.errors import ConfigurationError
 from trainer.catalogue_baselines.command import BASELINES
-from trainer.predictions import read_predictions
+from trainer.predictions import PredictionFile, read_predictions
 from trainer.report.comparison import Contender
+from trainer.seeds import SEEDS
 
 __all__ = ["FILES", "Inputs", "find_inputs"]
 
@@ -35,11 +36,14 @@ class Inputs:
         In the order of their names.
     results
         By the sections of `FILES`, those that were found.
+    trainings
+        Predictions of the same training with other seeds, by name.
     missing
         By section, the command that would make what is missing.
     """
 
     baselines: tuple[Contender, ...]
+    trainings: Mapping[str, PredictionFile]
     results: Mapping[str, Mapping[str, Any]]
     missing: Mapping[str, str]
 
@@ -70,16 +74,22 @@ def find_inputs(run: Path | None, given: Mapping[str, Path | None], *, bundle: s
         missing["baselines"] = "trainer baselines --out {run}".format(**names)
     elif not any(each.name == "astrom3" for each in baselines):
         missing["astrom3"] = "trainer baselines --astrom3 --out {run}".format(**names)
-    return Inputs(baselines=baselines, results=results, missing=missing)
+    trainings = {path.stem: read_predictions(path) for path in _parquet_files(run, SEEDS)}
+    if not trainings:
+        missing["seeds"] = "trainer seeds --run {run}".format(**names)
+    return Inputs(baselines=baselines, trainings=trainings, results=results, missing=missing)
 
 
 def _baselines(run: Path | None) -> tuple[Contender, ...]:
-    files = sorted((run / BASELINES).glob("*.parquet")) if run else []
     contenders = []
-    for path in files:
+    for path in _parquet_files(run, BASELINES):
         found = read_predictions(path)
         contenders.append(Contender(name=path.stem, budget=found.about.get("budget", ""), file=found))
     return tuple(contenders)
+
+
+def _parquet_files(run: Path | None, folder: str) -> list[Path]:
+    return sorted((run / folder).glob("*.parquet")) if run else []
 
 
 def _read(path: Path) -> Mapping[str, Any]:
