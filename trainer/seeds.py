@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`trainer seeds`: the same training again with other seeds, to know how far results move by chance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from cyclopts import Parameter
+
+from trainer.bars import scoring_bar
+from trainer.bundle_evaluation import evaluate_bundle
+from trainer.checkpoint import Kept, Run, load_run, save_run
+from trainer.compute import Compute
+from trainer.data.catalina import FILE
+from trainer.exporting import run_export
+from trainer.fitting import CATALOGUE, fit
+from trainer.object_runs import prepare_labelled
+from trainer.options import Data, data_folder, say
+from trainer.preparation import Prepared, seen_stars
+from trainer.weights import train_weights
+
+__all__ = ["SEEDS", "seeds"]
+
+SEEDS = "seeds"
+"""Folder of a run that holds NAME.parquet and NAME.json of each further training."""
+
+SHOWN = ("macro_f1", "ece", "near_ood_auroc")
+
+
+def seeds(
+    *,
+    run: Annotated[Path, Parameter(help="The finished run that is trained again.")] = Path("runs/default"),
+    data: Data = None,
+    seeds: Annotated[int, Parameter(help="Trainings in all, the run's own among them.")] = 5,
+    workers: Annotated[int, Parameter(help="Processes that score the test stars.")] = 2,
+) -> None:
+    """Train a run again with other seeds, on its split and its cached alerts, and measure each bundle.
+
+        trainer seeds --run runs/default --seeds 5
+
+    Only first weights, order, dropout, the windows of each pass and the forests differ. Predictions for the
+    test stars go to RUN/seeds, where `trainer report --run RUN` finds them. Stopped trainings go on, finished
+    ones are kept.
+    """
+    own = load_run(run)
+    stars = data_folder(data)
+    prepared = prepare_labelled(own.settings, stars, run, say=say, kept=Kept.of(own))
+    measured = [json.loads((run / CATALOGUE).read_text())] if (run / CATALOGUE).is_file() else []
+    for number in range(1, seeds):
+        again = replace(prepared, run=_with_seed(prepared.run, number))
+        folder = run / SEEDS / f"seed{number}"
+        if not folder.with_suffix(".parquet").is_file():
+            _train_and_measure(again, folder, stars / FILE, seen=seen_stars(run), workers=workers)
+        measured.append(json.loads(folder.with_suffix(".json").read_text()))
+    for line in lines_of(measured):
+        say(line)
+
+
+def lines_of(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return mean and standard deviation of each measure over trainings, as lines to print.
+
+    Examples
+    --------
+    >>> one, other = ({name: {"all": value} for name in SHOWN} for value in (0.8, 0.9))
+    >>> lines_of([one, other])[0]
+    'macro_f1: all 0.850 +- 0.071 (2 trainings)'
+    """
+    lines = []
+    for name in SHOWN:
+        parts = []
+        for setting in measured[0][name]:
+            values = [each[name][setting] for each in measured if each[name][setting] is not None]
+            if not values:
+                continue
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            parts.append(f"{setting} {np.mean(values):.3f} +- {spread:.3f}")
+        lines.append(f"{name}: {', '.join(parts)} ({len(measured)} trainings)")
+    return lines
+
+
+def _with_seed(run: Run, seed: int) -> Run:
+    training = run.settings.training.model_copy(update={"seed": seed})
+    return replace(run, settings=run.settings.model_copy(update={"training": training}))
+
+
+def _train_and_measure(
+    prepared: Prepared, folder: Path, stars: Path, *, seen: frozenset[str], workers: int
+) -> None:
+    """Train, fit, export and measure one more bundle; its predictions are written last."""
+    say(f"training {folder.name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_run(prepared.run, folder)
+    train_weights(prepared, folder, Compute.alone(prepared.run.settings.training))
+    fit(prepared, folder, say=say)
+    run_export("--checkpoint", str(folder), "--out", str(folder / "bundle"))
+    with scoring_bar() as (begin, advance):
+        evaluate_bundle(
+            str(folder / "bundle"),
+            stars,
+            folder.with_suffix(".json"),
+            folder.with_suffix(".parquet"),
+            seen=seen,
+            workers=workers,
+            begin=begin,
+            advance=advance,
+        )
