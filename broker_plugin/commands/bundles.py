@@ -42,7 +42,7 @@ A repository is a directory, given by --bundles or ASTROM3_BUNDLES. `run --bundl
 what is promoted as NAME, without a restart.
 
     broker-plugin bundles add runs/mine/bundle --bundles /srv/bundles
-    broker-plugin bundles promote default@3.2 --bundles /srv/bundles
+    broker-plugin bundles promote default@4.2 --bundles /srv/bundles
     broker-plugin bundles rollback default --bundles /srv/bundles
 """,
 )
@@ -106,7 +106,7 @@ def add(
     """
     name, version = split_name(as_) if as_ else ("", "")
     if version is None:
-        raise BundleError(f"{as_!r} is not NAME@VERSION; give --as default@3.2 or the like")
+        raise BundleError(f"{as_!r} is not NAME@VERSION; give --as default@4.2 or the like")
     repository = _repository(bundles)
     change = changes.add(repository, source, name=name, version=version, note=note, rehearse=_rehearse)
     said = "added" if change.made else "was there already:"

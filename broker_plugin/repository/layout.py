@@ -7,8 +7,8 @@
     ├── journal.jsonl            who did what and when, one line a change
     └── default/                 a name
         ├── current.json         what was promoted: see `promotions`
-        ├── 3.1/                 a version: a bundle's directory
-        └── 3.2/
+        ├── 4.1/                 a version: a bundle's directory
+        └── 4.2/
 """
 
 from __future__ import annotations

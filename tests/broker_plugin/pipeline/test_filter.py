@@ -147,8 +147,9 @@ def test_an_alert_that_no_graph_gives_a_number_for_is_a_dead_letter(
         hit = (embeddings[:, None] == theirs).all(axis=2).any(axis=1)  # (B,); a batch changes no bit
         return np.where(hit, np.nan, score(embeddings))
 
-    forest = scorer._graphs._forests[None][FUSED]
-    monkeypatch.setattr(forest, "score", partial(without_theirs, score=forest.score))
+    of_fusion = [forests[FUSED] for forests in scorer._graphs._forests.values() if FUSED in forests]
+    for forest in of_fusion:
+        monkeypatch.setattr(forest, "score", partial(without_theirs, score=forest.score))
     judgements = AlertFilter(decoder, scorer).judge(some)
     assert {j.message.offset for j in judgements if j.rejection is not None} == offsets
 

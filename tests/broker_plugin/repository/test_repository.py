@@ -22,6 +22,7 @@ from broker_plugin.repository.layout import BundleRepository, locate_bundle
 from tests.support.bundles import edit_manifest, make_bundle, replace_file
 
 INSTALLED = open_bundle("default").manifest.version
+NEWER = "999.10"
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def repository(tmp_path: Path) -> BundleRepository:
 
 @pytest.fixture
 def newer(tmp_path: Path) -> Path:
-    return make_bundle(tmp_path / "newer", version="3.10", temperature=2.0)
+    return make_bundle(tmp_path / "newer", version=NEWER, temperature=2.0)
 
 
 def everything(root: Path) -> dict[str, bytes]:
@@ -119,9 +120,9 @@ def test_what_was_altered_in_the_repository_is_not_promoted(
     repository: BundleRepository, newer: Path
 ) -> None:
     changes.add(repository, newer)
-    tamper(repository.path_of("default", "3.10"))
+    tamper(repository.path_of("default", NEWER))
     with pytest.raises(BundleError, match="altered or cut short"):
-        changes.promote(repository, "default@3.10")
+        changes.promote(repository, f"default@{NEWER}")
     assert repository.promotions("default") == ()
 
 
@@ -130,17 +131,17 @@ def test_promotion_rollback_and_removal(repository: BundleRepository, newer: Pat
     changes.add(repository, newer)
     changes.promote(repository, f"default@{INSTALLED}", now=True)
     _, change = changes.promote(repository, "default", now=True, note="better")
-    assert (change.version, change.made) == ("3.10", True)
-    assert not changes.promote(repository, "default@3.10", now=True)[1].made
-    assert repository.in_force("default", "ztf") == repository.path_of("default", "3.10")
+    assert (change.version, change.made) == (NEWER, True)
+    assert not changes.promote(repository, f"default@{NEWER}", now=True)[1].made
+    assert repository.in_force("default", "ztf") == repository.path_of("default", NEWER)
     with pytest.raises(BundleError, match="in force"):
-        changes.remove(repository, "default@3.10")
+        changes.remove(repository, f"default@{NEWER}")
     promotion, _ = changes.rollback(repository, "default", note="worse after all")
     assert (promotion.version, promotion.action) == (INSTALLED, "rollback")
     assert repository.in_force("default", "lsst") == repository.path_of("default", INSTALLED)
     with pytest.raises(BundleError, match="nothing was promoted"):
         changes.rollback(repository, "default")
-    changes.remove(repository, "default@3.10")
+    changes.remove(repository, f"default@{NEWER}")
     assert repository.versions("default") == [INSTALLED]
     journal = [json.loads(line) for line in (repository.root / "journal.jsonl").read_text().splitlines()]
     assert [line["action"] for line in journal] == ["add", "add", "promote", "promote", "rollback", "remove"]
@@ -182,16 +183,16 @@ def test_a_promotion_that_waits_leaves_what_is_in_force(repository: BundleReposi
     now = datetime.now(UTC)
     assert repository.in_force("default", "ztf", now) == installed_bundles()["default"]
     later = now + timedelta(days=1)
-    assert repository.in_force("default", "ztf", later) == repository.path_of("default", "3.10")
+    assert repository.in_force("default", "ztf", later) == repository.path_of("default", NEWER)
     changes.add(repository, newer, name="mine")
     changes.promote(repository, "mine")
-    assert repository.in_force("mine", "ztf", now) == repository.path_of("mine", "3.10")
+    assert repository.in_force("mine", "ztf", now) == repository.path_of("mine", NEWER)
 
 
 def test_a_name_a_version_and_a_directory_are_found(repository: BundleRepository, newer: Path) -> None:
     root = repository.root
     changes.add(repository, newer, name="mine")
-    assert locate_bundle("mine@3.10", root) == repository.path_of("mine", "3.10")
+    assert locate_bundle(f"mine@{NEWER}", root) == repository.path_of("mine", NEWER)
     assert locate_bundle(str(newer), root) == str(newer)
     assert locate_bundle("default", root) == installed_bundles()["default"]
     assert locate_bundle("default", None) == "default"
@@ -202,7 +203,7 @@ def test_a_name_a_version_and_a_directory_are_found(repository: BundleRepository
     with pytest.raises(BundleError, match="names are: mine, default"):
         locate_bundle("yours", root)
     with pytest.raises(BundleError, match="--bundles DIR"):
-        locate_bundle("mine@3.10", None)
+        locate_bundle(f"mine@{NEWER}", None)
     with pytest.raises(BundleError, match="no bundle repository"):
         locate_bundle("mine", root / "nowhere")
 
@@ -235,6 +236,6 @@ def test_changes_at_the_same_time_come_one_after_the_other(repository: BundleRep
 
 def test_leftovers_of_a_killed_process_are_no_version(repository: BundleRepository, newer: Path) -> None:
     changes.add(repository, newer)
-    path = repository.path_of("default", "3.10")
-    shutil.copytree(path, path.with_name(".3.10.0123abcd.part"))
-    assert repository.versions("default") == ["3.10"]
+    path = repository.path_of("default", NEWER)
+    shutil.copytree(path, path.with_name(f".{NEWER}.0123abcd.part"))
+    assert repository.versions("default") == [NEWER]

@@ -39,8 +39,10 @@ MUCH = 0.25
 
 
 @pytest.fixture(scope="module")
-def scorer() -> Scorer:
-    return Scorer.open("default", device="cpu")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+    """The default bundle without what it knows of a stream: it is compared with its training."""
+    folder = make_bundle(tmp_path_factory.mktemp("trained") / "bundle", stream={"fits": []})
+    return Scorer.open(folder, device="cpu")
 
 
 @pytest.fixture(scope="module")
