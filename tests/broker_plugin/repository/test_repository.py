@@ -196,9 +196,9 @@ def test_a_name_a_version_and_a_directory_are_found(repository: BundleRepository
     assert locate_bundle(str(newer), root) == str(newer)
     assert locate_bundle("default", root) == installed_bundles()["default"]
     assert locate_bundle("default", None) == "default"
-    with pytest.raises(BundleError, match=r"no version was promoted .* promote mine@3\.10"):
+    with pytest.raises(BundleError, match=r"no version was promoted .* promote mine@999\.10"):
         locate_bundle("mine", root)
-    with pytest.raises(BundleError, match=r"no version '9' .* there are: 3\.10"):
+    with pytest.raises(BundleError, match=r"no version '9' .* there are: 999\.10"):
         locate_bundle("mine@9", root)
     with pytest.raises(BundleError, match="names are: mine, default"):
         locate_bundle("yours", root)
