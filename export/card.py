@@ -50,7 +50,8 @@ Alerts are imitated from these light curves in two ways. 30 % are the star's own
 depths and noise like those of ZTF and LSST, at times dimmed; epochs are detections where they differ from the
 reference by five sigma, the last always is one, and in half of the alerts the others are forced photometry.
 In a quarter the reference flux is unknown in some or all bands. {windows}{passes} passes over sets of
-{set_size:,} alerts, {train_sets} sets in turn; classes as the square root of their number.
+{set_size:,} alerts, {train_sets} sets in turn; classes as the square root of their number of alerts or
+windows.
 
 Probabilities hold for the class frequencies of the catalogue (prior `{prior}`), which no stream of alerts
 has: compare them between alerts rather than believe them in absolute terms, or set another prior where
@@ -105,7 +106,7 @@ weight; the weights were chosen for balanced accuracy on the calibration stars o
 _WINDOWS = """To each set come {n:,} windows of observed epochs: the first 10, 30,
 100 or all of a star{runs}, or a random run; a quarter of them with the catalogue's period. """
 
-_RUNS = ", as many from any other night"
+_RUNS = ", or runs of about as many from any night"
 
 _CATALOGUE = """\
 ### On observed epochs, by the exported graphs

@@ -47,8 +47,14 @@ BEGUN = "pretrained"
 STATE = "state.safetensors"
 """Weights, moments and counters in one file, so that a killed run goes on from all of them or none."""
 
-ADDED_SETTINGS = {"precision": "fp32"}
-"""Settings of training that came later, with what was done before: where they say so, nothing has changed."""
+ADDED_SETTINGS: Mapping[str, Mapping[str, object]] = {
+    "training": {"precision": "fp32", "seed": None},
+    "data": {"runs_per_star": []},
+}
+"""Settings by section that came later, with what was done before: where they say so, nothing has changed."""
+
+DRAWS_VERSION = "2"
+"""Version of the draws of windows; raise it with any change, or a stopped run goes on with other ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +189,12 @@ def training_key(run: Run, *more: str) -> str:
         include={"seed", "model", "modalities", "data", "training"},
         exclude={"training": {"device"}},
     )
-    for name, before in ADDED_SETTINGS.items():
-        if settings["training"][name] == before:
-            del settings["training"][name]
-    content = [settings, run.specs, run.classes, run.frequencies, run.data, *more]
+    for section, added in ADDED_SETTINGS.items():
+        for name, before in added.items():
+            if settings[section][name] == before:
+                del settings[section][name]
+    draws = [DRAWS_VERSION] if run.settings.data.windows_per_set else []
+    content = [settings, run.specs, run.classes, run.frequencies, run.data, *draws, *more]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

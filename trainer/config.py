@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
 
 from broker_plugin.errors import ConfigurationError
 from trainer.decision import Objective
@@ -74,12 +74,13 @@ class DataSettings(_Part):
         description="Fewest random runs of own epochs of a class. The rarest has 84 training stars, each "
         "of which is then seen in 24 of them; without, they are learned by heart.",
     )
-    runs_per_star: tuple[int, ...] = Field(
+    runs_per_star: tuple[NonNegativeInt, ...] = Field(
         default=(),
         max_length=len(FIRST_EPOCHS),
         description="Runs of epochs that begin with any night of a star and stand for all of its epochs, its "
-        "first 100, 30 and 10, in this order; of a class `class_windows` at least. Without, a star is seen "
-        "with the same few windows in every pass.",
+        "first 100, 30 and 10, in this order. Classes of few stars have `class_windows` runs of each in any "
+        "case, also where a 0 stands; none where nothing stands. Without, a star is seen with the same few "
+        "windows in every pass.",
     )
     odd_share: float = Field(
         default=0.0, ge=0, lt=1, description="Share of the alerts that are made odd, for outlier exposure."

@@ -15,7 +15,15 @@ from trainer.outliers import MIN_EPOCHS, Oddity
 from trainer.tempering import tempered
 from trainer.windows import FIRST_EPOCHS, Windows, first_windows, joined, night_runs, random_windows
 
-__all__ = ["Plan", "drawn_oddities", "natural_plan", "planned_runs", "planned_windows", "tempered_plan"]
+__all__ = [
+    "Plan",
+    "drawn_oddities",
+    "natural_plan",
+    "often_enough",
+    "planned_runs",
+    "planned_windows",
+    "tempered_plan",
+]
 
 N_EPOCHS_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 257)
 N_EPOCHS_SHARES = (0.13, 0.15, 0.16, 0.16, 0.16, 0.13, 0.07, 0.04)
@@ -165,7 +173,7 @@ def planned_windows(
     """
     star = [members] * len(FIRST_EPOCHS)
     windows = [first_windows(stars, members, n, given=False) for n in FIRST_EPOCHS]
-    star.append(_often_enough(stars.label, members, of_star=RANDOM_WINDOWS, of_class=of_class))
+    star.append(often_enough(stars.label, members, of_star=RANDOM_WINDOWS, of_class=of_class))
     windows.append(random_windows(stars, star[-1], rng))
     if odd:
         star.append(members)
@@ -174,23 +182,10 @@ def planned_windows(
 
 
 def planned_runs(
-    stars: StarTable,
-    members: NDArray[np.int64],
-    n_epochs: int | None,
-    *,
-    of_star: int,
-    of_class: int,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.int64], Windows]:
-    """Return the star of each run that stands for the first `n_epochs` of some stars, and the runs.
-
-    Parameters
-    ----------
-    of_star, of_class
-        Runs of a star, and fewest of a class.
-    """
-    star = _often_enough(stars.label, members, of_star=of_star, of_class=of_class)
-    return star, _some_given(night_runs(stars, star, n_epochs, rng), rng)
+    stars: StarTable, star: NDArray[np.int64], n_epochs: int | None, rng: np.random.Generator
+) -> Windows:
+    """Return a run of each `star` (B,) that stands for its first `n_epochs`."""
+    return _some_given(night_runs(stars, star, n_epochs, rng), rng)
 
 
 def _some_given(windows: Windows, rng: np.random.Generator) -> Windows:
@@ -199,10 +194,18 @@ def _some_given(windows: Windows, rng: np.random.Generator) -> Windows:
     return replace(windows, given=given)
 
 
-def _often_enough(
+def often_enough(
     label: NDArray[np.int64], members: NDArray[np.int64], *, of_star: int, of_class: int
 ) -> NDArray[np.int64]:
-    """Return the members, those of rare classes so often that each class is there `of_class` times."""
+    """Return each member `of_star` times, those of a class that has fewer than `of_class` members oftener.
+
+    Such a class is then there `of_class` times at least; stars without a class (-1) are as others.
+
+    Examples
+    --------
+    >>> often_enough(np.array([0, 0, 0, 1]), np.arange(4), of_star=0, of_class=2).tolist()
+    [3, 3]
+    """
     count = np.bincount(label[members][label[members] >= 0], minlength=1)
     scarce = np.where(count < of_class, np.ceil(of_class / np.maximum(count, 1)), of_star)
     times = np.maximum(of_star, scarce).astype(np.int64)

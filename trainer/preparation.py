@@ -18,7 +18,7 @@ from trainer.data.splits import Split, split_stars, used_stars
 from trainer.data.stars import StarTable, read_stars, write_stars
 from trainer.encoders import fitted_specs
 from trainer.outliers import Oddity
-from trainer.plans import Plan, natural_plan, planned_runs, planned_windows, tempered_plan
+from trainer.plans import Plan, natural_plan, planned_windows, tempered_plan
 from trainer.sets import ExampleSet, make_set
 from trainer.windows import FIRST_EPOCHS, Windows, random_windows, window_alerts
 
@@ -28,16 +28,16 @@ __all__ = [
     "bin_limits",
     "first_set",
     "imitated_set",
-    "n_runs",
+    "made",
     "n_windows",
     "natural_sets",
     "ordinary",
     "prepare",
-    "run_set",
     "scaler_sample",
     "seen_stars",
     "set_of_bin",
     "validation_set",
+    "window_kinds",
     "window_set",
     "windows_of_bin",
 ]
@@ -150,7 +150,7 @@ def imitated_set(
         seed=settings.seed + number,
         odd_share=settings.data.odd_share,
     )
-    return _made(prepared, plan, f"train-{number}", advance)
+    return made(prepared, plan, f"train-{number}", advance)
 
 
 def window_set(
@@ -161,27 +161,21 @@ def window_set(
     plan = Plan.of_windows(
         star, windows, seed=prepared.run.settings.seed, peers=prepared.members(split).astype(np.int64)
     )
-    return _made(prepared, plan, f"windows-{split.name.lower()}", advance)
+    return made(prepared, plan, f"windows-{split.name.lower()}", advance)
 
 
 def first_set(prepared: Prepared, split: Split, n_epochs: int | None) -> ExampleSet:
     """Return those windows of `window_set` that hold the first epochs without the catalogue's period."""
     _, windows = _window_plan(prepared, split)
-    # The windows of first epochs come first, as many as there are stars for each number of epochs.
-    part = np.arange(len(windows.first)) // len(prepared.members(split)) == FIRST_EPOCHS.index(n_epochs)
+    part = window_kinds(prepared, split) == FIRST_EPOCHS.index(n_epochs)
     return window_set(prepared, split).take(np.flatnonzero(part & ~windows.given))
 
 
-def run_set(
-    prepared: Prepared, n_epochs: int | None, *, advance: Callable[[int], None] = lambda n: None
-) -> ExampleSet | None:
-    """Return runs that stand for the first `n_epochs` of the training stars; None where none are wanted."""
-    star, windows = _run_plan(prepared, n_epochs)
-    if len(star) == 0:
-        return None
-    peers = prepared.members(Split.TRAIN).astype(np.int64)
-    plan = Plan.of_windows(star, windows, seed=prepared.run.settings.seed, peers=peers)
-    return _made(prepared, plan, f"runs-{n_epochs or 'all'}", advance)
+def window_kinds(prepared: Prepared, split: Split) -> NDArray[np.int64]:
+    """Return the position in `FIRST_EPOCHS` of each window of `window_set`, its length for all others."""
+    n_windows, n_stars = len(_window_plan(prepared, split)[0]), len(prepared.members(split))
+    # The windows of first epochs come first, as many as there are stars for each number of epochs.
+    return np.minimum(np.arange(n_windows) // n_stars, len(FIRST_EPOCHS))
 
 
 def ordinary(examples: ExampleSet) -> ExampleSet:
@@ -193,19 +187,13 @@ def natural_sets(prepared: Prepared) -> list[ExampleSet]:
     """Return the first epochs of every training star by their number; none for a run without windows."""
     if prepared.run.settings.data.windows_per_set == 0 or prepared.make is not None:
         return []
-    windows = window_set(prepared, Split.TRAIN)
-    n = len(prepared.members(Split.TRAIN))
-    return [windows.take(np.arange(start, start + n)) for start in range(0, n * len(FIRST_EPOCHS), n)]
+    windows, kinds = window_set(prepared, Split.TRAIN), window_kinds(prepared, Split.TRAIN)
+    return [windows.take(np.flatnonzero(kinds == kind)) for kind in range(len(FIRST_EPOCHS))]
 
 
 def n_windows(prepared: Prepared, split: Split) -> int:
     """Return how many windows `window_set` makes."""
     return len(_window_plan(prepared, split)[0])
-
-
-def n_runs(prepared: Prepared) -> int:
-    """Return how many runs `run_set` makes in all."""
-    return sum(len(_run_plan(prepared, n_epochs)[0]) for n_epochs in FIRST_EPOCHS)
 
 
 def validation_set(prepared: Prepared, *, advance: Callable[[int], None] = lambda n: None) -> ExampleSet:
@@ -218,7 +206,7 @@ def validation_set(prepared: Prepared, *, advance: Callable[[int], None] = lambd
         seed=settings.seed - 1,
         odd_share=settings.data.odd_share,
     )
-    return _made(prepared, plan, "validation", advance)
+    return made(prepared, plan, "validation", advance)
 
 
 def set_of_bin(
@@ -239,7 +227,7 @@ def set_of_bin(
     share = {} if observed_share is None else {"observed_share": observed_share}
     plan = natural_plan(prepared.members(split), low=low, high=high, n=n, seed=seed, **share)
     name = f"{split.name.lower()}-{low}-{seed}" + ("" if observed_share is None else f"-{observed_share:g}")
-    examples = _made(prepared, plan, name, advance)
+    examples = made(prepared, plan, name, advance)
     return examples.take(np.flatnonzero(examples.n_epochs >= low))
 
 
@@ -257,10 +245,11 @@ def windows_of_bin(prepared: Prepared, split: Split, bin_: int, *, n: int, seed:
     star = rng.permutation(members[np.diff(prepared.stars.offsets)[members] >= low])[:n]
     windows = random_windows(prepared.stars, star, rng, low=low, high=high)
     plan = Plan.of_windows(star, windows, seed=seed, peers=members)
-    return _made(prepared, plan, f"windows-{split.name.lower()}-{low}-{seed}", lambda n: None)
+    return made(prepared, plan, f"windows-{split.name.lower()}-{low}-{seed}", lambda n: None)
 
 
-def _made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], None]) -> ExampleSet:
+def made(prepared: Prepared, plan: Plan, name: str, advance: Callable[[int], None]) -> ExampleSet:
+    """Return the alerts of a plan, those of the run's cache if they are the same."""
     return make_set(
         plan,
         prepared.run.specs,
@@ -281,21 +270,6 @@ def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], W
         of_class=settings.data.class_windows,
         odd=settings.data.odd_share > 0 and prepared.make is None,
         rng=np.random.default_rng((settings.seed, 10, int(split))),
-    )
-
-
-def _run_plan(prepared: Prepared, n_epochs: int | None) -> tuple[NDArray[np.int64], Windows]:
-    """Return the star of each run that stands for the first `n_epochs`, and the runs."""
-    data = prepared.run.settings.data
-    number = FIRST_EPOCHS.index(n_epochs)
-    wanted = number < len(data.runs_per_star)
-    return planned_runs(
-        prepared.stars,
-        prepared.members(Split.TRAIN).astype(np.int64),
-        n_epochs,
-        of_star=data.runs_per_star[number] if wanted else 0,
-        of_class=data.class_windows if wanted else 0,
-        rng=np.random.default_rng((prepared.run.settings.seed, 19, number)),
     )
 
 

@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
 
+from broker_plugin.errors import ConfigurationError
 from trainer.bars import scoring_bar
 from trainer.bundle_evaluation import evaluate_bundle
-from trainer.checkpoint import Kept, Run, load_run, save_run
+from trainer.checkpoint import BEGUN, MODEL, RUN, Kept, Run, load_run, save_run, training_key
 from trainer.compute import Compute
-from trainer.data.catalina import FILE
+from trainer.data.catalina import FILE, file_digest
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit
 from trainer.object_runs import prepare_labelled
@@ -24,12 +27,13 @@ from trainer.options import Data, data_folder, say
 from trainer.preparation import Prepared, seen_stars
 from trainer.weights import train_weights
 
-__all__ = ["SEEDS", "seeds"]
+__all__ = ["SEEDS", "lines_of", "seeds"]
 
 SEEDS = "seeds"
 """Folder of a run that holds NAME.parquet and NAME.json of each further training."""
 
 SHOWN = ("macro_f1", "ece", "near_ood_auroc")
+"""Measures whose spread is printed; the report shows all."""
 
 
 def seeds(
@@ -47,15 +51,16 @@ def seeds(
     test stars go to RUN/seeds, where `trainer report --run RUN` finds them. Stopped trainings go on, finished
     ones are kept.
     """
-    own = load_run(run)
-    stars = data_folder(data)
-    prepared = prepare_labelled(own.settings, stars, run, say=say, kept=Kept.of(own))
+    own, catalogue = load_run(run), data_folder(data) / FILE
+    _require_repeatable(own, run, catalogue, n=seeds)
+    prepared = prepare_labelled(own.settings, data_folder(data), run, say=say, kept=Kept.of(own))
     measured = [json.loads((run / CATALOGUE).read_text())] if (run / CATALOGUE).is_file() else []
-    for number in range(1, seeds):
+    others = (number for number in count(1) if number != own.settings.training_seed)
+    for number in islice(others, seeds - 1):
         again = replace(prepared, run=_with_seed(prepared.run, number))
         folder = run / SEEDS / f"seed{number}"
-        if not folder.with_suffix(".parquet").is_file():
-            _train_and_measure(again, folder, stars / FILE, seen=seen_stars(run), workers=workers)
+        if not _is_finished(again.run, folder):
+            _train_and_measure(again, folder, catalogue, seen=seen_stars(run), workers=workers)
         measured.append(json.loads(folder.with_suffix(".json").read_text()))
     for line in lines_of(measured):
         say(line)
@@ -83,9 +88,41 @@ def lines_of(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def _require_repeatable(own: Run, folder: Path, catalogue: Path, *, n: int) -> None:
+    """Refuse what could only fail after hours, or would be another training.
+
+    Raises
+    ------
+    ConfigurationError
+        If the run is not finished, was begun from other encoders, or was made from other stars.
+    """
+    if n < 2:
+        raise ConfigurationError("--seeds counts the run's own training too; give 2 or more")
+    if not (folder / MODEL).is_file():
+        raise ConfigurationError(f"the run in {folder} has no weights; finish `trainer train` first")
+    if BEGUN in own.data:
+        raise ConfigurationError(
+            f"the run in {folder} was fine-tuned; only runs of `trainer train` can be repeated"
+        )
+    if not catalogue.is_file() or file_digest(catalogue) != own.data["sha256"]:
+        raise ConfigurationError(
+            f"{catalogue} is not the file that the run in {folder} was made from; give --data"
+        )
+
+
 def _with_seed(run: Run, seed: int) -> Run:
     training = run.settings.training.model_copy(update={"seed": seed})
     return replace(run, settings=run.settings.model_copy(update={"training": training}))
+
+
+def _is_finished(run: Run, folder: Path) -> bool:
+    """Return whether a training is there; one of other settings or data is removed."""
+    if (folder / RUN).is_file() and training_key(load_run(folder)) != training_key(run):
+        say(f"{folder} is of an earlier state of the run and is made again")
+        shutil.rmtree(folder)
+        for suffix in (".json", ".parquet"):
+            folder.with_suffix(suffix).unlink(missing_ok=True)
+    return folder.with_suffix(".parquet").is_file()
 
 
 def _train_and_measure(

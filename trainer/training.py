@@ -98,7 +98,7 @@ def pretrain(
         weights=weights,
         pool=pool,
         validation=validation,
-        seed=run.settings.seed,
+        seed=run.settings.training_seed,
     )
     more = ("pretrain", weights.model_dump_json())
     return _train(run, folder, task=task, more=more, compute=compute, on_pass=on_pass, on_step=on_step)

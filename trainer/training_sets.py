@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The sets that a model is trained on, one a pass: imitated alerts, and windows of observed epochs.
 
-Windows are drawn from pools, one for each number of epochs, and from each pool as many. So every class has
-the same share among light curves of any length, and a class that has more windows of one length than of
-another is not learned to be rare where it has few.
+Windows are drawn from pools, one for each number of epochs, and from each pool as many, so that rare classes,
+of whose stars there are more runs than of others (`class_windows`), have them at every length. In a pool the
+classes have the shares of `tempered` by the number of its *windows*: what is rare among stars is shown more
+often there than among imitated alerts. All of it is held in memory, 2.5 GB with the default settings.
 """
 
 from __future__ import annotations
@@ -11,15 +12,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.data.splits import Split
 from trainer.outliers import Oddity
-from trainer.preparation import Prepared, imitated_set, n_runs, n_windows, ordinary, run_set, window_set
+from trainer.plans import Plan, often_enough, planned_runs
+from trainer.preparation import (
+    Prepared,
+    imitated_set,
+    made,
+    n_windows,
+    ordinary,
+    window_kinds,
+    window_set,
+)
 from trainer.sets import ExampleSet, join_sets
 from trainer.tempering import draw_tempered
 from trainer.windows import FIRST_EPOCHS
 
-__all__ = ["TrainingSets", "ordinary_sets"]
+__all__ = ["TrainingSets", "ordinary_sets", "run_set"]
 
 Advance = Callable[[int], None]
 
@@ -41,7 +52,11 @@ class TrainingSets:
     def size(prepared: Prepared) -> int:
         """Return how many alerts are made for it."""
         data = prepared.run.settings.data
-        windows = n_windows(prepared, Split.TRAIN) + n_runs(prepared) if _has_windows(prepared) else 0
+        windows = 0
+        if _has_windows(prepared):
+            windows = n_windows(prepared, Split.TRAIN) + sum(
+                len(_run_stars(prepared, n)) for n in FIRST_EPOCHS
+            )
         return data.train_sets * data.alerts_per_set + windows
 
     def __call__(self, number: int) -> ExampleSet:
@@ -58,7 +73,7 @@ class TrainingSets:
         return join_sets(parts)
 
     def _drawn(self, pool: Pool, n: int, rng: np.random.Generator) -> list[ExampleSet]:
-        """Return `n` windows of a pool, the classes of their stars in the shares of `tempered`."""
+        """Return `n` windows of a pool, the classes of their stars tempered by the number of its windows."""
         rows = draw_tempered(np.concatenate([self._label[part.star] for part in pool]), n, rng)
         taken, start = [], 0
         for part in pool:
@@ -74,16 +89,45 @@ def ordinary_sets(prepared: Prepared, n: int) -> list[ExampleSet]:
     return [ordinary(sets(number)) for number in range(min(n, prepared.run.settings.data.train_sets))]
 
 
+def run_set(
+    prepared: Prepared, n_epochs: int | None, *, advance: Advance = lambda n: None
+) -> ExampleSet | None:
+    """Return runs that stand for the first `n_epochs` of the training stars; None where none are wanted."""
+    star = _run_stars(prepared, n_epochs)
+    if len(star) == 0:
+        return None
+    settings = prepared.run.settings
+    rng = np.random.default_rng((settings.seed, 19, FIRST_EPOCHS.index(n_epochs)))
+    plan = Plan.of_windows(
+        star,
+        planned_runs(prepared.stars, star, n_epochs, rng),
+        seed=settings.seed,
+        peers=prepared.members(Split.TRAIN).astype(np.int64),
+    )
+    return made(prepared, plan, f"runs-{n_epochs or 'all'}", advance)
+
+
+def _run_stars(prepared: Prepared, n_epochs: int | None) -> NDArray[np.int64]:
+    """Return the star of each run that stands for the first `n_epochs`."""
+    data, number = prepared.run.settings.data, FIRST_EPOCHS.index(n_epochs)
+    if number >= len(data.runs_per_star):
+        return np.zeros(0, np.int64)
+    return often_enough(
+        prepared.stars.label,
+        prepared.members(Split.TRAIN).astype(np.int64),
+        of_star=data.runs_per_star[number],
+        of_class=data.class_windows,
+    )
+
+
 def _has_windows(prepared: Prepared) -> bool:
     return prepared.run.settings.data.windows_per_set > 0 and prepared.make is None
 
 
 def _window_pools(prepared: Prepared, advance: Advance) -> tuple[list[Pool], ExampleSet | None]:
     """Return the pools of ordinary windows, and the odd ones if there are any."""
-    windows = window_set(prepared, Split.TRAIN, advance=advance)
+    windows, kind = window_set(prepared, Split.TRAIN, advance=advance), window_kinds(prepared, Split.TRAIN)
     odd = windows.oddity != Oddity.ORDINARY
-    # Windows come kind by kind: the first epochs of all stars for each number, then runs of any length.
-    kind = np.minimum(np.arange(len(windows)) // len(prepared.members(Split.TRAIN)), len(FIRST_EPOCHS))
     pools: list[Pool] = []
     for number, n_epochs in enumerate(FIRST_EPOCHS):
         runs = run_set(prepared, n_epochs, advance=advance)

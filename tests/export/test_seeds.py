@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from broker_plugin.errors import ConfigurationError
 from tests.export.conftest import Exported
-from trainer.checkpoint import load_run
+from tests.trainer.synthetic import write_catalogue
+from trainer.checkpoint import RUN, load_run
 from trainer.predictions import read_predictions
 from trainer.report.inputs import find_inputs
 from trainer.seeds import SEEDS, lines_of, seeds
@@ -55,3 +57,25 @@ def test_what_is_finished_is_kept(run: Path, exported: Exported) -> None:
     seeds(run=run, data=exported.run.parent / "data", seeds=2, workers=1)
     assert {path: path.stat().st_mtime_ns for path in made} == made
     assert read_predictions(run / SEEDS / "seed1.parquet").about["bundle"].startswith("tiny ")
+
+
+def test_what_is_of_an_earlier_state_of_the_run_is_made_again(run: Path, exported: Exported) -> None:
+    path = run / SEEDS / "seed1" / RUN
+    path.write_text(path.read_text().replace('"passes": 2', '"passes": 9'))
+    seeds(run=run, data=exported.run.parent / "data", seeds=2, workers=1)
+    assert load_run(run / SEEDS / "seed1").settings.training.passes == 2
+    assert (run / SEEDS / "seed1.parquet").is_file()
+
+
+def test_what_cannot_be_repeated_is_refused(run: Path, exported: Exported, tmp_path: Path) -> None:
+    data = exported.run.parent / "data"
+    with pytest.raises(ConfigurationError, match="2 or more"):
+        seeds(run=run, data=data, seeds=1)
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    shutil.copy(run / RUN, unfinished / RUN)
+    with pytest.raises(ConfigurationError, match="no weights"):
+        seeds(run=unfinished, data=data, seeds=2)
+    other = write_catalogue(tmp_path / "other", stars_per_class=3, seed=9)
+    with pytest.raises(ConfigurationError, match="not the file"):
+        seeds(run=run, data=other.parent.parent, seeds=2)

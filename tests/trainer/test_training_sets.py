@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,10 @@ import pytest
 from tests.trainer.synthetic import tiny_settings
 from trainer.data.splits import Split
 from trainer.outliers import Oddity
-from trainer.preparation import Prepared, n_runs, prepare, run_set
+from trainer.preparation import Prepared, prepare
 from trainer.sets import ExampleSet
-from trainer.training_sets import TrainingSets
+from trainer.training_sets import TrainingSets, run_set
+from trainer.windows import FIRST_EPOCHS
 
 N_WINDOWS = 1000
 
@@ -39,12 +42,10 @@ def test_runs_are_as_many_as_asked_for(with_runs: Prepared) -> None:
         assert runs is not None
         assert len(runs) >= least
         assert np.bincount(runs.label).min() >= 12
-    assert sum(len(runs) for runs in made.values() if runs is not None) == n_runs(with_runs)
 
 
 def test_no_runs_where_none_are_wanted(prepared: Prepared) -> None:
     assert run_set(prepared, 10) is None
-    assert n_runs(prepared) == 0
 
 
 def test_a_pass_draws_other_windows_and_the_same_ones_again(with_runs: Prepared) -> None:
@@ -57,11 +58,17 @@ def test_a_pass_draws_other_windows_and_the_same_ones_again(with_runs: Prepared)
     assert len(one) == N_WINDOWS
 
 
-def test_classes_have_the_same_share_at_any_length(with_runs: Prepared) -> None:
-    drawn = windows_of(TrainingSets(with_runs)(0), with_runs)
-    ordinary = drawn.take(np.flatnonzero(drawn.oddity == Oddity.ORDINARY))
-    short, long = (ordinary.label[part] for part in (ordinary.n_epochs <= 14, ordinary.n_epochs > 42))
-    n = len(np.unique(ordinary.label))
-    shares = [np.bincount(part, minlength=n) / len(part) for part in (short, long)]
-    # 200 windows or more in each: five standard deviations of a share of a seventh.
-    assert np.abs(shares[0] - shares[1]).max() < 5 * np.sqrt(2 * 1 / n * (1 - 1 / n) / 200)
+def test_a_class_of_two_stars_has_its_windows_at_every_length(with_runs: Prepared) -> None:
+    train = with_runs.members(Split.TRAIN)
+    rare = train[with_runs.stars.label[train] == 0]
+    split = with_runs.split.copy()
+    split[rare[2:]] = Split.TEST
+    scarce = replace(with_runs, split=split, cache=with_runs.cache.parent / "scarce")
+    scarce.cache.mkdir()
+    shutil.copy(with_runs.stars_path, scarce.stars_path)
+    pools = TrainingSets(scarce)._pools
+    assert len(pools) == len(FIRST_EPOCHS) + 1
+    for pool in pools:
+        stars = np.concatenate([part.star for part in pool])
+        assert np.isin(stars, rare[:2]).sum() >= 12
+        assert not np.isin(stars, rare[2:]).any()

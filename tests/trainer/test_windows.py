@@ -68,7 +68,11 @@ def test_windows_lie_within_their_star(prepared: Prepared, rng: np.random.Genera
 def test_a_run_begins_with_a_night_of_its_star(
     prepared: Prepared, rng: np.random.Generator, wish: int | None
 ) -> None:
-    stars = prepared.stars
+    # Four exposures a visit, as Catalina takes them.
+    visits = (
+        53_600.25 + np.arange(len(prepared.stars.mjd)) // 4 + 0.01 * (np.arange(len(prepared.stars.mjd)) % 4)
+    )
+    stars = replace(prepared.stars, mjd=visits)
     star = np.repeat(np.arange(len(stars)), 5)
     runs = night_runs(stars, star, wish, rng)
     length = np.diff(stars.offsets)[star]

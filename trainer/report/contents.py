@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
     baselines = [_on_known_stars(each, subject) for each in asked.inputs.baselines]
     trained = [(subject.title, own)]
     trained += [(each.title, _scored(asked, each, bar)) for each in asked.others]
-    trained += [*asked.predictions.items(), *asked.inputs.trainings.items()]
+    trained += [*asked.predictions.items(), *_comparable(asked.inputs.trainings, own)]
     record: dict[str, object | None] = {
         "about": _about(subject),
         "settings": [
@@ -100,6 +100,15 @@ def _scored(asked: Asked, subject: Subject, bar: Bar) -> PredictionFile:
     total = len(EVERY_SETTING) * len(subject.stars.star_id)
     with bar(f"stars in settings, {subject.title}", total) as advance:
         return kept_predictions(subject, EVERY_SETTING, asked.cache, workers=asked.workers, advance=advance)
+
+
+def _comparable(
+    trainings: Mapping[str, PredictionFile], own: PredictionFile
+) -> Iterator[tuple[str, PredictionFile]]:
+    """Yield the trainings of other seeds that were measured on the same stars as the subject."""
+    for name, file in trainings.items():
+        if np.array_equal(file.star_id, own.star_id):
+            yield name, file
 
 
 def _on_known_stars(baseline: Contender, subject: Subject) -> Contender:
