@@ -40,8 +40,8 @@ def recall_at(query: NDArray[np.float32], target: NDArray[np.float32], ranks: Se
     Examples
     --------
     >>> one = np.eye(4, dtype=np.float32)
-    >>> recall_at(one, one[[0, 1, 3, 2]], [1, 2])
-    [0.5, 0.5]
+    >>> [round(each, 3) for each in recall_at(one, one[[0, 1, 3, 2]], [1, 2])]
+    [0.5, 0.667]
     """
     cosines = query.astype(np.float64) @ target.astype(np.float64).T
     own = np.diag(cosines)[:, None]

@@ -70,7 +70,7 @@ def planck_nu(wave_nm: FloatArray, teff_k: float) -> FloatArray:
     Examples
     --------
     >>> float(planck_nu(np.array(550.0), 5772.0)).__format__(".3g")
-    '2.59e-05'
+    '2.6e-05'
     """
     nu = AA_HZ / (10.0 * wave_nm)
     return np.asarray(TWO_H_OVER_C2 * nu**3 / np.expm1(H_OVER_K * nu / teff_k))
