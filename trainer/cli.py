@@ -69,9 +69,9 @@ def train_command(
 ) -> None:
     """Do everything: imitate alerts, train, fit forests, calibrate, evaluate, export and verify the bundle.
 
-    About an hour on two cores with the default settings, a third of it the training itself, and 4 GB of memory;
-    most of it can be stopped and resumed. With `torchrun --nproc-per-node N -m trainer train ...` the training
-    uses N devices.
+    About an hour on two cores with the default settings, a third of it the training itself, and 4 GB of
+    memory; most of it can be stopped and resumed. With `torchrun --nproc-per-node N -m trainer train ...` the
+    training uses N devices.
     """
     settings = read_settings(config)
     with connected(settings.training) as compute:
