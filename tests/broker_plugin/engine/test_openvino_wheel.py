@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from broker_plugin.engine.providers import choose
 from broker_plugin.engine.runtime import OPENVINO_PROVIDER, offered_providers
@@ -100,18 +101,39 @@ def test_openvino_is_had_in_fp32_and_a_silent_fallback_is_refused(openvino_pytho
     assert "came up on CPUExecutionProvider" in said["refused"]
 
 
-def test_verdicts_are_those_of_the_cpu(openvino_python: Path, data_dir: Path) -> None:
-    said = said_by(openvino_python, COMPARE, str(data_dir), str(PARITY_ALERTS))
-    assert said["alerts"] == PARITY_ALERTS
-    assert said["providers"] == ["CPUExecutionProvider", OPENVINO_PROVIDER]
-    assert said["top_equal"] >= DECISIONS_EQUAL_MIN
-    assert said["set_equal"] >= DECISIONS_EQUAL_MIN
-    p_value, other = np.array(said["p_values"]).T
-    difference = np.abs(p_value - other)
+@pytest.fixture(scope="module")
+def compared(openvino_python: Path, data_dir: Path) -> dict[str, Any]:
+    return said_by(openvino_python, COMPARE, str(data_dir), str(PARITY_ALERTS))
+
+
+def p_value_differences(compared: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The CPU's p-values of all sources and alerts, and how far from them the others are."""
+    p_value, other = np.array(compared["p_values"]).T
+    return p_value, np.abs(p_value - other)
+
+
+def test_verdicts_are_those_of_the_cpu(compared: dict[str, Any]) -> None:
+    assert compared["alerts"] == PARITY_ALERTS
+    assert compared["providers"] == ["CPUExecutionProvider", OPENVINO_PROVIDER]
+    assert compared["top_equal"] >= DECISIONS_EQUAL_MIN
+    assert compared["set_equal"] >= DECISIONS_EQUAL_MIN
+    assert compared["alone_as_in_the_batch"]
+
+
+def test_small_p_values_are_those_of_the_cpu_and_the_others_nearly(compared: dict[str, Any]) -> None:
+    p_value, difference = p_value_differences(compared)
     assert difference[p_value <= SMALL].max() <= P_VALUE_MAX
     assert (difference <= P_VALUE_MAX).mean() >= P_VALUES_EQUAL_MIN
     assert difference.max() <= P_VALUE_FARTHEST
-    assert said["alone_as_in_the_batch"]
+
+
+@pytest.mark.xfail(
+    strict=False,  # on which side of a threshold a last bit falls differs from processor to processor
+    reason="bundle 4.1: one alert in a thousand is moved by 0.02, with 800 trees still by 0.014",
+)
+def test_every_p_value_is_that_of_the_cpu(compared: dict[str, Any]) -> None:
+    _, difference = p_value_differences(compared)
+    assert difference.max() <= P_VALUE_MAX
 
 
 @pytest.mark.skipif(OPENVINO_PROVIDER in offered_providers(), reason="the OpenVINO wheel is installed here")
