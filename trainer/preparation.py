@@ -73,6 +73,11 @@ class Prepared:
         """File of the stars, which worker processes read."""
         return self.cache / "stars.npz"
 
+    @property
+    def has_windows(self) -> bool:
+        """Whether windows of observed epochs are trained on beside imitated alerts."""
+        return self.run.settings.data.windows_per_set > 0 and self.make is None
+
     def members(self, split: Split) -> NDArray[np.intp]:
         """Return the stars of a split."""
         return np.flatnonzero(self.split == split)
@@ -185,7 +190,7 @@ def ordinary(examples: ExampleSet) -> ExampleSet:
 
 def natural_sets(prepared: Prepared) -> list[ExampleSet]:
     """Return the first epochs of every training star by their number; none for a run without windows."""
-    if prepared.run.settings.data.windows_per_set == 0 or prepared.make is not None:
+    if not prepared.has_windows:
         return []
     windows, kinds = window_set(prepared, Split.TRAIN), window_kinds(prepared, Split.TRAIN)
     return [windows.take(np.flatnonzero(kinds == kind)) for kind in range(len(FIRST_EPOCHS))]

@@ -45,7 +45,7 @@ class TrainingSets:
         data = prepared.run.settings.data
         self._data, self._label = data, prepared.stars.label
         self._seed = prepared.run.settings.training_seed
-        self._pools, self._odd = _window_pools(prepared, advance) if _has_windows(prepared) else ([], None)
+        self._pools, self._odd = _window_pools(prepared, advance) if prepared.has_windows else ([], None)
         self._imitated = [imitated_set(prepared, k, advance=advance) for k in range(data.train_sets)]
 
     @staticmethod
@@ -53,7 +53,7 @@ class TrainingSets:
         """Return how many alerts are made for it."""
         data = prepared.run.settings.data
         windows = 0
-        if _has_windows(prepared):
+        if prepared.has_windows:
             windows = n_windows(prepared, Split.TRAIN) + sum(
                 len(_run_stars(prepared, n)) for n in FIRST_EPOCHS
             )
@@ -118,10 +118,6 @@ def _run_stars(prepared: Prepared, n_epochs: int | None) -> NDArray[np.int64]:
         of_star=data.runs_per_star[number],
         of_class=data.class_windows,
     )
-
-
-def _has_windows(prepared: Prepared) -> bool:
-    return prepared.run.settings.data.windows_per_set > 0 and prepared.make is None
 
 
 def _window_pools(prepared: Prepared, advance: Advance) -> tuple[list[Pool], ExampleSet | None]:

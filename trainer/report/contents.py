@@ -89,7 +89,10 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
         "determinism": _determinism(subject, bar),
         **asked.inputs.results,
     }
-    if record["seeds"] is not None:
+    if record["seeds"] is None:
+        # Trainings that were measured on other stars than the subject are no spread of it.
+        missing.setdefault("seeds", "trainer seeds --run RUN")
+    else:
         missing.pop("seeds", None)
     if record["stream"] is None:
         missing["stream"] = f"trainer fit-anomaly --bundle {subject.name} --alerts NIGHT --out DIR"
