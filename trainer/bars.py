@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
 
+from broker_plugin.progress import LoggedProgress
 from trainer.options import console
 
 __all__ = ["NestedBars", "nested_bars", "progress_bar", "scoring_bar"]
@@ -24,7 +24,7 @@ __all__ = ["NestedBars", "nested_bars", "progress_bar", "scoring_bar"]
 class NestedBars:
     """A bar of the trainings that are done, and one of the passes of that which runs."""
 
-    def __init__(self, progress: Progress, outer: str, total: int) -> None:
+    def __init__(self, progress: LoggedProgress, outer: str, total: int) -> None:
         self._progress = progress
         self._outer = progress.add_task(outer, total=total)
         self._inner = progress.add_task("", total=None)
@@ -47,14 +47,14 @@ class NestedBars:
 @contextmanager
 def nested_bars(outer: str, total: int) -> Iterator[NestedBars]:
     """Show the bars while the block runs; `outer` names what there are `total` of."""
-    with Progress(*_columns(), console=console) as progress:
+    with LoggedProgress(*_columns(), console=console) as progress:
         yield NestedBars(progress, outer, total)
 
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs; it yields the function that advances it."""
-    with Progress(*_columns(), console=Console(stderr=True)) as progress:
+    with LoggedProgress(*_columns(), console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total)
         yield lambda n: progress.advance(task, n)
 
@@ -62,7 +62,7 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def scoring_bar() -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
     """Show a bar while the block runs; it yields a function that is told the total, and one that advances."""
-    with Progress(*_columns(), console=Console(stderr=True)) as progress:
+    with LoggedProgress(*_columns(), console=Console(stderr=True)) as progress:
         task = progress.add_task("stars in settings", total=None)
         yield (
             lambda total: progress.update(task, total=total),

@@ -16,9 +16,11 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.features.base import FEATURE_SPEC_VERSION
 from broker_plugin.prior import LEAST_FREQUENCY
 from trainer.config import Settings
 from trainer.model import AlertModel
+from trainer.sets import IMITATION_VERSION
 from trainer.state import load_state, save_state
 from trainer.tempering import tempered
 
@@ -33,6 +35,7 @@ __all__ = [
     "load_model",
     "load_run",
     "new_model",
+    "passes_trained",
     "resume",
     "save_checkpoint",
     "save_run",
@@ -53,8 +56,8 @@ ADDED_SETTINGS: Mapping[str, Mapping[str, object]] = {
 }
 """Settings by section that came later, with what was done before: where they say so, nothing has changed."""
 
-DRAWS_VERSION = "2"
-"""Version of the draws of windows; raise it with any change, or a stopped run goes on with other ones."""
+DRAWS_VERSION = "4"
+"""Version of the draws of a pass; raise it with any change, or a stopped run goes on with other ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +180,7 @@ def load_model(run: Run, folder: Path) -> AlertModel:
 
 
 def training_key(run: Run, *more: str) -> str:
-    """Return what the weights follow from: later stages may change without a new training, and the device.
+    """Return what the weights follow from: later stages may change without a new training, and the computer.
 
     Parameters
     ----------
@@ -187,14 +190,14 @@ def training_key(run: Run, *more: str) -> str:
     settings = run.settings.model_dump(
         mode="json",
         include={"seed", "model", "modalities", "data", "training"},
-        exclude={"training": {"device"}},
+        exclude={"training": {"device", "threads"}},
     )
     for section, added in ADDED_SETTINGS.items():
         for name, before in added.items():
             if settings[section][name] == before:
                 del settings[section][name]
-    draws = [DRAWS_VERSION] if run.settings.data.windows_per_set else []
-    content = [settings, run.specs, run.classes, run.frequencies, run.data, *draws, *more]
+    inputs = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}/{DRAWS_VERSION}"
+    content = [settings, run.specs, run.classes, run.frequencies, run.data, inputs, *more]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -241,6 +244,16 @@ def resume(
     return progress
 
 
+def passes_trained(run: Run, folder: Path) -> int:
+    """Return how many passes of a run's training the weights in a folder have behind them.
+
+    None (0) where they follow from other settings or data, or were fine-tuned.
+    """
+    path = folder / PROGRESS
+    progress: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return int(progress["passes"]) if progress.get("of") == training_key(run) else 0
+
+
 def _publish(model: AlertModel, content: Mapping[str, Any], folder: Path) -> None:
     save_file(model.state_dict(), folder / (MODEL + ".part"))
     (folder / (PROGRESS + ".part")).write_text(json.dumps(content) + "\n")
@@ -251,5 +264,6 @@ def _publish(model: AlertModel, content: Mapping[str, Any], folder: Path) -> Non
 def _require(key: str, progress: Mapping[str, Any], folder: Path) -> None:
     if progress["of"] != key:
         raise ConfigurationError(
-            f"{folder} holds a model that was trained with other settings or data; use another --out"
+            f"{folder} holds a model that was trained with other settings or data, or by another version of "
+            "the trainer; use another --out"
         )

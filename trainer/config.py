@@ -71,16 +71,17 @@ class DataSettings(_Part):
     class_windows: int = Field(
         default=2000,
         ge=1,
-        description="Fewest random runs of own epochs of a class. The rarest has 84 training stars, each "
-        "of which is then seen in 24 of them; without, they are learned by heart.",
+        description="Fewest windows of own epochs that a class has, of its random runs and of those of each "
+        "length in `runs_per_star`. The rarest has 84 training stars, each of which is then seen in 24 of "
+        "them; without, they are learned by heart.",
     )
     runs_per_star: tuple[NonNegativeInt, ...] = Field(
         default=(),
         max_length=len(FIRST_EPOCHS),
         description="Runs of epochs that begin with any night of a star and stand for all of its epochs, its "
-        "first 100, 30 and 10, in this order. Classes of few stars have `class_windows` runs of each in any "
-        "case, also where a 0 stands; none where nothing stands. Without, a star is seen with the same few "
-        "windows in every pass.",
+        "first 100, 30 and 10, in this order. Classes of few stars have `class_windows` runs of each "
+        "listed length at least, also where a 0 stands. Without, a star is seen with the same few windows in "
+        "every pass.",
     )
     odd_share: float = Field(
         default=0.0, ge=0, lt=1, description="Share of the alerts that are made odd, for outlier exposure."
@@ -110,8 +111,9 @@ class TrainingSettings(_Part):
     threads: int = Field(gt=0)
     seed: int | None = Field(
         default=None,
-        description="Of first weights, order, dropout, the windows of a pass and the forests; None for the "
-        "run's. Another one trains again on the same split, with the same cached alerts.",
+        description="Of first weights, order, dropout, the windows of a pass (also those that forests and "
+        "references are taken from) and the forests; None for the run's. Another one trains again on the "
+        "same split, with the same cached alerts.",
     )
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32", description="Of the encoders' arithmetic; weights and losses are always fp32."

@@ -19,18 +19,19 @@ def start(module: str, *, name: str) -> None:
     Parameters
     ----------
     module
-        Where it is; imported here, since the import is what fails without torch.
+        Where it is. Imported here, since importing it or one of its subcommands is what fails without torch.
     name
         What the command is called in messages.
     """
     try:
-        command = importlib.import_module(module)
-    except ModuleNotFoundError as missing:
-        library = (missing.name or "").partition(".")[0]
-        if library in OURS:
+        importlib.import_module(module).main()
+    except ImportError as error:
+        # The command line wraps what a subcommand lacks.
+        missing = error if isinstance(error, ModuleNotFoundError) else error.__cause__
+        library = (getattr(missing, "name", None) or "").partition(".")[0]
+        if not isinstance(missing, ModuleNotFoundError) or library in OURS:
             raise
         sys.stderr.write(
             f"{name} needs the extra `train`, for {library} is not installed; pip install '.[train]'\n"
         )
         sys.exit(EXIT_CONFIGURATION)
-    command.main()

@@ -46,7 +46,7 @@ DOUBT = "doubt"
 class Head(nn.Module):
     """Classifier over the fused embedding, and if wanted a second one that tells what is odd about it.
 
-    The classes are learned from a sample with other shares than theirs (`sets.tempered`); `log_prior` shifts
+    The classes are learned from a sample with other shares than theirs (`tempered`); `log_prior` shifts
     the logits to the frequencies that the bundle names and `log_even` to equal ones, which for a classifier
     of calibrated odds is Bayes' rule.
 

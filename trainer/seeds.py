@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from broker_plugin.errors import ConfigurationError
 from trainer.bars import scoring_bar
 from trainer.bundle_evaluation import evaluate_bundle
-from trainer.checkpoint import BEGUN, MODEL, RUN, Kept, Run, load_run, save_run, training_key
+from trainer.checkpoint import BEGUN, MODEL, RUN, Kept, Run, load_run, passes_trained, save_run, training_key
 from trainer.compute import Compute
 from trainer.data.catalina import FILE, file_digest
 from trainer.exporting import run_export
@@ -54,12 +54,13 @@ def seeds(
     own, catalogue = load_run(run), data_folder(data) / FILE
     _require_repeatable(own, run, catalogue, n=seeds)
     prepared = prepare_labelled(own.settings, data_folder(data), run, say=say, kept=Kept.of(own))
-    measured = [json.loads((run / CATALOGUE).read_text())] if (run / CATALOGUE).is_file() else []
+    measured = [json.loads((run / CATALOGUE).read_text())]
     others = (number for number in count(1) if number != own.settings.training_seed)
     for number in islice(others, seeds - 1):
         again = replace(prepared, run=_with_seed(prepared.run, number))
         folder = run / SEEDS / f"seed{number}"
-        if not _is_finished(again.run, folder):
+        _discard_outdated(again.run, folder)
+        if not folder.with_suffix(".parquet").is_file():
             _train_and_measure(again, folder, catalogue, seen=seen_stars(run), workers=workers)
         measured.append(json.loads(folder.with_suffix(".json").read_text()))
     for line in lines_of(measured):
@@ -94,15 +95,24 @@ def _require_repeatable(own: Run, folder: Path, catalogue: Path, *, n: int) -> N
     Raises
     ------
     ConfigurationError
-        If the run is not finished, was begun from other encoders, or was made from other stars.
+        If the run is not one of `trainer train` on the light-curve catalogue that was finished and measured.
     """
     if n < 2:
         raise ConfigurationError("--seeds counts the run's own training too; give 2 or more")
-    if not (folder / MODEL).is_file():
-        raise ConfigurationError(f"the run in {folder} has no weights; finish `trainer train` first")
     if BEGUN in own.data:
         raise ConfigurationError(
             f"the run in {folder} was fine-tuned; only runs of `trainer train` can be repeated"
+        )
+    if own.data.get("file") != FILE:
+        raise ConfigurationError(f"the run in {folder} was not made from {FILE}; only such can be repeated")
+    if passes_trained(own, folder) < own.settings.training.passes:
+        raise ConfigurationError(
+            f"the run in {folder} has no finished training of its settings by this version of the trainer; "
+            "finish it with `trainer train`, or train it again into another --out"
+        )
+    if not (folder / CATALOGUE).is_file():
+        raise ConfigurationError(
+            f"the run in {folder} is not measured; run `trainer fit-anomaly --run {folder}` first"
         )
     if not catalogue.is_file() or file_digest(catalogue) != own.data["sha256"]:
         raise ConfigurationError(
@@ -115,14 +125,29 @@ def _with_seed(run: Run, seed: int) -> Run:
     return replace(run, settings=run.settings.model_copy(update={"training": training}))
 
 
-def _is_finished(run: Run, folder: Path) -> bool:
-    """Return whether a training is there; one of other settings or data is removed."""
-    if (folder / RUN).is_file() and training_key(load_run(folder)) != training_key(run):
-        say(f"{folder} is of an earlier state of the run and is made again")
+def _discard_outdated(run: Run, folder: Path) -> None:
+    """Remove a training of other settings or data, and the measures of one that was fitted in another way.
+
+    Measures without their training are kept: what they are of cannot be told.
+    """
+    if not (folder / RUN).is_file():
+        return
+    before = load_run(folder)
+    is_other = training_key(before) != training_key(run) or (
+        (folder / MODEL).is_file() and not passes_trained(run, folder)
+    )
+    if not is_other and _fitting(before) == _fitting(run):
+        return
+    say(f"{folder} is of an earlier state of the run and is made again")
+    if is_other:
         shutil.rmtree(folder)
-        for suffix in (".json", ".parquet"):
-            folder.with_suffix(suffix).unlink(missing_ok=True)
-    return folder.with_suffix(".parquet").is_file()
+    for suffix in (".json", ".parquet"):
+        folder.with_suffix(suffix).unlink(missing_ok=True)
+
+
+def _fitting(run: Run) -> tuple[object, ...]:
+    """Return the settings of what is fitted after the training."""
+    return run.settings.anomaly, run.settings.calibration
 
 
 def _train_and_measure(

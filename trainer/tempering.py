@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["draw_tempered", "tempered"]
+__all__ = ["draw_classes", "tempered"]
 
 
 def tempered(count: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -24,15 +24,26 @@ def tempered(count: NDArray[np.generic]) -> NDArray[np.float64]:
     return root / max(float(root.sum()), 1e-12)
 
 
-def draw_tempered(label: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return `n` rows, with repetition: classes in the shares of `tempered`, each row of one as likely.
+def draw_classes(
+    label: NDArray[np.int64], share: NDArray[np.float64], n: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return `n` rows, with repetition: classes in given shares, each row of one as likely as its others.
+
+    Parameters
+    ----------
+    label
+        Class of each row, from 0; every row has one.
+    share
+        Shares (C,) of the classes. Not of what is drawn from but of the stars behind it: where some classes
+        have more rows a star than others, the rows do not tell how frequent they are.
 
     Examples
     --------
-    >>> rows = draw_tempered(np.array([0] * 100 + [1]), 1100, np.random.default_rng(1))
+    >>> rng = np.random.default_rng(1)
+    >>> rows = draw_classes(np.array([0] * 100 + [1]), tempered(np.array([100, 1])), 1100, rng)
     >>> 70 < int((rows == 100).sum()) < 130
     True
     """
     count = np.bincount(label)
-    chance = (tempered(count) / np.maximum(count, 1))[label]
+    chance = (share[: len(count)] / np.maximum(count, 1))[label]
     return rng.choice(len(label), n, p=chance / chance.sum())

@@ -2,9 +2,9 @@
 """The sets that a model is trained on, one a pass: imitated alerts, and windows of observed epochs.
 
 Windows are drawn from pools, one for each number of epochs, and from each pool as many, so that rare classes,
-of whose stars there are more runs than of others (`class_windows`), have them at every length. In a pool the
-classes have the shares of `tempered` by the number of its *windows*: what is rare among stars is shown more
-often there than among imitated alerts. All of it is held in memory, 2.5 GB with the default settings.
+of whose stars there are more runs than of others (`class_windows`), have them at every length. In every pool,
+and among the imitated alerts, the classes have the shares of `tempered` by their numbers of stars: the head's
+prior shift counts on it. All of it is held in memory, 2.5 GB with the default settings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trainer.preparation import (
     window_set,
 )
 from trainer.sets import ExampleSet, join_sets
-from trainer.tempering import draw_tempered
+from trainer.tempering import draw_classes, tempered
 from trainer.windows import FIRST_EPOCHS
 
 __all__ = ["TrainingSets", "ordinary_sets", "run_set"]
@@ -44,6 +44,8 @@ class TrainingSets:
     def __init__(self, prepared: Prepared, *, advance: Advance = lambda n: None) -> None:
         data = prepared.run.settings.data
         self._data, self._label = data, prepared.stars.label
+        labels = self._label[prepared.members(Split.TRAIN)]
+        self._share = tempered(np.bincount(labels[labels >= 0]))
         self._seed = prepared.run.settings.training_seed
         self._pools, self._odd = _window_pools(prepared, advance) if prepared.has_windows else ([], None)
         self._imitated = [imitated_set(prepared, k, advance=advance) for k in range(data.train_sets)]
@@ -68,13 +70,15 @@ class TrainingSets:
             n_odd = round(self._data.odd_share * n)
             parts += self._drawn([self._odd], n_odd, rng)
             n -= n_odd
-        for pool in self._pools:
-            parts += self._drawn(pool, n // len(self._pools), rng)
+        for number_left, pool in zip(range(len(self._pools), 0, -1), self._pools, strict=True):
+            parts += self._drawn(pool, n // number_left, rng)
+            n -= n // number_left
         return join_sets(parts)
 
     def _drawn(self, pool: Pool, n: int, rng: np.random.Generator) -> list[ExampleSet]:
-        """Return `n` windows of a pool, the classes of their stars tempered by the number of its windows."""
-        rows = draw_tempered(np.concatenate([self._label[part.star] for part in pool]), n, rng)
+        """Return `n` windows of a pool, their classes tempered by the numbers of training stars."""
+        label = np.concatenate([self._label[part.star] for part in pool])
+        rows = draw_classes(label, self._share, n, rng)
         taken, start = [], 0
         for part in pool:
             own = rows[(rows >= start) & (rows < start + len(part))]

@@ -31,7 +31,7 @@ from tests.trainer.made_surveys import (
     write_surveys,
 )
 from tests.trainer.test_objects import assert_same
-from trainer.cli import app
+from trainer.cli import make_app
 from trainer.crossmatch import pipeline
 from trainer.crossmatch.pipeline import CARD, CARD_MARKDOWN, OBJECTS, SKY_MAP, build
 from trainer.crossmatch.settings import BuildSettings, read_build_settings
@@ -208,6 +208,12 @@ def test_columns_that_know_the_answer_cannot_be_inputs(tmp_path: Path, column: s
         settings_of(tmp_path, text)
 
 
+def test_a_catalogue_s_period_is_no_metadata(tmp_path: Path) -> None:
+    text = config().replace('ps1_g_mag = "gmag"', 'catalogue_period_day = "gmag"')
+    with pytest.raises(ConfigurationError, match="as period_day"):
+        settings_of(tmp_path, text)
+
+
 def test_the_card_adds_up_and_the_file_names_it(sky: Path, tmp_path: Path) -> None:
     rows = built(sky, tmp_path / "a", config())
     card = card_of(tmp_path / "a")
@@ -299,7 +305,7 @@ def test_a_stage_is_made_again_when_its_inputs_or_its_files_changed(sky: Path, t
 def test_the_command_builds(sky: Path, tmp_path: Path) -> None:
     whole = built(sky, tmp_path / "a", config())
     arguments = ["--config", str(sky / "build.toml"), "--data", str(sky), "--out", str(tmp_path / "b")]
-    app(["build", *arguments], result_action="return_value")
+    make_app("build")(["build", *arguments], result_action="return_value")
     assert [row.object_id for row in iter_objects(tmp_path / "b" / OBJECTS)] == list(whole)
 
 

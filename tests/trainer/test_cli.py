@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The command line says what it needs."""
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from broker_plugin.errors import ConfigurationError
 from tests.support.artefacts import REPOSITORY
+from trainer.cli import COMMANDS, make_app
 from trainer.config import read_settings
 
 
@@ -26,8 +29,17 @@ def run_trainer(*arguments: str, **environment: str) -> subprocess.CompletedProc
 
 def test_the_help_names_every_command() -> None:
     shown = run_trainer("--help").stdout
-    for command in ("train", "pretrain", "fit-anomaly", "evaluate"):
+    for command, (_, summary) in COMMANDS.items():
         assert command in shown
+        assert summary.partition(" ")[0] in shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_there_and_explains_itself(command: str) -> None:
+    shown = io.StringIO()
+    make_app(command).help_print([command], console=Console(file=shown, width=200))
+    assert f"trainer {command}" in shown.getvalue()
+    assert "Parameters" in shown.getvalue()
 
 
 def test_absent_data_stops_with_what_to_do(tmp_path: Path) -> None:

@@ -36,9 +36,10 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("module", ["trainer", "export"])
-def test_without_the_extra_help_says_what_to_install(module: str) -> None:
-    result = run(AS_MODULE, module, "--help")
+@pytest.mark.parametrize("command", [("trainer", "train"), ("export",)])
+def test_without_the_extra_help_says_what_to_install(command: tuple[str, ...]) -> None:
+    module = command[0]
+    result = run(AS_MODULE, *command, "--help")
     assert result.returncode == 2
     assert (
         result.stderr
@@ -46,10 +47,16 @@ def test_without_the_extra_help_says_what_to_install(module: str) -> None:
     )
 
 
+def test_without_the_extra_the_overview_is_shown() -> None:
+    result = run(AS_MODULE, "trainer", "--help")
+    assert result.returncode == 0
+    assert "fit-anomaly" in result.stdout
+
+
 def test_the_installed_command_says_it_too() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
     module, _, function = project["scripts"]["trainer"].partition(":")
-    result = run(f"import {module}; {module}.{function}()", "trainer", "--help")
+    result = run(f"import {module}; {module}.{function}()", "trainer", "train", "--help")
     assert result.returncode == 2
     assert "pip install '.[train]'" in result.stderr
 

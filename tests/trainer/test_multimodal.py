@@ -23,7 +23,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Access, Attachment, LightCurve
 from tests.trainer.multimodal import TRIMODAL, Finished, finish, held_out_alerts, multimodal_settings
 from trainer.checkpoint import BEGUN, MODEL, load_model, load_run, new_model
-from trainer.cli import app
+from trainer.cli import make_app
 from trainer.object_runs import UNUSED, prepare_objects
 from trainer.plans import Plan
 from trainer.preparation import validation_set
@@ -205,10 +205,10 @@ def test_the_command_line_pretrains_and_finetunes_on_a_dataset(simulated: Path, 
     config.write_text(text)
     out = tmp_path / "run"
     given = ["--config", str(config), "--data", str(simulated), "--out", str(out)]
-    app(["pretrain", *given], result_action="return_value")
+    make_app("pretrain")(["pretrain", *given], result_action="return_value")
     assert (out / PRETRAINED / MODEL).is_file()
     assert not (out / MODEL).exists()
-    app(["finetune", "--from", str(out), *given], result_action="return_value")
+    make_app("finetune")(["finetune", "--from", str(out), *given], result_action="return_value")
     assert load_model(load_run(out), out).modalities == tuple(TRIMODAL)
     assert load_run(out).data[BEGUN] == load_run(out / PRETRAINED).data
 

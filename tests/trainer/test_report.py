@@ -85,6 +85,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, catalogue: Path) -> Path:
     guesses = {setting: guessed(rng, len(ids)) for setting in EVERY_SETTING}
     path = folder / "baselines" / "random_forest.parquet"
     write_predictions(path, ids, guesses, about={"budget": "none: it <guesses>"})
+    of_other_stars = folder / "seeds" / "seed1.parquet"
+    write_predictions(of_other_stars, ids + 100_000, guesses, about={"bundle": "another"})
     pair = {"n": 7, "recall@1": {"value": 0.5, "chance": 0.1}}
     retrieval = {"objects": {"split": "test", "simulated": True}, "pairs": {"a->b": pair}}
     (folder / "retrieval.json").write_text(json.dumps(retrieval))
@@ -161,6 +163,7 @@ def test_what_is_missing_names_its_command(record: Any, written: Path, run: Path
         command = record["missing"][section]
         assert command.startswith("trainer ")
         assert command.replace("&", "&amp;") in text
+    assert "One training only on these stars (the run has 1 that were measured on others)" in text
     assert "retrieval" not in record["missing"]
     assert "SIMULATED objects" in text
     given = find_inputs(None, {}, bundle="b", data=Path("d"))

@@ -15,6 +15,7 @@ from trainer.data.splits import Split
 from trainer.outliers import Oddity
 from trainer.preparation import Prepared, prepare
 from trainer.sets import ExampleSet
+from trainer.tempering import tempered
 from trainer.training_sets import TrainingSets, run_set
 from trainer.windows import FIRST_EPOCHS
 
@@ -36,12 +37,11 @@ def windows_of(examples: ExampleSet, prepared: Prepared) -> ExampleSet:
 
 def test_runs_are_as_many_as_asked_for(with_runs: Prepared) -> None:
     stars = len(with_runs.members(Split.TRAIN))
-    made = {n_epochs: run_set(with_runs, n_epochs) for n_epochs in (None, 100, 30, 10)}
-    for n_epochs, least in ((None, 0), (100, 0), (30, stars), (10, 3 * stars)):
-        runs = made[n_epochs]
+    for n_epochs, of_star in ((None, 0), (100, 0), (30, 1), (10, 3)):
+        runs = run_set(with_runs, n_epochs)
         assert runs is not None
-        assert len(runs) >= least
-        assert np.bincount(runs.label).min() >= 12
+        assert len(runs) >= of_star * stars
+        assert np.bincount(runs.label).min() >= 12  # all classes are scarce here
 
 
 def test_no_runs_where_none_are_wanted(prepared: Prepared) -> None:
@@ -58,17 +58,38 @@ def test_a_pass_draws_other_windows_and_the_same_ones_again(with_runs: Prepared)
     assert len(one) == N_WINDOWS
 
 
-def test_a_class_of_two_stars_has_its_windows_at_every_length(with_runs: Prepared) -> None:
+@pytest.fixture(scope="module")
+def scarce(with_runs: Prepared) -> Prepared:
+    """The same run, of whose first class only two stars are trained on."""
     train = with_runs.members(Split.TRAIN)
-    rare = train[with_runs.stars.label[train] == 0]
     split = with_runs.split.copy()
-    split[rare[2:]] = Split.TEST
-    scarce = replace(with_runs, split=split, cache=with_runs.cache.parent / "scarce")
-    scarce.cache.mkdir()
-    shutil.copy(with_runs.stars_path, scarce.stars_path)
+    split[train[with_runs.stars.label[train] == 0][2:]] = Split.TEST
+    few = replace(with_runs, split=split, cache=with_runs.cache.parent / "scarce")
+    few.cache.mkdir()
+    shutil.copy(with_runs.stars_path, few.stars_path)
+    return few
+
+
+def test_a_class_of_two_stars_has_its_windows_at_every_length(scarce: Prepared, with_runs: Prepared) -> None:
+    before = with_runs.members(Split.TRAIN)
+    rare = before[with_runs.stars.label[before] == 0]
     pools = TrainingSets(scarce)._pools
     assert len(pools) == len(FIRST_EPOCHS) + 1
     for pool in pools:
         stars = np.concatenate([part.star for part in pool])
         assert np.isin(stars, rare[:2]).sum() >= 12
         assert not np.isin(stars, rare[2:]).any()
+
+
+def test_classes_have_the_shares_that_the_prior_shift_counts_on(scarce: Prepared) -> None:
+    wanted = tempered(np.bincount(scarce.stars.label[scarce.members(Split.TRAIN)]))
+    sets, passes, n, rng = TrainingSets(scarce), 12, 2000, np.random.default_rng(3)
+    drawn = [sets._drawn(pool, n, rng) for pool in sets._pools]  # one a length
+    drawn.append(
+        [windows_of(sets(number), scarce) for number in range(passes)]
+    )  # those that were made odd too
+    for parts in drawn:
+        star = np.concatenate([part.star for part in parts])
+        found = np.bincount(scarce.stars.label[star], minlength=len(wanted)) / len(star)
+        # By its windows, of which all have as many, the class of two stars would have a share of 0.1.
+        assert np.abs(found - wanted).max() < 4 * np.sqrt(0.1 / len(star))

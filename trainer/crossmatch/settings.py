@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.features.period import CATALOGUE_PERIOD
 from broker_plugin.records import METADATA_COLUMNS
 from broker_plugin.taxonomy import CLASSES, PASSBANDS, canonical_class
 from trainer.data.splits import SAME_OBJECT_ARCSEC
@@ -85,6 +86,8 @@ class Columns(_Part):
     def _inputs_are_blind(self) -> Self:
         if unknown := set(self.metadata) - set(METADATA_COLUMNS):
             raise ValueError(f"no input columns {sorted(unknown)}; there are {', '.join(METADATA_COLUMNS)}")
+        if CATALOGUE_PERIOD in self.metadata:
+            raise ValueError(f"{CATALOGUE_PERIOD} is no metadata: give the catalogue's column as period_day")
         if told := {name for name in self.metadata.values() if name.lower() in BLIND_COLUMNS}:
             raise ValueError(f"{sorted(told)} know the whole light curve or the class and cannot be inputs")
         if (self.ra is None) != (self.dec is None):

@@ -59,8 +59,9 @@ def limited_labels(
     fine-tuned from random weights and from encoders pre-trained on all training stars without labels, and
     measured on the same test stars. Both arms choose among the same learning rates. On Catalina's stars with
     the default settings this takes about two hours of one core, and half an hour more where no run has cached
-    its windows. It can be stopped and goes on where it was; results are OUT/limited_labels.json and
-    OUT/limited_labels.png.
+    its windows. That is too little for all labels to be used, and the results say so: with more --passes they
+    tell more, in as many times the time. It can be stopped and goes on where it was; results are
+    OUT/limited_labels.json and OUT/limited_labels.png.
     """
     prepared = _prepared(run, config, data, out)
     _make_held_out(prepared)

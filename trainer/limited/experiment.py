@@ -27,7 +27,7 @@ from trainer.limited.measuring import first_sets, measure
 from trainer.preparation import Prepared
 from trainer.pretrained import Pretrained, read_pretrained
 from trainer.sets import ExampleSet
-from trainer.tempering import draw_tempered
+from trainer.tempering import draw_classes, tempered
 from trainer.training import Log, finetune, pretrain
 from trainer.weights import pool_of
 
@@ -166,6 +166,7 @@ class _Bench:
         self._held_out = {split: first_sets(prepared, split) for split in (Split.VALIDATION, Split.TEST)}
         stars = prepared.stars
         self._label = np.where(prepared.split == Split.TRAIN, stars.label, -1)
+        self._share = tempered(np.bincount(self._label[self._label >= 0]))
         self._group = object_groups(stars.ra_deg, stars.dec_deg)
 
     def pretrained(self, seed: int) -> Pretrained:
@@ -215,7 +216,8 @@ class _Bench:
 
         def train_set(number: int) -> ExampleSet:
             rng = np.random.default_rng((cell.seed, 18, number))
-            return windows.take(draw_tempered(windows.label, self._experiment.windows_per_pass, rng))
+            n = self._experiment.windows_per_pass
+            return windows.take(draw_classes(windows.label, self._share, n, rng))
 
         folder = self._experiment.out / "work" / cell.name
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from trainer.limited.experiment import CHOSEN_BY, Experiment, Result
 from trainer.limited.measuring import MEASURES, SETTINGS
 from trainer.metrics import paired_p, spread
 
-__all__ = ["caveats", "draw", "lines_of", "summarise"]
+__all__ = ["budget_caveats", "caveats", "draw", "lines_of", "summarise"]
 
 ARMS: Mapping[bool, tuple[str, str]] = {
     False: ("random weights", "#4c72b0"),
@@ -26,6 +26,10 @@ ARMS: Mapping[bool, tuple[str, str]] = {
 """By whether an arm is pre-trained, its name and colour."""
 
 DRAWN = ("macro_f1", "accuracy")
+
+TELLING = 2.0
+"""Points of macro-F1 by which all labels are better than the fewest, if they were used; less is of the size
+of the scatter between seeds."""
 
 
 def summarise(experiment: Experiment, results: Sequence[Result]) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def summarise(experiment: Experiment, results: Sequence[Result]) -> dict[str, An
         if result["seed"] == experiment.seeds[0]
     }
     return {
-        "caveats": caveats(experiment),
+        "caveats": [*caveats(experiment), *budget_caveats(experiment, results, rows)],
         "simulated": _simulated(experiment),
         "unit": "per cent",
         "data": dict(prepared.run.data),
@@ -93,6 +97,31 @@ def caveats(experiment: Experiment) -> list[str]:
         "pre-training takes.",
         "The spread is over seeds, which draw the labelled stars, the weights and the batches; splits stay.",
     ]
+
+
+def budget_caveats(
+    experiment: Experiment, results: Sequence[Result], rows: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield what the results themselves say of the budget: that it was too small to tell anything by."""
+    few, all_of_them = (
+        {arm: _mean_over_settings(rows, arm, share) for arm in ("random", "pretrained")}
+        for share in (min(experiment.shares), max(experiment.shares))
+    )
+    if len(experiment.shares) > 1 and all(all_of_them[arm] - few[arm] < TELLING for arm in few):
+        shown = ", ".join(f"{few[arm]:.1f} and {all_of_them[arm]:.1f} {arm}" for arm in few)
+        yield (
+            f"THE NUMBER OF LABELS MAKES NO DIFFERENCE HERE (mean macro-F1 {shown}, with the fewest labels "
+            f"and with the most): {experiment.passes} passes end before labels are used. The gain is that "
+            "of a head start, and says nothing of few labels; give more --passes."
+        )
+    highest = max(experiment.learning_rates)
+    if len(experiment.learning_rates) > 1 and all(each["learning_rate"] == highest for each in results):
+        yield f"The highest rate that was tried, {highest:g}, won everywhere; a higher one might do better."
+
+
+def _mean_over_settings(rows: Sequence[Mapping[str, Any]], arm: str, share: float) -> float:
+    chosen = [row for row in rows if row["measure"] == CHOSEN_BY and row["labels_percent"] == 100 * share]
+    return float(np.mean([row[arm]["mean"] for row in chosen]))
 
 
 def lines_of(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter, validators
+from cyclopts import Parameter, validators
 
 from broker_plugin.benchmark.measuring import median_rate
 from broker_plugin.benchmark.team import Task, Team, Work
 from trainer.plain_pipeline.setup import BATCH, described
 
-__all__ = ["baseline", "main"]
+__all__ = ["baseline"]
 
 Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 
@@ -41,13 +41,6 @@ def baseline(
             n = done[0][0].verdicts
             rates[name] = median_rate(n, [effort for _, effort in done]).as_json() | {"messages": n}
     out.write_text(json.dumps({"what": described() | {"workers": workers}, "rates": rates}), "utf-8")
-
-
-def main() -> None:
-    """Run `trainer baseline` alone."""
-    app = App(name="trainer")
-    app.command(baseline)
-    app()
 
 
 def _opened(corpora: Path) -> Work:

@@ -160,8 +160,10 @@ def seeds_section(record: Record) -> str:
     """Return several trainings beside one another."""
     found = record.get("seeds")
     if found is None:
+        others = record.get("trainings_of_other_stars", 0)
+        besides = f" on these stars (the run has {others} that were measured on others)" if others else ""
         return missing_note(
-            record, "seeds", "One training only, so nothing is known of the spread over seeds"
+            record, "seeds", f"One training only{besides}, so nothing is known of the spread over seeds"
         )
     settings = [each["name"] for each in record["settings"]]
     same = (

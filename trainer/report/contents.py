@@ -89,11 +89,12 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
         "determinism": _determinism(subject, bar),
         **asked.inputs.results,
     }
-    if record["seeds"] is None:
-        # Trainings that were measured on other stars than the subject are no spread of it.
-        missing.setdefault("seeds", "trainer seeds --run RUN")
-    else:
+    if record["seeds"] is not None:
         missing.pop("seeds", None)
+    elif asked.inputs.trainings:
+        # Measured on other stars than the subject, they are no spread of it.
+        record["trainings_of_other_stars"] = len(asked.inputs.trainings)
+        missing["seeds"] = "trainer seeds --run RUN"
     if record["stream"] is None:
         missing["stream"] = f"trainer fit-anomaly --bundle {subject.name} --alerts NIGHT --out DIR"
     return {name: found for name, found in record.items() if found is not None} | {"missing": missing}

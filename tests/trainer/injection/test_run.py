@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from broker_plugin.errors import ConfigurationError
 from tests.trainer.synthetic import write_catalogue
-from trainer.cli import app
+from trainer.cli import make_app
 from trainer.data.catalina import FILE
 from trainer.injection import priors
 from trainer.injection.run import Asked, measure_injections
@@ -102,7 +102,7 @@ def test_the_command_prints_tables_that_fit_a_terminal(
     monkeypatch.setenv("COLUMNS", "80")
     out = tmp_path / "injected.json"
     flags = ["--hosts", "2", "--settings", "10", "--data", str(catalogue), "--out", str(out)]
-    app(["inject", *flags], result_action="return_value")
+    make_app("inject")(["inject", *flags], result_action="return_value")
     printed = capsys.readouterr().out
     assert "Injected events" in printed
     assert "…" not in printed

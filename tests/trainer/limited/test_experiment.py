@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,10 @@ from trainer.compute import Compute
 from trainer.data.splits import Split
 from trainer.limited.experiment import Experiment, Result, Watcher, run_experiment
 from trainer.limited.measuring import first_sets
-from trainer.limited.report import draw, lines_of, summarise
+from trainer.limited.report import budget_caveats, draw, lines_of, summarise
 from trainer.preparation import Prepared
+from trainer.sets import ExampleSet
+from trainer.tempering import tempered
 
 pytestmark = pytest.mark.timeout(1200)
 """Fourteen tiny trainings, ten seconds of computing; on a machine that others share that can be minutes."""
@@ -94,6 +98,34 @@ def test_every_test_star_is_measured_in_every_setting(prepared: Prepared) -> Non
             assert examples.n_epochs.max() <= int(setting)
 
 
+def test_classes_have_the_shares_that_the_prior_shift_counts_on(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By their windows, of which all have as many, a class of two stars would have a share of 0.1.
+    train = prepared.members(Split.TRAIN)
+    split = prepared.split.copy()
+    split[train[prepared.stars.label[train] == 0][2:]] = Split.CALIBRATION
+    settings = prepared.run.settings
+    data = settings.data.model_copy(update={"class_windows": 60})
+    run = replace(prepared.run, settings=settings.model_copy(update={"data": data}))
+    scarce = replace(prepared, run=run, split=split, cache=tmp_path / "cache")
+    scarce.cache.mkdir()
+    shutil.copy(prepared.stars_path, scarce.stars_path)
+    drawn: list[ExampleSet] = []
+
+    def record(*positional: Any, **_: object) -> None:
+        drawn.extend(positional[2](number) for number in range(40))
+        raise Stopped
+
+    monkeypatch.setattr("trainer.limited.experiment.finetune", record)
+    with pytest.raises(Stopped):
+        run_experiment(experiment_of(scarce, tmp_path, shares=(1.0,)), compute=COMPUTE)
+    label = np.concatenate([each.label for each in drawn])
+    found = np.bincount(label) / len(label)
+    wanted = tempered(np.bincount(scarce.stars.label[scarce.members(Split.TRAIN)]))
+    assert np.abs(found - wanted).max() < 4 * np.sqrt(0.1 / len(label))
+
+
 def test_the_summary_says_what_it_is_no_evidence_for(
     finished: tuple[Experiment, list[Result]], tmp_path: Path
 ) -> None:
@@ -108,6 +140,30 @@ def test_the_summary_says_what_it_is_no_evidence_for(
     assert any("no evidence" in line for line in lines_of(summary))
     draw(summary, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
+
+
+def test_a_budget_that_tells_nothing_is_said(finished: tuple[Experiment, list[Result]]) -> None:
+    experiment, results = finished
+
+    def said(gain: float, rate: float) -> list[str]:
+        rows = [
+            {
+                "measure": "macro_f1",
+                "labels_percent": 100 * share,
+                "random": {"mean": 60.0},
+                "pretrained": {"mean": 60.0 + (gain if share == 1.0 else 0.0)},
+            }
+            for share in experiment.shares
+        ]
+        chosen = [{**each, "learning_rate": rate} for each in results]
+        return list(budget_caveats(experiment, chosen, rows))
+
+    lowest, highest = experiment.learning_rates
+    no_difference, at_the_edge = said(0.5, highest)
+    assert "60.0 and 60.5 pretrained" in no_difference
+    assert "give more --passes" in no_difference
+    assert "a higher one might do better" in at_the_edge
+    assert said(9.0, lowest) == []
 
 
 def test_simulated_stars_are_marked(finished: tuple[Experiment, list[Result]]) -> None:
