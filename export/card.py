@@ -6,13 +6,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from broker_plugin.errors import ConfigurationError
 from export.objects_card import objects_card
 from export.tables import calibration_table, column_text, results_table, table
 from trainer.checkpoint import Run
 from trainer.config import DataSettings
 from trainer.data.catalina import CITATION, FILE
 
-__all__ = ["description", "model_card"]
+__all__ = ["CARD", "description", "model_card", "retitled"]
+
+CARD = "MODEL_CARD.md"
+"""Its file in a bundle."""
+
+TITLE = "# Model card: "
+"""What its first line begins with; name and version of the bundle follow."""
 
 _INPUTS = {
     "photometry": "light curves",
@@ -50,8 +57,8 @@ Alerts are imitated from these light curves in two ways. 30 % are the star's own
 depths and noise like those of ZTF and LSST, at times dimmed; epochs are detections where they differ from the
 reference by five sigma, the last always is one, and in half of the alerts the others are forced photometry.
 In a quarter the reference flux is unknown in some or all bands. {windows}{passes} passes over sets of
-{set_size:,} alerts, {train_sets} sets in turn; classes as the square root of their number of alerts or
-windows.
+{set_size:,} alerts, {train_sets} sets in turn; classes as the square root of their numbers of
+stars.
 
 Probabilities hold for the class frequencies of the catalogue (prior `{prior}`), which no stream of alerts
 has: compare them between alerts rather than believe them in absolute terms, or set another prior where
@@ -84,7 +91,8 @@ verdicts are made (`--class-prior`). {decision}
 
 _READ_AS = """. It is read as statistics of its variability, the highest Lomb-Scargle power in 40
   bins of frequency, and its fold at each of up to six candidate periods: Fourier series, mean in bins of
-  phase, variance left; a period from a catalogue is one more candidate where it is known"""
+  phase, variance left; a period from a catalogue is one more candidate where it is known. How strange an
+  alert is gets asked without that one, since no alert of the calibration has it"""
 
 _ODDITIES = """ A second classifier tells ordinary light curves from odd ones ({names}). It learned them by
 outlier exposure: {share:.0%} of the training alerts are made odd by crude, generic changes of a star's light
@@ -204,6 +212,20 @@ def _catalogue(measures: Mapping[str, Any] | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def retitled(card: str, name: str, version: str) -> str:
+    """Return a card under the name and version of the bundle that it is put into.
+
+    Examples
+    --------
+    >>> retitled("# Model card: default 5", "default", "5.1")
+    '# Model card: default 5.1'
+    """
+    old, newline, rest = card.partition("\n")
+    if not old.startswith(TITLE):
+        raise ConfigurationError(f"the bundle's {CARD} does not begin with {TITLE!r}; export it again")
+    return f"{TITLE}{name} {version}{newline}{rest}"
 
 
 def description(modalities: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from broker_plugin.bundle import Bundle, open_bundle
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
 from export.parity import ParityError
 from export.reshape import write_reshaped_bundle
 from export.stream import write_stream_bundle
@@ -67,7 +68,11 @@ def _report(bundle: Bundle, out: Path) -> None:
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        with interrupt_on_signal():
+            app()
+    except InterruptedBySignal as signal:
+        _console.print(f"[bold red]export:[/] stopped by {signal}", highlight=False, soft_wrap=True)
+        signal.end_process()
     except (ConfigurationError, ParityError) as error:
         _console.print(f"[bold red]export:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -14,9 +14,10 @@ import numpy as np
 from broker_plugin.bundle import Bundle, Manifest, ModalityModel
 from broker_plugin.features.base import build_modality
 from broker_plugin.parity import SHAPES_MAX
+from export.card import CARD, retitled
 from export.parity import ParityError, random_tokens, session
 from export.stream import next_version
-from export.writer import encoder_shapes, put_bundle
+from export.writer import digests_of, encoder_shapes, put_bundle
 
 __all__ = ["write_reshaped_bundle"]
 
@@ -41,12 +42,15 @@ def write_reshaped_bundle(base: Bundle, out: Path, *, version: str | None = None
             raise ParityError(f"{model.name}: embeddings at other lengths differ by {difference}")
         parity[f"{model.name}_shapes_difference_max"] = difference
         modalities.append(model.model_copy(update={"shapes": shapes}).model_dump(mode="json"))
+    version = version or next_version(base.manifest.version)
+    files = {name: base.contents[name] for name in base.manifest.files}
+    files[CARD] = retitled(files[CARD].decode(), base.manifest.name, version).encode()
     manifest = base.manifest.model_dump(mode="json") | {
-        "version": version or next_version(base.manifest.version),
+        "version": version,
         "modalities": modalities,
         "parity": parity,
+        "files": digests_of(files),
     }
-    files = {name: base.contents[name] for name in base.manifest.files}
     return put_bundle(files, Manifest.model_validate(manifest), out)
 
 

@@ -8,7 +8,6 @@ kept from the old bundle.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,16 +17,15 @@ from typing import Any
 from broker_plugin.bundle import FORMAT_VERSION, Bundle, ForestModel, Manifest
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.strata import StreamStratum
+from export.card import CARD, retitled
 from export.forest import forest_graph
 from export.parity import forest_parity
 from export.stream_card import with_stream_section
-from export.writer import BATCH, arrays_of, npz_bytes, put_bundle
+from export.writer import BATCH, arrays_of, digests_of, npz_bytes, put_bundle
 from trainer.anomaly import read_forests
 from trainer.stream.refit import FITTED, SCORES
 
 __all__ = ["next_version", "write_stream_bundle"]
-
-CARD = "MODEL_CARD.md"
 
 
 def write_stream_bundle(base: Bundle, fitted: Path, out: Path, *, version: str | None = None) -> Path:
@@ -75,17 +73,19 @@ def write_stream_bundle(base: Bundle, fitted: Path, out: Path, *, version: str |
     old = {stratum.name for stratum in base.manifest.stream_strata} - {each.name for each in kept.strata}
     arrays = {name: values for name, values in arrays.items() if name.rpartition("/")[0] not in old}
     files[base.manifest.calibration_file] = npz_bytes(arrays | arrays_of(fitted / SCORES))
-    files[CARD] = with_stream_section(base.contents[CARD].decode(), stream["fits"]).encode()
+    version = version or next_version(base.manifest.version)
+    card = retitled(base.contents[CARD].decode(), base.manifest.name, version)
+    files[CARD] = with_stream_section(card, stream["fits"]).encode()
     manifest = base.manifest.model_dump(mode="json") | {
         "format_version": FORMAT_VERSION,
-        "version": version or next_version(base.manifest.version),
+        "version": version,
         "forests": [model.model_dump() for model in forests],
         "stream_strata": [
             each.model_dump() for each in sorted([*strata, *kept.strata], key=lambda each: each.width)
         ],
         "stream": stream,
         "parity": parity,
-        "files": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
+        "files": digests_of(files),
     }
     return put_bundle(files, Manifest.model_validate(manifest), out)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from export.tables import table as markdown_table
 from trainer.model import EPOCH_MODALITIES
+from trainer.stream.fit import CHOICE_MARGIN
 
 __all__ = ["with_stream_section"]
 
@@ -30,9 +31,10 @@ by what the packet says of their source:
 
 {contexts}
 
-Forests: {choice}. A fifth of a survey's stellar objects ({forest:,}) grew them where they are the stream's,
-{calibration:,} objects calibrate; the two share neither an object nor an exposure ({groups:,} groups, the
-largest of {largest_group:,} objects; {dropped:,} objects were lost to that).
+Forests: {choice}.
+
+{grown}{calibration:,} objects calibrate ({groups:,} groups that share no exposure, the largest of
+{largest_group:,} objects).
 
 Strata, each with {stratum_min} objects at least. What is too small is pooled: epochs first, then modalities,
 contexts, surveys; a verdict names the stratum that was used and its size.
@@ -89,11 +91,10 @@ def _section(fit: Mapping[str, Any]) -> str:
         trained_on=fit["trained_on"],
         contexts=_contexts(fit["objects_by_context"]),
         choice=_choice(fit["choice"]),
-        forest=fit["groups"]["forest"],
+        grown=_grown(fit["groups"]),
         calibration=fit["groups"]["calibration"],
         groups=fit["groups"]["groups"],
         largest_group=fit["groups"]["largest_group"],
-        dropped=fit["groups"]["dropped_for_their_exposure"],
         stratum_min=fit["stratum_min"],
         strata=markdown_table(["stratum", "n"], [[name, f"{n:,}"] for name, n in fit["strata"].items()]),
         splits=results["by_object"]["splits"] if measured else 0,
@@ -128,7 +129,23 @@ def _choice(choice: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         for survey, sources in choice.items()
         for source, each in sources.items()
     ]
-    return "; ".join(parts) or "those of the bundle, the archive has too few stellar objects for others"
+    chosen = f"the stream's own is taken where that mean is lower by more than {CHOICE_MARGIN:g}"
+    return (
+        f"{'; '.join(parts)}; {chosen}"
+        if parts
+        else "those of the bundle, the archive has too few stellar objects for others"
+    )
+
+
+def _grown(groups: Mapping[str, int]) -> str:
+    """Say which objects the stream's own forests were grown on; nothing where there are none."""
+    if not groups["forest"]:
+        return ""
+    return (
+        f"A fifth of a survey's stellar objects ({groups['forest']:,}) grew the stream's own forests. They "
+        "share neither an object nor an exposure with those that calibrate; "
+        f"{groups['dropped_for_their_exposure']:,} objects were lost to that.\n"
+    )
 
 
 def _uniformity(results: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from broker_plugin.engine.encoders import Encoder
 from broker_plugin.engine.providers import cpu_choice
 from broker_plugin.features.base import Tokens, build_modality
 from broker_plugin.parity import SHAPES_MAX, parity_defects
+from export.card import CARD
 from export.parity import ParityError
 from export.reshape import write_reshaped_bundle
 from export.writer import encoder_shapes
@@ -71,8 +72,12 @@ def test_nothing_else_changes_but_the_version_and_what_was_measured(tmp_path: Pa
     old = bundle_of_one_length(tmp_path)
     new = open_bundle(write_reshaped_bundle(old, tmp_path / "new", version="9.9"))
     assert new.manifest.version == "9.9"
-    assert dict(new.contents) == dict(old.contents)
-    changed = {"version", "modalities", "parity"}
+    contents = dict(new.contents)
+    title, _, rest = contents.pop(CARD).partition(b"\n")
+    assert title == b"# Model card: default 9.9"
+    assert rest == old.contents[CARD].partition(b"\n")[2]
+    assert contents.items() < old.contents.items()
+    changed = {"version", "modalities", "parity", "files"}
     assert new.manifest.model_dump(exclude=changed) == old.manifest.model_dump(exclude=changed)
     assert {"light_curve_shapes_difference_max", "metadata_shapes_difference_max"} <= set(new.manifest.parity)
     assert list(parity_defects(new.manifest.parity, ("light_curve", "metadata"))) == []
