@@ -11,8 +11,8 @@ __all__ = ["shown_address"]
 def shown_address(url: str) -> str:
     """Return an address without user, password and query, for logs, messages and tables.
 
-    Where it is not plain in an address where its password ends, only the scheme is shown: `/`, `#` and `?`
-    have to be percent-encoded in one.
+    Where it is not plain in an address where its password ends, only the scheme is shown: `/`, `#`, `?`, `[`
+    and `]` have to be percent-encoded in one.
 
     Examples
     --------
@@ -21,11 +21,13 @@ def shown_address(url: str) -> str:
     >>> shown_address("redis://me:s3c/ret@cache:6379/1")
     'redis://***'
     """
-    parts = urlsplit(url)
+    scheme = url.partition("://")[0]
+    hidden = f"{scheme}://***" if scheme.isalnum() else "***"
     try:
+        parts = urlsplit(url)
         plain = parts.port is None or parts.port >= 0
     except ValueError:
-        plain = False
+        return hidden
     if not plain or "@" in f"{parts.path}{parts.query}{parts.fragment}":
-        return f"{parts.scheme}://***"
+        return hidden
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

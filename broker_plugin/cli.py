@@ -15,6 +15,7 @@ from cyclopts import App
 from broker_plugin import __version__
 from broker_plugin.errors import BrokerPluginError
 from broker_plugin.service.exit_status import exit_status
+from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
 
 __all__ = ["main", "make_app"]
 
@@ -62,8 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     app = make_app(given[0] if given else "")
     try:
-        status = app(given, result_action="return_value")
+        with interrupt_on_signal():  # commands that can end in order take signals themselves
+            status = app(given, result_action="return_value")
     except BrokerPluginError as error:
         status, line = exit_status(error)
         sys.stderr.write(f"{line}\n")
+    except InterruptedBySignal as signal:
+        sys.stderr.write(f"broker-plugin: stopped by {signal}\n")
+        signal.end_process()
     sys.exit(status or 0)

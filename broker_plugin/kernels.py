@@ -2,9 +2,10 @@
 """Where numba comes in: `@kernel` compiles a function once and keeps the machine code for the next start.
 
 The machine code lies beside this package where that can be written, else in the user's cache folder, else in
-a folder of this process alone; `NUMBA_CACHE_DIR` names another place. Code that was compiled when the package
-was installed (`broker-plugin doctor --warm`) is taken over from a package that cannot be written. Whoever can
-write that place can have code run here, as whoever can write the package can.
+a folder of this process alone; `NUMBA_CACHE_DIR` names another place. What the place does not take, as on a
+full disk, is compiled again at the next start. Code that was compiled when the package was installed
+(`broker-plugin doctor --warm`) is taken over from a package that cannot be written. Whoever can write that
+place can have code run here, as whoever can write the package can.
 
 With `NUMBA_DISABLE_JIT=1` kernels are plain Python, for looking at them step by step; with
 `NUMBA_BOUNDSCHECK=1` every access to an array is checked.
@@ -20,12 +21,15 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import structlog
 from numba.core import cgutils, types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic, overload
 
 from broker_plugin.folders import cache_folder
@@ -82,7 +86,7 @@ def overload_address(function: Callable[[int, int], Any]) -> None:
 
 
 def cache_place(package: Path, user: Path) -> Path | None:
-    """Return the folder for machine code, None where numba's own choice beside the package will do.
+    """Return the folder for machine code, None for numba's own choice: beside the package, or nowhere.
 
     Parameters
     ----------
@@ -95,9 +99,12 @@ def cache_place(package: Path, user: Path) -> Path | None:
         return None
     if _is_writable(user):
         return user
-    scratch = Path(tempfile.mkdtemp(prefix="astrom3-kernels-"))
+    log.warning("kernels_not_kept", place=f"{package} or {user}", why="nothing can be written there")
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix="astrom3-kernels-"))
+    except OSError:
+        return None
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
-    log.warning("kernels_not_kept", package=str(package), user=str(user))
     return scratch
 
 
@@ -111,16 +118,44 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _compiled(function: F, fastmath: frozenset[str]) -> F:
-    is_kept = not numba.config.BOUNDSCHECK  # kept code does not say whether it checks
-    compiled: Any = numba.njit(
-        nogil=True, cache=is_kept, error_model="numpy", fastmath=set(fastmath) or False
-    )(function)
-    if is_kept and numba.config.CACHE_DIR and hasattr(compiled, "stats"):
-        _take_over(function, Path(compiled.stats.cache_path))
-    if is_kept and hasattr(compiled, "stats"):
-        _forget_outdated(function, Path(compiled.stats.cache_path))
+    compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=set(fastmath) or False)(function)
+    if hasattr(compiled, "stats") and not numba.config.BOUNDSCHECK:  # kept code does not say if it checks
+        _keep(compiled, function)
     kept: F = compiled
     return kept
+
+
+def _keep(compiled: Any, function: Callable[..., Any]) -> None:
+    """Do what `cache=True` does, and go on where it cannot be done: a kernel runs as well without."""
+    try:
+        compiled._cache = _Cache(function)
+    except RuntimeError:  # numba's word for having found no folder
+        _say_not_kept(str(Path(function.__code__.co_filename).parent), "no folder can be written")
+        return
+    place = Path(compiled.stats.cache_path)
+    if numba.config.CACHE_DIR:
+        _take_over(function, place)
+    _forget_outdated(function, place)
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Keeps machine code as numba does, as long as the disk takes it."""
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _say_not_kept(self.cache_path, error.strerror or str(error))
+            # numba writes the index first, which may name what an earlier version of the function left.
+            with suppress(OSError):
+                for index in Path(self.cache_path).glob(f"{_stem(self._py_func)}*.nbi"):
+                    index.unlink()
+
+
+@cache
+def _say_not_kept(place: str, why: str) -> None:
+    """Warn once, since there are a dozen kernels."""
+    log.warning("kernels_not_kept", place=place, why=why)
 
 
 def _forget_outdated(function: Callable[..., Any], place: Path) -> None:

@@ -177,14 +177,14 @@ class Settings(BaseSettings):
         ge=1,
         le=10_000,
         title="Longest history",
-        description="Most epochs that are kept of an object, the latest ones.",
+        description="Most epochs that are used of an object, the latest ones.",
     )
     history_days: float = Field(
         default=730.0,
         gt=0,
         title="Retention",
-        description="Epochs this much older than an object's latest are dropped, and objects that bring "
-        "nothing for this long are forgotten, days.",
+        description="Epochs from this much before an alert are not used, and objects that bring nothing for "
+        "this long are forgotten, days.",
     )
     context_radius_arcsec: float = Field(
         default=1.5,

@@ -7,11 +7,13 @@ A process that is started with signals held back has them wait until it knows wh
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from types import FrameType
+from typing import NoReturn
 
 __all__ = [
     "InterruptedBySignal",
@@ -20,6 +22,7 @@ __all__ = [
     "interrupt_on_signal",
     "let_through",
     "stop_on_signal",
+    "unbroken",
 ]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -40,15 +43,10 @@ def stop_on_signal(stop: threading.Event) -> Iterator[None]:
 
     def note(number: int, _: FrameType | None) -> None:
         stop.set()
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        _leave_to_system()
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
-    try:
+    with _handled(note):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
@@ -107,20 +105,91 @@ class InterruptedBySignal(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_status = 128 + number
+        self._number = number
+
+    def end_process(self) -> NoReturn:
+        """End the process by the signal, as who sent it expects; systemd takes status 143 for a failure."""
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # nobody may read it any more
+                stream.flush()
+        signal.signal(self._number, signal.SIG_DFL)
+        signal.raise_signal(self._number)
+        sys.exit(self.exit_status)  # the first process of a container is not ended by a signal of its own
 
 
 @contextmanager
-def interrupt_on_signal() -> Iterator[None]:
-    """Raise `InterruptedBySignal` at the first signal to stop, and leave a second one to the system."""
+def interrupt_on_signal() -> Iterator[Callable[[], None]]:
+    """Raise `InterruptedBySignal` at the first signal to stop, and leave a second one to the system.
+
+    It yields a function to call when it is too late to give up: a first signal changes nothing from then on.
+    In other threads than the main one, which signals never reach, nothing is done.
+
+    Examples
+    --------
+    >>> with interrupt_on_signal() as too_late:
+    ...     too_late()
+    ...     signal.raise_signal(signal.SIGTERM)
+    >>> with interrupt_on_signal():
+    ...     signal.raise_signal(signal.SIGTERM)
+    Traceback (most recent call last):
+        ...
+    broker_plugin.signals.InterruptedBySignal: SIGTERM
+    """
+    is_late = threading.Event()
 
     def give_up(number: int, _: FrameType | None) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
-        raise InterruptedBySignal(number)
+        _leave_to_system()
+        if not is_late.is_set():
+            raise InterruptedBySignal(number)
 
-    before = {number: signal.signal(number, give_up) for number in SIGNALS}
+    with _handled(give_up):
+        yield is_late.set
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Have a signal to stop wait for the end of a block that must be done as a whole or not at all.
+
+    A second one is left to the system. As with `interrupt_on_signal`, only the main thread knows of signals.
+
+    Examples
+    --------
+    >>> with interrupt_on_signal():
+    ...     with unbroken():
+    ...         signal.raise_signal(signal.SIGTERM)
+    ...         print("whole")
+    Traceback (most recent call last):
+        ...
+    broker_plugin.signals.InterruptedBySignal: SIGTERM
+    """
+    waiting: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        waiting.append(number)
+        _leave_to_system()
+
+    # Not blocked: another thread of the process would be given the signal, and Python handles it in this one.
+    try:
+        with _handled(note):
+            yield
+    finally:
+        for number in waiting:
+            signal.raise_signal(number)
+
+
+def _leave_to_system() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -188,6 +188,11 @@ class ContainerReader:
     total_bytes
         Most bytes of all blocks together; None for no limit.
 
+    Attributes
+    ----------
+    announced
+        How many records the blocks that were begun say they hold.
+
     Raises
     ------
     RejectedAlert
@@ -201,6 +206,7 @@ class ContainerReader:
         self._max_bytes = max_bytes
         self._room = total_bytes
         self._values: int | None = None
+        self.announced = 0
         try:
             header = self._header()
             self.codec = header.get(b"avro.codec", b"null")
@@ -232,6 +238,7 @@ class ContainerReader:
         count, size = self._varint(first), self._varint()
         if count < 0:
             raise _DefectError("a block has a negative number of records")
+        self.announced += count
         room = self._max_bytes if self._room is None else min(self._room, self._max_bytes)
         try:
             content = decompress(self._exactly(size), self.codec, room)

@@ -12,7 +12,7 @@ import weakref
 from functools import cache
 from random import SystemRandom
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from broker_plugin.addresses import shown_address
 from broker_plugin.codec.packets import FRAME, FRAME_MAGIC
@@ -77,14 +77,10 @@ class SchemaRegistry:
     """
 
     def __init__(self, url: str, *, user_info: str | None = None, request_s: float = REQUEST_S) -> None:
-        if urlsplit(url).scheme not in ("http", "https", "mock"):
-            raise ConfigurationError(
-                "the address of a schema registry begins with http://, https:// or mock://",
-                remedy="correct it",
-            )
+        parts = _address(url)
         self.url = shown_address(url)
         self._is_mock = url.startswith("mock://")
-        given = user_info or _credentials(url)
+        given = user_info or _credentials(parts)
         self._client = _mock_client(self.url) if self._is_mock else _client(self.url, given, request_s)
         # The client's connections outlive it unless they are closed; a mock is shared and has none.
         self._closing = None if self._is_mock else weakref.finalize(self, self._client.close)
@@ -217,7 +213,21 @@ def _mock_client(url: str) -> SchemaRegistryClient:
     return SchemaRegistryClient.new_client({"url": url})
 
 
-def _credentials(url: str) -> str | None:
+def _address(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whose text may quote a piece of the password
+        raise ConfigurationError(
+            "the address of a schema registry has brackets where none can be",
+            remedy="in a user or password write %5B for [ and %5D for ]",
+        ) from None
+    if parts.scheme not in ("http", "https", "mock"):
+        raise ConfigurationError(
+            "the address of a schema registry begins with http://, https:// or mock://", remedy="correct it"
+        )
+    return parts
+
+
+def _credentials(parts: SplitResult) -> str | None:
     """Return the `user:password` of an address. They are passed apart: the HTTP library logs addresses."""
-    parts = urlsplit(url)
     return f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None

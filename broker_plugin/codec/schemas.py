@@ -14,7 +14,6 @@ import hashlib
 import importlib.util
 import json
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from broker_plugin.codec.misses import RecentMisses
 from broker_plugin.codec.writer_schema import SchemaError, WriterSchema, full_name, parse_json, vet
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason, TransientError
 from broker_plugin.folders import cache_folder
+from broker_plugin.whole_file import write_whole
 
 __all__ = ["Registry", "SchemaDirectory", "SchemaStore", "installed_lsst_schemas"]
 
@@ -209,7 +209,7 @@ class SchemaStore:
             log.warning("schema_unusable", registry=True, schema_id=schema_id, why=str(error))
             return None
         if self._cache is not None:
-            _write(self._cache / f"{schema_id}.json", text)
+            _keep(self._cache / f"{schema_id}.json", text)
         return schema
 
     def _offline(self, schema_id: int) -> WriterSchema | None:
@@ -256,12 +256,10 @@ def _folder_of(url: str, cache: Path) -> Path:
     return cache / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file that others see whole or not at all; a cache that cannot be written is no error."""
+def _keep(path: Path, text: str) -> None:
+    """Write a schema into the cache; a cache that cannot be written is no error."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as scratch:
-            scratch.write(json.dumps(json.loads(text)))
-        Path(scratch.name).replace(path)
+        write_whole(path, json.dumps(json.loads(text)).encode())
     except OSError as error:
         log.warning("schema_cache_unwritable", path=str(path), why=str(error))

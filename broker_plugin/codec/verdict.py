@@ -180,7 +180,9 @@ def to_record(verdict: Verdict) -> dict[str, Any]:
 def from_record(record: Mapping[str, Any]) -> Verdict:
     """Return the verdict of an Avro record of any minor version.
 
-    Fields that a later one added are ignored; those that an earlier one lacked have their defaults.
+    Fields that a later one added are ignored, of the analogues too; those that an earlier one lacked have
+    their defaults. A symbol that a later one added is the schema's default, as any reader of Avro takes it: a
+    tense that is not known is `test`, on which nobody acts.
     """
     known = {
         column.name: record[column.name]
@@ -188,9 +190,13 @@ def from_record(record: Mapping[str, Any]) -> Verdict:
         if column.name in record or column.default is MISSING
     }
     known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+    known |= {name: _symbol(enum, known[name]) for name, enum in _enums().items()}
     known["tense"] = Tense(known["tense"])
     known["revision"] = Revision(known["revision"])
-    known["analogues"] = tuple(Analogue(**near) for near in record["analogues"])
+    known["analogues"] = tuple(
+        Analogue(**{column.name: near[column.name] for column in fields(Analogue) if column.name in near})
+        for near in record["analogues"]
+    )
     return Verdict(**known)
 
 
@@ -216,6 +222,17 @@ def to_json(verdict: Verdict) -> str:
     for name in ("received_at", "emitted_at"):
         record[name] = record[name].astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return json.dumps(record, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+@cache
+def _enums() -> dict[str, Mapping[str, Any]]:
+    """Return the fields that are one of some symbols, with those and the default among them."""
+    types = {field["name"]: field["type"] for field in json.loads(schema_text())["fields"]}
+    return {name: kind for name, kind in types.items() if isinstance(kind, dict) and kind["type"] == "enum"}
+
+
+def _symbol(enum: Mapping[str, Any], symbol: str) -> str:
+    return symbol if symbol in enum["symbols"] else str(enum["default"])
 
 
 @cache

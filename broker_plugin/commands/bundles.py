@@ -22,7 +22,7 @@ from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BundleError, ConfigurationError
 from broker_plugin.nights import SITES
 from broker_plugin.repository import changes
-from broker_plugin.repository.layout import BundleRepository, split_name
+from broker_plugin.repository.layout import JOURNAL, BundleRepository, split_name
 from broker_plugin.repository.promotions import Promotion, in_force
 from broker_plugin.service.settings_sources import load_settings
 
@@ -41,9 +41,9 @@ bundles = App(
 A repository is a directory, given by --bundles or ASTROM3_BUNDLES. `run --bundles DIR --bundle NAME` follows
 what is promoted as NAME, without a restart.
 
-    broker-plugin bundles add runs/mine/bundle --bundles /srv/bundles
-    broker-plugin bundles promote default@4.2 --bundles /srv/bundles
-    broker-plugin bundles rollback default --bundles /srv/bundles
+    broker-plugin bundles add runs/mine/bundle --as mine@2 --bundles /srv/bundles
+    broker-plugin bundles promote mine@2 --bundles /srv/bundles
+    broker-plugin bundles rollback mine --bundles /srv/bundles
 """,
 )
 
@@ -106,11 +106,12 @@ def add(
     """
     name, version = split_name(as_) if as_ else ("", "")
     if version is None:
-        raise BundleError(f"{as_!r} is not NAME@VERSION; give --as default@4.2 or the like")
+        raise BundleError(f"{as_!r} is not NAME@VERSION; give --as mine@2 or the like")
     repository = _repository(bundles)
     change = changes.add(repository, source, name=name, version=version, note=note, rehearse=_rehearse)
     said = "added" if change.made else "was there already:"
     _say(f"{said} {change.name}@{change.version} (digest {change.digest[:16]})")
+    _warn_unnoted(change)
     if change.made:
         promote = f"broker-plugin bundles promote {change.name}@{change.version} --bundles {repository.root}"
         _say(f"it is used after `{promote}`")
@@ -208,6 +209,7 @@ def remove(wanted: str, *, bundles: Repository = None, note: str = "") -> int:
     """
     change = changes.remove(_repository(bundles), wanted, note=note)
     _say(f"removed {change.name}@{change.version}")
+    _warn_unnoted(change)
     return 0
 
 
@@ -243,6 +245,15 @@ def _tell_promotion(promotion: Promotion, change: changes.Change) -> None:
         at = promotion.takes_effect(survey)
         when = f"from {at:%F %H:%M} UTC on, local noon" if promotion.at_noon else "at once"
         _say(f"{survey}: {what} {when}")
+    _warn_unnoted(change)
+
+
+def _warn_unnoted(change: changes.Change) -> None:
+    if change.unnoted:
+        sys.stderr.write(
+            f"broker-plugin: that is done, but {JOURNAL} does not say so ({change.unnoted}); make room or "
+            "permit it\n"
+        )
 
 
 def _rows(repository: BundleRepository) -> Iterator[dict[str, Any]]:

@@ -9,10 +9,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access
+from broker_plugin.progress import LoggedProgress
 from broker_plugin.records import Access
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.store.address import NO_STORE, StoreAddress
@@ -46,6 +47,7 @@ def load(
     column: Annotated[list[str] | None, Parameter(negative="")] = None,
     access: str = "private",
     store: str | None = None,
+    again: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Load catalogue rows and spectra from Parquet, CSV or FITS tables into the store.
 
@@ -54,8 +56,8 @@ def load(
     moves gets none. Columns that are named as ours are taken as they are. A spectrum is in the columns
     wave_aa, spectrum_flux and spectrum_inverse_variance, as `trainer build` writes them, also from FITS.
 
-    A load can be broken off and started again: it goes on where it was. A later load of the same catalogue
-    replaces rows of the same source.
+    A load can be broken off and started again: it goes on where it was, and a file that was loaded is left
+    out. A later load of the same catalogue replaces rows of the same source.
 
     Parameters
     ----------
@@ -76,6 +78,8 @@ def load(
         may see.
     store
         As for run; by default ASTROM3_STORE.
+    again
+        Load anew what was loaded before, to go back to it after another file has replaced its rows.
     """
     if not files:
         raise ConfigurationError("nothing to load", remedy="give files of a catalogue")
@@ -93,17 +97,22 @@ def load(
     console = Console(stderr=True)
     with closing(address.open()) as opened, _progress(console) as progress:
         for path in files:
-            _load_one(opened, path, columns, progress)
+            _load_one(opened, path, columns, progress, again=again)
 
 
-def _load_one(store: Store, path: Path, columns: CatalogueColumns, progress: Progress) -> None:
+def _load_one(
+    store: Store, path: Path, columns: CatalogueColumns, progress: LoggedProgress, *, again: bool
+) -> None:
     if not path.is_file():
         raise ConfigurationError(f"{path} is no file", remedy="correct its name")
     task = progress.add_task(path.name, total=count_rows(path), kept=0)
-    done = 0
-    for done, kept in load_file(store, path, columns):
+    portions = 0
+    for portions, (done, kept) in enumerate(load_file(store, path, columns, again=again)):  # noqa: B007
         progress.update(task, completed=done, kept=kept)
     progress.update(task, total=done)
+    if portions == 0 and done:
+        said = f"{path.name} was loaded before; --again replaces its rows anew"
+        progress.console.print(said, markup=False, highlight=False)
 
 
 def _store(given: str | None) -> str:
@@ -129,8 +138,8 @@ def _mapping(text: str) -> tuple[str, str]:
     return ours, theirs
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
+def _progress(console: Console) -> LoggedProgress:
+    return LoggedProgress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import tempfile
 import threading
 import webbrowser
@@ -12,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.text import Text
@@ -31,6 +28,7 @@ from broker_plugin.demo.targets import TARGETS_NAME
 from broker_plugin.engine.providers import Device
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.service.bundle_choice import chosen_bundle
+from broker_plugin.service.logging import quieten
 from broker_plugin.signals import stop_on_signal
 from broker_plugin.streams.output_files import cannot_write
 from broker_plugin.surveys.registry import adapters
@@ -80,7 +78,7 @@ def demo(
     open_browser
         Open the report when it is written.
     """
-    _quieten()
+    quieten()
     _make_folder(out)
     console = Console()
     night = None if alerts else simulate_night(seed, n_alerts=n_alerts)
@@ -102,8 +100,8 @@ def _play(
     title = "Real alerts" if night is None else f"Simulated night {night.seed}"
     stop = threading.Event()
     with (
-        tempfile.TemporaryDirectory() as scratch,
         stop_on_signal(stop),
+        tempfile.TemporaryDirectory() as scratch,
         NightTable(console, title=title) as table,
     ):
         _write_schemas(Path(scratch))
@@ -146,12 +144,3 @@ def _make_folder(out: Path) -> None:
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
         raise cannot_write(out, error) from error
-
-
-def _quieten() -> None:
-    """Leave the terminal to the table; what goes wrong ends in the exit status or an error."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    logging.getLogger("librdkafka").addHandler(logging.NullHandler())

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
@@ -34,6 +34,7 @@ from broker_plugin.pipeline.dead_letter_replay import (
     make_plan,
     replay_letters,
 )
+from broker_plugin.progress import LoggedProgress
 from broker_plugin.service.application import judge_and_outbox
 from broker_plugin.service.consistency import hosts
 from broker_plugin.service.logging import configure_logging
@@ -257,8 +258,8 @@ def _sink(letters: LetterTopic) -> TransactionalKafkaSink:
     )
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
+def _progress(console: Console) -> LoggedProgress:
+    return LoggedProgress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
@@ -20,6 +18,7 @@ from rich.text import Text
 from broker_plugin.commands.run import RunFlags
 from broker_plugin.engine.first_start import warm_up
 from broker_plugin.service.diagnosis import Check, Outcome, diagnose
+from broker_plugin.service.logging import quieten
 from broker_plugin.service.settings_sources import load_settings
 
 __all__ = ["doctor"]
@@ -52,15 +51,17 @@ def doctor(
     """
     given = {} if flags is None else flags.model_dump(exclude_none=True)
     settings = load_settings(given, config=config)
-    _quieten()
+    quieten()
     console = Console(stderr=as_json)
     checks: list[Check] = []
     with console.status("looking ...") as status:
         if warm:
             status.update("compiling ...")
+            if not console.is_terminal:  # where no status is drawn
+                console.print("compiling, which takes half a minute the first time ...")
             warm_up()
         for check in diagnose(settings):
-            checks.append(check)
+            checks.append(_after_warming(check) if warm else check)
             status.update(f"looked at {check.name}")
     healthy = all(check.outcome is not Outcome.FAILED for check in checks)
     if as_json:
@@ -72,13 +73,12 @@ def doctor(
     return 0 if healthy else 1
 
 
-def _quieten() -> None:
-    """Leave the terminal to the findings: every warning that a library would log is one of them."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    logging.getLogger("librdkafka").addHandler(logging.NullHandler())
+def _after_warming(check: Check) -> Check:
+    """Return a check: kernels that are not there, after all were compiled, could not be kept."""
+    if check.name != "kernels" or check.outcome is Outcome.OK:
+        return check
+    remedy = "make room there or permit it, or name another place in NUMBA_CACHE_DIR"
+    return replace(check, outcome=Outcome.FAILED, remedy=remedy)
 
 
 def _table(checks: Sequence[Check]) -> Table:

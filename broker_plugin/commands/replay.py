@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from broker_plugin.codec.verdict import Tense
 from broker_plugin.engine.explanation import counted
@@ -23,6 +23,7 @@ from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.pipeline.spark import replay_on_spark
 from broker_plugin.pipeline.written import VERDICT, write_judgements
 from broker_plugin.prior import BUNDLE
+from broker_plugin.progress import LoggedProgress
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.settings_sources import load_settings
@@ -175,13 +176,17 @@ def replay(
         parts = replay_on_spark(recipe, letters, source.paths, outputs, workers=workers)
         return _end(console, parts.counts, outputs, parts.ended_early)
     try:
-        with interrupt_on_signal(), open_backfill(recipe, workers=workers) as backfill, lasting():
+        with (
+            interrupt_on_signal() as too_late,
+            open_backfill(recipe, workers=workers) as backfill,
+            lasting(),
+        ):
             for line in (backfill.provider.reason, *backfill.provider.warnings):
                 console.print(line, soft_wrap=True, markup=False)
-            counts = _write_all(source, backfill, letters, outputs, console)
-    except InterruptedBySignal as signal:
-        _warn(console, f"stopped by {signal}; nothing was written, so start again from the beginning")
-        return signal.exit_status
+            counts = _write_all(source, backfill, letters, outputs, console, all_written=too_late)
+    except InterruptedBySignal:
+        _warn(console, "nothing was written, so start again from the beginning")
+        raise
     return _end(console, counts, outputs, source.ended_early)
 
 
@@ -209,6 +214,8 @@ def _write_all(
     letters: DeadLetters,
     outputs: tuple[Path, Path],
     console: Console,
+    *,
+    all_written: Callable[[], None],
 ) -> Counter[str]:
     with _progress(console) as progress:
         task = progress.add_task("reading", total=source.bytes_total, alerts=0)
@@ -216,7 +223,9 @@ def _write_all(
         def advance(counts: Counter[str]) -> None:
             progress.update(task, completed=source.bytes_read, alerts=counts[VERDICT])
 
-        return write_judgements(backfill.judge(source), letters, outputs, advance=advance)
+        return write_judgements(
+            backfill.judge(source), letters, outputs, advance=advance, all_written=all_written
+        )
 
 
 def _warn(console: Console, text: str) -> None:
@@ -228,8 +237,8 @@ def _some(names: Sequence[object]) -> str:
     return "; ".join(str(name) for name in names[:NAMED]) + more
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
+def _progress(console: Console) -> LoggedProgress:
+    return LoggedProgress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),

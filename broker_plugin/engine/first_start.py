@@ -74,16 +74,16 @@ def compile_kernels() -> None:
 def _compile_in_processes() -> None:
     log.info("kernels_not_compiled", processes=len(PARTS))
     path = os.pathsep.join(filter(None, map(str, sys.path)))  # an empty one is the working directory
-    children = [
-        subprocess.Popen(  # noqa: S603  # our own module, and none of where the service was started
-            [sys.executable, "-P", "-m", __name__, part],
-            env={**os.environ, "PYTHONPATH": path},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for part in PARTS
-    ]
+    children: list[subprocess.Popen[bytes]] = []
     try:
+        for part in PARTS:
+            child = subprocess.Popen(  # noqa: S603  # our own module, and none of where the service was started
+                [sys.executable, "-P", "-m", __name__, part],
+                env={**os.environ, "PYTHONPATH": path},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            children.append(child)
         for part, child in zip(PARTS, children, strict=True):
             status = _awaited(child)
             if status != 0:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,12 @@ from broker_plugin.engine.encoders import FUSED, Encoder, Forest, Fusion, Head
 from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.errors import BundleError, NotFiniteError
 from broker_plugin.features.base import Tokens
-from broker_plugin.features.period import Periods
+from broker_plugin.features.period import Periods, catalogue_periods, without_catalogue_period
 from broker_plugin.records import AlertBatch
 
 __all__ = ["Graphs", "RawScores"]
+
+Array = TypeVar("Array", NDArray[np.float32], NDArray[np.float64])
 
 SUBSETS = 1024
 """Subsets of modalities whose names are kept: more than bundles of a few modalities have."""
@@ -27,6 +30,9 @@ SUBSETS = 1024
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawScores:
     """Uncalibrated scores of a batch.
+
+    Of an alert whose period a catalogue gives, `anomaly`, and the fusion's `oddity` and `surprise`, are those
+    without that period; all else is with it.
 
     Parameters
     ----------
@@ -47,6 +53,22 @@ class RawScores:
     embeddings: Mapping[str, NDArray[np.float32]]
     anomaly: Mapping[str, NDArray[np.float64]]
     tokens: Mapping[str, Tokens]
+
+    def with_strangeness(self, rows: NDArray[np.intp], other: RawScores) -> RawScores:
+        """Return these scores with what `other` says of how strange the alerts at some rows are."""
+
+        def put(own: Array, theirs: Array) -> Array:
+            own = own.copy()
+            own[rows] = theirs
+            return own
+
+        fusion = replace(
+            self.fusion,
+            oddity=put(self.fusion.oddity, other.fusion.oddity),
+            surprise=put(self.fusion.surprise, other.fusion.surprise),
+        )
+        anomaly = {source: put(each, other.anomaly[source]) for source, each in self.anomaly.items()}
+        return replace(self, fusion=fusion, anomaly=anomaly)
 
 
 class Graphs:
@@ -78,11 +100,22 @@ class Graphs:
     def run(self, batch: AlertBatch, periods: Periods) -> RawScores:
         """Return the scores of a batch.
 
+        How strange an alert is gets asked without the period of a catalogue: the calibration knows no alert
+        that has one, and an alert whose period is given looks the less strange for it.
+
         Raises
         ------
         NotFiniteError
             If a graph gives a number that is not finite.
         """
+        scores = self._run(batch, periods)
+        rows = np.flatnonzero(catalogue_periods(batch))
+        if not len(rows):
+            return scores
+        unaided = self._run(without_catalogue_period(batch.take(rows)), periods.take(rows))
+        return scores.with_strangeness(rows, unaided)
+
+    def _run(self, batch: AlertBatch, periods: Periods) -> RawScores:
         names = [encoder.model.name for encoder in self._encoders]
         tokens = [encoder.modality.tokens(batch, periods) for encoder in self._encoders]
         embeddings = [encoder.encode(part) for encoder, part in zip(self._encoders, tokens, strict=True)]

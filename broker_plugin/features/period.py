@@ -9,24 +9,32 @@ are kept as candidates, so that the encoders can judge by the folded light curve
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.features.lomb_scargle import Grid, strongest_peaks
 from broker_plugin.features.searched import searched_epochs
-from broker_plugin.records import AlertBatch
+from broker_plugin.records import METADATA_COLUMNS, AlertBatch
 
 __all__ = [
+    "CATALOGUE_PERIOD",
     "GRID",
     "MIN_EPOCHS",
     "N_ALIASES",
     "N_CANDIDATES",
     "N_SPECTRUM_BINS",
     "Periods",
+    "catalogue_periods",
     "find_periods",
+    "without_catalogue_period",
 ]
+
+CATALOGUE_PERIOD = "catalogue_period_day"
+"""The column of metadata that holds the period of a catalogue."""
+
+CATALOGUE_COLUMN = METADATA_COLUMNS.index(CATALOGUE_PERIOD)
 
 
 N_CANDIDATES = 6
@@ -120,6 +128,23 @@ class Periods:
             power=np.zeros((n, N_CANDIDATES)),
             spectrum=np.zeros((n, N_SPECTRUM_BINS)),
         )
+
+    def take(self, rows: NDArray[np.intp]) -> Periods:
+        """Return the results for the alerts at `rows`, in that order."""
+        return Periods(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
+
+
+def catalogue_periods(batch: AlertBatch) -> NDArray[np.float64]:
+    """Return the period in days that a catalogue gives for each alert, 0 where none is known; shape (B,)."""
+    known = batch.metadata_valid[:, CATALOGUE_COLUMN] & (batch.metadata[:, CATALOGUE_COLUMN] > 0)
+    return np.where(known, batch.metadata[:, CATALOGUE_COLUMN], 0.0).astype(np.float64)
+
+
+def without_catalogue_period(batch: AlertBatch) -> AlertBatch:
+    """Return the same alerts as if no catalogue knew their period."""
+    valid = batch.metadata_valid.copy()
+    valid[:, CATALOGUE_COLUMN] = False
+    return replace(batch, metadata_valid=valid)
 
 
 def find_periods(batch: AlertBatch) -> Periods:

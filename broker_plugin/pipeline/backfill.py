@@ -5,33 +5,34 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import ParamSpec, Protocol, TypeVar
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.errors import BrokerPluginError, TransientError
 from broker_plugin.pipeline.assembly import FilterRecipe
-from broker_plugin.pipeline.filter import AlertFilter, Judgement
+from broker_plugin.pipeline.filter import Judgement
 from broker_plugin.pipeline.lasting import take_for_lasting
-from broker_plugin.signals import held_back, let_through
+from broker_plugin.signals import held_back, let_through, unbroken
 from broker_plugin.streams.base import Message, Source
 
 __all__ = ["Backfill", "end_with_parent", "open_backfill"]
-
-P = ParamSpec("P")
-Result = TypeVar("Result")
 
 BATCH = 256
 """Messages that are judged at a time: they fill the encoders' batches and still show progress."""
 
 AHEAD = 2
 """Batches that each worker may have waiting; more would only hold memory."""
+
+EXIT_BROKEN = 1
+"""Status of a Python process that an error has ended, which it has printed."""
 
 
 class Backfill(Protocol):
@@ -66,21 +67,11 @@ def open_backfill(recipe: FilterRecipe, *, workers: int = 1) -> Iterator[Backfil
         If a worker is killed.
     """
     if workers == 1:
-        yield _Here(recipe)
+        with closing(_Here(recipe)) as here:
+            yield here
         return
-    pool = _Pool(recipe, workers)
-    try:
-        pool.start()
+    with _Pool(recipe, workers) as pool:
         yield pool
-    except BrokenProcessPool as error:
-        pool.end()
-        raise TransientError(
-            "a worker was killed, perhaps for want of memory; use fewer --workers"
-        ) from error
-    except BaseException:
-        pool.end()
-        raise
-    pool.close()
 
 
 class _Here:
@@ -89,80 +80,175 @@ class _Here:
     def __init__(self, recipe: FilterRecipe) -> None:
         scorer = recipe.scorer()
         self.provider = scorer.provider
-        self._filter = recipe.filter(scorer, memory=recipe.recollection())
+        self._memory = recipe.recollection()
+        self._filter = recipe.filter(scorer, memory=self._memory)
 
     def judge(self, source: Source) -> Iterator[list[Judgement]]:
         """Yield the judgements."""
         yield from (self._filter.judge(batch) for batch in _batches(source))
 
+    def close(self) -> None:
+        """Let go of the memory."""
+        if self._memory is not None:
+            self._memory.close()
+
 
 class _Pool:
-    """Judges in worker processes."""
+    """Judges in worker processes. A batch goes to the one with the least to do; their order stays."""
 
     provider: ProviderChoice
 
     def __init__(self, recipe: FilterRecipe, workers: int) -> None:
-        self._workers = workers
-        self._others = {process.pid for process in multiprocessing.active_children()}
-        self._executor = ProcessPoolExecutor(
-            workers,
-            # A fresh interpreter: ONNX Runtime's and librdkafka's threads do not survive a fork.
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_open_worker,
-            initargs=(recipe,),
-        )
+        self._recipe = recipe
+        self._size = workers
+        self._workers: list[_Worker] = []
 
-    def start(self) -> None:
-        """Start the workers, and wait until one is ready or says why none can be."""
-        self.provider = self._submit(_provider).result()
+    def __enter__(self) -> Self:
+        try:
+            for _ in range(self._size):
+                with unbroken():
+                    self._workers.append(_Worker(self._recipe))
+            self.provider, *_ = [self._answer(worker) for worker in self._workers]
+        except BaseException:
+            self._end(at_once=True)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(at_once=error is not None)
 
     def judge(self, source: Source) -> Iterator[list[Judgement]]:
         """Yield the judgements."""
-        waiting: deque[Future[list[Judgement]]] = deque()
+        asked: deque[_Worker] = deque()
         for batch in _batches(source):
-            waiting.append(self._submit(_judge, batch))
-            if len(waiting) > AHEAD * self._workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            self._hear(timeout_s=0.0)
+            worker = min(self._workers, key=lambda each: each.unanswered)
+            worker.ask(batch)
+            asked.append(worker)
+            if len(asked) > AHEAD * self._size:
+                yield self._answer(asked.popleft())
+        while asked:
+            yield self._answer(asked.popleft())
 
-    def _submit(self, call: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Future[Result]:
-        with held_back():  # it may start a worker, who must first say which signals are for him
-            return self._executor.submit(call, *args, **kwargs)
+    def _answer(self, worker: _Worker) -> Any:
+        """Return the next answer of a worker, and hear the others while it is waited for."""
+        while not worker.answers:
+            self._hear(timeout_s=None)
+        answer = worker.answers.popleft()
+        if isinstance(answer, BrokerPluginError):
+            raise answer
+        return answer
 
-    def close(self) -> None:
-        """End the workers, whose work is done."""
-        self._executor.shutdown()
+    def _hear(self, *, timeout_s: float | None) -> None:
+        by_pipe = {worker.pipe: worker for worker in self._workers if not worker.has_ended}
+        for pipe in wait(by_pipe, timeout_s):
+            by_pipe[pipe].hear()  # type: ignore[index]  # nothing but our pipes is waited for
 
-    def end(self) -> None:
-        """End the workers in the midst of their work."""
-        # Waited for, or the executor's own thread meets the end of the interpreter and one of the two fails.
-        ending = threading.Thread(target=self._executor.shutdown, kwargs={"cancel_futures": True})
-        ending.start()
-        for process in multiprocessing.active_children():
-            if process.pid not in self._others:
-                process.terminate()
-        ending.join()
+    def _end(self, *, at_once: bool) -> None:
+        for worker in self._workers:
+            worker.dismiss(at_once=at_once)
+        for worker in self._workers:
+            worker.join()
+
+
+class _Worker:
+    """A process that judges, as its parent has it. Its first answer is the device, those to come judgements.
+
+    Parameters
+    ----------
+    recipe
+        What its filter is made of.
+
+    Attributes
+    ----------
+    pipe
+        Where its answers come from.
+    answers
+        Those that were heard, the oldest first; the last is an error where it has ended.
+    unanswered
+        How many answers are still to come.
+    """
+
+    def __init__(self, recipe: FilterRecipe) -> None:
+        # A fresh interpreter: ONNX Runtime's and librdkafka's threads do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.answers: deque[Any] = deque()
+        self.unanswered = 1
+        self.has_ended = False
+        self._process = context.Process(target=_work, args=(recipe, theirs), daemon=True)
+        with held_back():  # it must first say which signals are for it
+            self._process.start()
+        theirs.close()
+
+    def ask(self, batch: list[Message]) -> None:
+        """Hand over a batch to be judged. If it has ended, its next answer says why."""
+        self.unanswered += 1
+        with suppress(OSError):
+            self.pipe.send(batch)
+
+    def hear(self) -> None:
+        """Take an answer, or note that there will be none any more."""
+        try:
+            self.answers.append(self.pipe.recv())
+            self.unanswered -= 1
+        except (EOFError, OSError):
+            self.answers.append(self._cause_of_end())
+            self.has_ended = True
+
+    def dismiss(self, *, at_once: bool) -> None:
+        """Tell it to end: when its work is done, or in the midst of it."""
+        if at_once or self.unanswered:
+            self._process.terminate()
+        else:
+            with suppress(OSError):
+                self.pipe.send(None)
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._process.join()
+        self.pipe.close()
+
+    def _cause_of_end(self) -> BrokerPluginError:
+        self._process.join()  # it has closed the pipe, so it is on its way
+        if self._process.exitcode == EXIT_BROKEN:
+            return BrokerPluginError("a worker broke down; its own message stands above")
+        return TransientError("a worker was killed, perhaps for want of memory; use fewer --workers")
+
+
+def _work(recipe: FilterRecipe, pipe: Connection) -> None:
+    """Judge batch after batch: the life of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends us in order
+    let_through()
+    batches: queue.SimpleQueue[list[Message] | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(pipe, batches), name="parent", daemon=True).start()
+    try:
+        scorer = recipe.scorer()
+        alert_filter = recipe.filter(scorer)
+        take_for_lasting()
+        pipe.send(scorer.provider)
+        while (batch := batches.get()) is not None:
+            pipe.send(alert_filter.judge(batch))
+    except BrokerPluginError as error:
+        pipe.send(error)
+    except BrokenPipeError:
+        return  # nobody is left to take what we make
+
+
+def _listen(pipe: Connection, batches: queue.SimpleQueue[list[Message] | None]) -> None:
+    """Take what the parent hands over at once, so that it never waits, and end with it, however it ends."""
+    try:
+        while (batch := pipe.recv()) is not None:
+            batches.put(batch)
+    except (EOFError, OSError):
+        os._exit(1)  # nobody is left to take what we make
+    batches.put(None)
 
 
 def _batches(source: Source) -> Iterator[list[Message]]:
     return iter(lambda: list(source.poll(BATCH, 0.0)), [])
-
-
-_worker: list[tuple[ProviderChoice, AlertFilter] | BrokerPluginError] = []
-"""The device and the filter of this worker process, or why it has none; empty in every other process."""
-
-
-def _open_worker(recipe: FilterRecipe) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends us in order
-    let_through()
-    threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
-    try:
-        scorer = recipe.scorer()
-        _worker.append((scorer.provider, recipe.filter(scorer)))
-        take_for_lasting()
-    except BrokerPluginError as error:
-        _worker.append(error)  # raised by the first call, whose caller gets it; here it would only be logged
 
 
 def end_with_parent() -> None:
@@ -171,18 +257,3 @@ def end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)  # nobody is left to take what we make
-
-
-def _provider() -> ProviderChoice:
-    return _opened()[0]
-
-
-def _judge(batch: list[Message]) -> list[Judgement]:
-    return _opened()[1].judge(batch)
-
-
-def _opened() -> tuple[ProviderChoice, AlertFilter]:
-    (opened,) = _worker
-    if isinstance(opened, BrokerPluginError):
-        raise opened
-    return opened

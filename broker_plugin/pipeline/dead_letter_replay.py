@@ -25,6 +25,7 @@ from broker_plugin.pipeline.dead_letter_reader import (
 )
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.outbox import Outbox
+from broker_plugin.signals import unbroken
 from broker_plugin.streams.base import Message, OutgoingMessage, Sink
 from broker_plugin.streams.limits import Oversize
 
@@ -202,7 +203,8 @@ def _send(sink: Sink, messages: Sequence[OutgoingMessage]) -> None:
     # Never tried again from here: taking the transactional id anew would end a replay that was started since,
     # with receipts that this one has not read.
     try:
-        sink.send(messages)
+        with unbroken():  # a transaction that is left open holds up the topics' readers until it times out
+            sink.send(messages)
     except Oversize as error:
         raise ConfigurationError(str(error)) from error
     except TransientError as error:

@@ -35,6 +35,7 @@ from broker_plugin.store.history import (
     rows_brought,
     trimmed,
     unpack,
+    within,
 )
 from broker_plugin.surveys.base import SurveyAdapter
 from broker_plugin.times import SECONDS_PER_DAY
@@ -127,7 +128,8 @@ class Histories:
             rows.sort(key=lambda row: (alerts[row].mjd_tai, alerts[row].alert_id))
             for row in rows:
                 alert = alerts[row]
-                recalled[row] = with_stored_rows(alert, known, self._adapters[alert.survey])
+                adapter = self._adapters[alert.survey]
+                recalled[row] = with_stored_rows(alert, known, adapter, self.bounds)
                 if row != rows[-1]:
                     known = joined([known, *_brought(alert).values()])
         self.added += sum(alert.n_stored_epochs or 0 for alert in recalled)
@@ -152,10 +154,10 @@ class Histories:
 
     def merged(self, value: bytes | None, new: Rows) -> bytes:
         """Return the stored value with new rows joined to it."""
-        return sealed(pack(trimmed(joined([self.rows_in(value), new]), self.bounds)))
+        return sealed(pack(trimmed(joined([self.rows_in(value), new]), self.bounds.kept)))
 
 
-def with_stored_rows(alert: Alert, stored: Rows, adapter: SurveyAdapter) -> Alert:
+def with_stored_rows(alert: Alert, stored: Rows, adapter: SurveyAdapter, bounds: HistoryBounds) -> Alert:
     """Return an alert whose light curve is made of its own rows and of those that earlier alerts brought.
 
     Parameters
@@ -166,6 +168,9 @@ def with_stored_rows(alert: Alert, stored: Rows, adapter: SurveyAdapter) -> Aler
         What is known of its object, each row once. Of it only what earlier alerts brought is used.
     adapter
         Its survey.
+    bounds
+        How much of it is used. What is older was there when it was first judged, and may be dropped when it
+        is judged again, since the alert itself has been stored.
     """
     packet = alert.rows
     if packet is None:
@@ -176,12 +181,11 @@ def with_stored_rows(alert: Alert, stored: Rows, adapter: SurveyAdapter) -> Aler
     own, others = _identities(packet), _identities(stored)
     gone = {each for each, withdrawn in zip(others, stored["withdrawn"], strict=True) if withdrawn}
     withdrawn = _among(own, gone) & ~packet.trigger & ~packet.withdrawn
-    new = ~_among(others, set(own)) & ~stored["withdrawn"]
-    if not new.any() and not withdrawn.any():
+    new = stored[~_among(others, set(own)) & ~stored["withdrawn"]]
+    new = within(new, bounds, mjd_tai=alert.mjd_tai, n_others=len(packet))
+    if not len(new) and not withdrawn.any():
         return replace(alert, n_stored_epochs=0)
-    rows = EpochRows.concatenate(
-        [replace(packet, withdrawn=packet.withdrawn | withdrawn), epoch_rows(stored[new])]
-    )
+    rows = EpochRows.concatenate([replace(packet, withdrawn=packet.withdrawn | withdrawn), epoch_rows(new)])
     curve, flags = adapter.light_curve(rows, alert.mjd_tai, alert.source_context)
     flags |= set(alert.flags) - CURVE_FLAGS
     return replace(

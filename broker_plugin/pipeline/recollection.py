@@ -113,10 +113,22 @@ class Recollection:
         self._held = {}
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Write what still waits, as far as the store takes it, and let go of the store."""
+        while len(self.backlog) and self._catch_up():
+            pass
         if len(self.backlog):
             log.warning("history_not_written", objects=len(self.backlog))
         self.store.close()
+
+    def _catch_up(self) -> bool:
+        """Write the oldest of what waits, and tell whether any of it was taken."""
+        waiting, keys = len(self.backlog), self.backlog.oldest(BACKLOG_BATCH)
+        try:
+            self._held = dict(zip(keys, self.store.fetch(keys), strict=True))
+        except StoreError:
+            return False
+        self.remember((), ())
+        return len(self.backlog) < waiting
 
     def _rows_of(self, key: str) -> Rows:
         return joined([self.histories.rows_in(self._held.get(key)), self.backlog[key]])

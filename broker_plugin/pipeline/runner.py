@@ -203,8 +203,8 @@ class Runner:
         raise AssertionError("the pauses never end")
 
     def _hold(self, pause: StreamPausedError) -> None:
+        self._monitor.paused(pause)  # before it is said: who reads it and asks for readiness is told the same
         log.error("stream_paused", reason=str(pause.reason), why=str(pause))
-        self._monitor.paused(pause)
         while not self._stop.is_set():
             self._pause(POLL_S, ended=self._stop.is_set)
 

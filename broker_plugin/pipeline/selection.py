@@ -93,10 +93,11 @@ class Ranking:
         """
         since = last_noon(now)
         before = self._verdicts
-        if since != self._since:
+        # By its date: where clocks are put back or forward in a night, its noon is another moment afterwards.
+        if self._since is None or since.date() != self._since.date():
             self._since, self._verdicts = since, []
             self._remember(before)
-        if verdict.emitted_at >= since and self._is_news(verdict):
+        if verdict.emitted_at >= self._since and self._is_news(verdict):
             others = [v for v in self._verdicts if v.object_id != verdict.object_id]
             self._verdicts = sorted([*others, verdict], key=strangeness)[: self._size]
         return [v.verdict_id for v in before] != [v.verdict_id for v in self._verdicts]

@@ -160,19 +160,27 @@ class Shadow:
         pauses = self._backoff.pauses()
         while not self._leaving.is_set():
             begun = time.monotonic()
-            child, connection = self._start()
-            self._child = child
             try:
-                self._feed(connection)
-            except _ShadowFailedError as failure:
-                log.warning("shadow_failed", why=str(failure))
-            finally:
-                connection.close()
-                self._child = None
-                _end(child)
+                child, connection = self._start()
+            except OSError as error:  # no process or no memory is left
+                log.warning("shadow_not_started", why=error.strerror or str(error))
+            else:
+                self._tend(child, connection)
             if time.monotonic() - begun > ANSWER_S:
                 pauses = self._backoff.pauses()  # it worked for a while
             self._leaving.wait(next(pauses))
+
+    def _tend(self, child: SpawnProcess, connection: Connection) -> None:
+        """Feed a process until the service ends or it fails, and end it."""
+        self._child = child
+        try:
+            self._feed(connection)
+        except _ShadowFailedError as failure:
+            log.warning("shadow_failed", why=str(failure))
+        finally:
+            connection.close()
+            self._child = None
+            _end(child)
 
     def _start(self) -> tuple[SpawnProcess, Connection]:
         # A fresh interpreter: ONNX Runtime's and librdkafka's threads do not survive a fork.

@@ -27,6 +27,7 @@ from broker_plugin.pipeline.backfill import BATCH
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.written import write_judgements
+from broker_plugin.signals import unbroken
 from broker_plugin.streams.archive import ArchiveSource
 from broker_plugin.streams.output_files import cannot_write
 
@@ -110,8 +111,9 @@ def _complete_folders(outputs: tuple[Path, Path]) -> Iterator[tuple[str, str]]:
             except OSError as error:
                 raise cannot_write(output, error) from error
         yield str(folders[0].resolve()), str(folders[1].resolve())
-        for folder, output in zip(folders, outputs, strict=True):
-            folder.rename(output)
+        with unbroken():
+            for folder, output in zip(folders, outputs, strict=True):
+                folder.rename(output)
     finally:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)  # gone where it has its name

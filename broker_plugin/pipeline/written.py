@@ -25,6 +25,7 @@ def write_judgements(
     outputs: tuple[Path, Path],
     *,
     advance: Callable[[Counter[str]], None] = lambda counts: None,
+    all_written: Callable[[], None] = lambda: None,
 ) -> Counter[str]:
     """Write judgements, and return how many verdicts there were and how many dead letters by reason.
 
@@ -38,9 +39,11 @@ def write_judgements(
         Files of the verdicts and of the dead letters.
     advance
         Is told the counts after each batch.
+    all_written
+        Is called before the files appear.
     """
     counts: Counter[str] = Counter()
-    with complete_files(*outputs) as (verdict_handle, dead_letters):
+    with complete_files(*outputs, all_written=all_written) as (verdict_handle, dead_letters):
         verdicts = check_format(outputs[0])(verdict_handle)
         for judgements in batches:
             verdicts.write([verdict for judgement in judgements for verdict in judgement.verdicts])

@@ -12,10 +12,10 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from broker_plugin.bundle import MANIFEST, Bundle, open_bundle
 from broker_plugin.errors import BundleError, ConfigurationError
@@ -23,23 +23,31 @@ from broker_plugin.nights import SITES
 from broker_plugin.parity import parity_defects
 from broker_plugin.repository.layout import JOURNAL, BundleRepository, check_name, digest_of, split_name
 from broker_plugin.repository.promotions import Promotion, in_force, promotions_text, rollback_target
+from broker_plugin.signals import unbroken
+from broker_plugin.whole_file import PART, sync_folder, write_whole
 
 __all__ = ["Change", "add", "check_bundle", "promote", "remove", "rollback", "who"]
 
 LOCK = ".lock"
 
-PART = ".part"
-"""What a directory's name ends with while it is being written, or thrown away."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A version that a change was about; `made` is false where all was so already."""
+    """A version that a change was about.
+
+    Parameters
+    ----------
+    made
+        False where all was so already.
+    unnoted
+        Why the journal lacks it, empty where it does not.
+    """
 
     name: str
     version: str
     digest: str
     made: bool
+    unnoted: str = ""
 
 
 def check_bundle(source: str | Path) -> Bundle:
@@ -110,12 +118,12 @@ def add(
             _write(bundle, part)
             if open_bundle(part).digest != bundle.digest:
                 raise BundleError(f"{bundle.path} changed while it was read", remedy="add it again")
-            part.rename(folder / version)
+            with unbroken():
+                part.rename(folder / version)
+                sync_folder(folder)
+                return _noted(repository, "add", change, note=note, source=str(bundle.path))
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        _sync(folder)
-        _note(repository, "add", change, note=note, source=str(bundle.path))
-    return change
 
 
 def promote(
@@ -190,11 +198,11 @@ def remove(repository: BundleRepository, wanted: str, *, note: str = "") -> Chan
             raise BundleError(f"{wanted} is in force or about to be", remedy="promote another version first")
         digest = digest_of(path)
         part = path.with_name(f".{version}.{uuid.uuid4().hex[:8]}{PART}")
-        path.rename(part)
-        shutil.rmtree(part)
         change = Change(name=name, version=version, digest=digest, made=True)
-        _note(repository, "remove", change, note=note)
-    return change
+        with unbroken():
+            path.rename(part)
+            shutil.rmtree(part)
+            return _noted(repository, "remove", change, note=note)
 
 
 def who() -> str:
@@ -232,10 +240,10 @@ def _append(
         at_noon=at_noon,
         note=note,
     )
-    _replace(repository.pointer(name), promotions_text([*earlier, promotion]))
     change = Change(name=name, version=version, digest=digest, made=True)
-    _note(repository, action, change, note=note, at_noon=at_noon)
-    return promotion, change
+    with unbroken():
+        write_whole(repository.pointer(name), promotions_text([*earlier, promotion]))
+        return promotion, _noted(repository, action, change, note=note, at_noon=at_noon)
 
 
 def _in_use(promotions: tuple[Promotion, ...]) -> set[str]:
@@ -267,31 +275,11 @@ def _write(bundle: Bundle, folder: Path) -> None:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-    _sync(folder)
+    sync_folder(folder)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{PART}")
-    try:
-        with part.open("xb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _note(repository: BundleRepository, action: str, change: Change, **more: Any) -> None:
+def _noted(repository: BundleRepository, action: str, change: Change, **more: Any) -> Change:
+    """Add a line to the journal, and return the change with why there is none if that fails."""
     line = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "by": who(),
@@ -300,5 +288,17 @@ def _note(repository: BundleRepository, action: str, change: Change, **more: Any
         "digest": change.digest,
         **more,
     }
-    with (repository.root / JOURNAL).open("a", encoding="utf-8") as journal:
-        journal.write(json.dumps(line) + "\n")
+    # Only after the change: a line before it would tell of what may not come about. That the line is missing
+    # takes nothing back, and a failed command would say so.
+    try:
+        with (repository.root / JOURNAL).open("a+b") as journal:
+            begun = journal.tell() and _last_byte(journal) != b"\n"  # what a full disk left of a line
+            journal.write((b"\n" if begun else b"") + json.dumps(line).encode() + b"\n")
+    except OSError as error:
+        return replace(change, unnoted=error.strerror or str(error))
+    return change
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)

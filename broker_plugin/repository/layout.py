@@ -5,10 +5,10 @@
 
     bundles/
     ├── journal.jsonl            who did what and when, one line a change
-    └── default/                 a name
+    └── mine/                    a name
         ├── current.json         what was promoted: see `promotions`
-        ├── 4.1/                 a version: a bundle's directory
-        └── 4.2/
+        ├── 1/                   a version: a bundle's directory
+        └── 2/
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Literal
 import structlog
 from structlog.typing import Processor
 
-__all__ = ["configure_logging", "keep_addresses_out_of_logs", "log_as_a_library"]
+__all__ = ["configure_logging", "keep_addresses_out_of_logs", "log_as_a_library", "quieten"]
 
 
 def configure_logging(log_format: Literal["auto", "json", "console"] = "auto", level: str = "info") -> None:
@@ -73,6 +73,15 @@ def log_as_a_library() -> None:
             wrapper_class=structlog.stdlib.BoundLogger,
             cache_logger_on_first_use=False,
         )
+
+
+def quieten() -> None:
+    """Leave the terminal to what a command prints; what goes wrong ends in its findings or an error."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.getLogger("librdkafka").addHandler(logging.NullHandler())
 
 
 def keep_addresses_out_of_logs() -> None:

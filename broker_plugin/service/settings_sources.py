@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsError
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.service.secret_files import read_table_files, read_variable_files
@@ -65,6 +65,11 @@ def load_settings(flags: Mapping[str, Any] | None = None, *, config: Path | None
         return Layered(**dict(flags or {}))
     except ValidationError as error:
         raise ConfigurationError(_explained(error)) from None
+    except SettingsError as error:  # which names the field and quotes nothing
+        raise ConfigurationError(
+            f"a variable is no table in JSON: {error}",
+            remedy=f"correct it, or give its values one by one, such as {PREFIX}KAFKA__SOURCE__NAME",
+        ) from None
 
 
 def _read_table(path: Path) -> dict[str, Any]:

@@ -137,12 +137,21 @@ def _look_after(member: _Member, settings: Settings) -> bool:
             return True
         if now - member.started > STEADY_S:
             member.pauses = RESTARTS.pauses()
-        pause_s = next(member.pauses)
-        member.due = now + pause_s
-        log.warning("worker_ended", worker=member.number, status=status, restart_in_s=round(pause_s, 1))
+        log.warning("worker_ended", worker=member.number, status=status, restart_in_s=_pause(member))
     if now >= member.due:
-        _start(member, settings)
+        try:
+            _start(member, settings)
+        except OSError as error:  # no process or no memory is left; the others go on
+            why = error.strerror or str(error)
+            log.warning("worker_not_started", worker=member.number, why=why, again_in_s=_pause(member))
     return False
+
+
+def _pause(member: _Member) -> float:
+    """Let a worker wait before its next start, and return for how many seconds."""
+    pause_s = next(member.pauses)
+    member.due = time.monotonic() + pause_s
+    return round(pause_s, 1)
 
 
 def _start(member: _Member, settings: Settings) -> None:
@@ -150,17 +159,17 @@ def _start(member: _Member, settings: Settings) -> None:
     context = multiprocessing.get_context("spawn")
     there, member.pipe = context.Pipe(duplex=False)
     own = settings_of(settings, member.number)
-    member.process = context.Process(
+    process = context.Process(
         # As plain values: the class of settings that were read from several sources is not importable.
         target=_work,
         args=(own.model_dump(), member.number, settings.workers, there),
         name=f"worker-{member.number}",
     )
     with held_back():
-        member.process.start()
+        process.start()
     there.close()
-    member.started = time.monotonic()
-    log.info("worker_started", worker=member.number, pid=member.process.pid)
+    member.process, member.started = process, time.monotonic()
+    log.info("worker_started", worker=member.number, pid=process.pid)
 
 
 def _stop(members: list[_Member], deadline_s: float) -> list[int | None]:

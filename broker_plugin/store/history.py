@@ -47,6 +47,7 @@ __all__ = [
     "rows_brought",
     "trimmed",
     "unpack",
+    "within",
 ]
 
 IDENTITY = ("exposure", "detector", "band", "origin")
@@ -93,6 +94,10 @@ ROWS_MAX = 100_000
 """More rows than any bound allows; a stored value that unpacks to more is not one of ours."""
 
 
+SPARE_EPOCHS, SPARE_DAYS = 100, 30.0
+"""What an object may bring while a batch is judged and delivered: a night of a deep field, a late packet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryBounds:
     """How much of an object is kept.
@@ -110,6 +115,15 @@ class HistoryBounds:
 
     epochs_max: int = 3_000
     days: float = 730.0
+
+    @property
+    def kept(self) -> HistoryBounds:
+        """Bounds of what is stored, a little wider than of what is used.
+
+        An alert that is delivered again is joined to the same rows as before, though meanwhile another one of
+        its object was remembered, of the next batch for instance, before which older rows are dropped.
+        """
+        return HistoryBounds(epochs_max=self.epochs_max + SPARE_EPOCHS, days=self.days + SPARE_DAYS)
 
 
 def rows_brought(rows: EpochRows, *, mjd_tai: float, alert_id: int) -> dict[int, Rows]:
@@ -171,10 +185,16 @@ def trimmed(rows: Rows, bounds: HistoryBounds) -> Rows:
     """Return the latest rows, as many as the bounds allow."""
     if not len(rows):
         return rows
-    recent: Rows = rows[rows["mjd_tai"] > rows["mjd_tai"].max() - bounds.days]
-    if len(recent) <= bounds.epochs_max:
+    return within(rows, bounds, mjd_tai=float(rows["mjd_tai"].max()))
+
+
+def within(rows: Rows, bounds: HistoryBounds, *, mjd_tai: float, n_others: int = 0) -> Rows:
+    """Return the rows that count at a time, as many as there is room for beside `n_others`: the latest."""
+    recent: Rows = rows[rows["mjd_tai"] > mjd_tai - bounds.days]
+    room = max(bounds.epochs_max - n_others, 0)
+    if len(recent) <= room:
         return recent
-    latest = np.lexsort((*_identity_columns(recent), recent["mjd_tai"]))[-bounds.epochs_max :]
+    latest = np.lexsort((*_identity_columns(recent), recent["mjd_tai"]))[len(recent) - room :]
     kept: Rows = recent[np.sort(latest)]
     return kept
 

@@ -23,11 +23,18 @@ KEYS_AT_ONCE = 1_000
 DIGEST_BLOCK = 1 << 20
 
 
-def load(store: Store, path: Path, columns: CatalogueColumns) -> Iterator[tuple[int, int]]:
+def load(
+    store: Store, path: Path, columns: CatalogueColumns, *, again: bool = False
+) -> Iterator[tuple[int, int]]:
     """Load a file, and yield after each portion how many of its rows are done, and how many were kept.
 
     What was loaded of the same file in the same way before is left out; rows of the same catalogue and source
     are replaced.
+
+    Parameters
+    ----------
+    again
+        Begin anew with a file that was loaded, whose rows another one may have replaced since.
 
     Raises
     ------
@@ -37,6 +44,8 @@ def load(store: Store, path: Path, columns: CatalogueColumns) -> Iterator[tuple[
         If the store does not answer: start again, and it goes on from here.
     """
     bookmark = f"c:load:{_digest(path, columns)}"
+    if again:
+        _replace(store, bookmark, [0, 0])
     done, kept = _bookmarked(store.fetch([bookmark])[0])
     yield done, kept
     spectra = False
@@ -56,8 +65,12 @@ def _write(store: Store, placed: dict[str, list[ContextRow]]) -> None:
         new = {key: placed[key] for key in keys[begin : begin + KEYS_AT_ONCE]}
         held = dict(zip(new, store.fetch(list(new)), strict=True))
         updates = {key: Update(partial(merged_rows, new=rows), None) for key, rows in new.items()}
-        if merge(store, updates, held=held):
-            raise StoreError("others load into the same store", remedy="load one catalogue at a time")
+        _merge(store, updates, held)
+
+
+def _merge(store: Store, updates: dict[str, Update], held: dict[str, bytes | None]) -> None:
+    if merge(store, updates, held=held):
+        raise StoreError("others load into the same store", remedy="load one catalogue at a time")
 
 
 def _add_to_summary(store: Store, catalogue: str, *, spectra: bool) -> None:
@@ -77,7 +90,7 @@ def _replace(store: Store, key: str, note: list[int]) -> None:
 
 
 def _write_one(store: Store, key: str, merged: Callable[[bytes | None], bytes]) -> None:
-    merge(store, {key: Update(merged, None)}, held={key: store.fetch([key])[0]})
+    _merge(store, {key: Update(merged, None)}, {key: store.fetch([key])[0]})
 
 
 def _bookmarked(value: bytes | None) -> tuple[int, int]:

@@ -61,13 +61,13 @@ class RedisStore:
                 # Once more where an idle connection turns out to be closed; never where a server is slow.
                 retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
             )
-        except (RedisError, ValueError, TypeError) as error:
+        except (RedisError, ValueError, TypeError):
             # Not the error's text, which may quote a piece of the password.
             raise ConfigurationError(
                 f"{self._url} is no address of Redis",
                 remedy="write redis://USER:PASSWORD@HOST:PORT/NUMBER, and in a password %2F for /, "
-                "%23 for #, %3F for ?, %40 for @",
-            ) from error
+                "%23 for #, %3F for ?, %40 for @, %5B for [, %5D for ]",
+            ) from None
 
     def check(self) -> str:
         """Return what answers."""

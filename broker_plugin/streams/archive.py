@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ArrowException
 
@@ -33,6 +34,9 @@ VERDICTS = "astrom3.verdict."
 
 VERDICT_COLUMNS = frozenset({"verdict_id", "alert_key", "anomaly_p_value", "bundle_digest"})
 """Columns by which a Parquet file of verdicts is known, whatever its minor version."""
+
+UNREADABLE = (ArrowException, OSError, OverflowError, ValueError)
+"""What Arrow raises on damaged Parquet, and on values that Python has no type for."""
 
 PARQUET_BATCH = 256
 """Rows of a Parquet file that are decoded at a time; nested histories make rows large."""
@@ -144,14 +148,16 @@ class _EndedEarly(RejectedAlert):
 def _is_verdicts(path: Path) -> bool:
     """Tell whether a file holds verdicts of ours, by its schema."""
     try:
-        with path.open("rb") as handle:
+        handle = path.open("rb")
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror or error}; permit it") from error
+    with handle:
+        try:
             if path.name.endswith(".parquet"):
                 return VERDICT_COLUMNS.issubset(pq.read_schema(handle).names)
             return is_container(handle) and ContainerReader(handle).writer_schema.name.startswith(VERDICTS)
-    except (ArrowException, RejectedAlert):
-        return False  # what is wrong with it is said when it is read
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror or error}; permit it") from error
+        except (RejectedAlert, *UNREADABLE):
+            return False  # what is wrong with it is said when it is read
 
 
 def _read_file(path: Path, handle: BinaryIO) -> Iterator[Message]:
@@ -165,20 +171,22 @@ def _read_file(path: Path, handle: BinaryIO) -> Iterator[Message]:
 
 def _read_packets(name: str, handle: BinaryIO) -> Iterator[Message]:
     """Yield one message a record of a container file, or what is no container as one message."""
-    if not is_container(handle):
-        yield _whole_or_too_large(name, handle)
-        return
-    record = 0
+    record, reader = 0, None
     try:
+        if not is_container(handle):
+            yield _whole_or_too_large(name, handle)
+            return
         reader = ContainerReader(handle)
         for packet in reader:
             yield _record(name, record, packet, reader.schema, reader.writer_schema)
             record += 1
     except RejectedAlert as defect:
-        if record == 0:
+        if reader is None or reader.announced <= 1:
             yield _whole_or_too_large(name, handle)
         else:
             yield _defective(name, record, _EndedEarly(defect.reason, defect.detail))
+    except OSError as error:
+        yield _unreadable(name, record, error)
     else:
         if record == 0:
             yield _defective(name, 0, RejectedAlert(RejectReason.EMPTY, "the container file holds no record"))
@@ -200,13 +208,37 @@ def _read_parquet(path: Path, handle: BinaryIO) -> Iterator[Message]:
     row = 0
     try:
         for batch in pq.ParquetFile(handle).iter_batches(batch_size=PARQUET_BATCH):
-            for packet in batch.to_pylist():
+            for packet in _in_microseconds(batch).to_pylist():
                 yield _record(str(path), row, packet, "parquet")
                 row += 1
-    except (ArrowException, OSError):
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno:  # Arrow's own of what is damaged has none
+            yield _unreadable(str(path), row, error)
+            return
         place = f"after row {row}" if row else "at its beginning"
         detail = f"the Parquet file cannot be read {place}: it is damaged, cut short or no Parquet"
         yield _defective(str(path), row, _EndedEarly(RejectReason.UNDECODABLE, detail))
+
+
+def _in_microseconds(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the rows with times as Python has them, which knows no nanoseconds."""
+    schema = pa.schema([field.with_type(_known_to_python(field.type)) for field in batch.schema])
+    return batch if schema.equals(batch.schema) else batch.cast(schema, safe=False)
+
+
+def _known_to_python(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    if pa.types.is_duration(kind):
+        return pa.duration("us")
+    if pa.types.is_time64(kind):
+        return pa.time64("us")
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return make(kind.value_field.with_type(_known_to_python(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_known_to_python(field.type)) for field in kind])
+    return kind
 
 
 def _record(
@@ -218,11 +250,19 @@ def _record(
 
 
 def _whole_or_too_large(name: str, handle: BinaryIO) -> Message:
-    handle.seek(0)
-    content = handle.read(MESSAGE_MAX_BYTES + 1)
+    try:
+        handle.seek(0)
+        content = handle.read(MESSAGE_MAX_BYTES + 1)
+    except OSError as error:
+        return _unreadable(name, 0, error)
     if len(content) > MESSAGE_MAX_BYTES:
         return _too_large(name)
     return Message(topic=name, partition=0, offset=0, value=content)
+
+
+def _unreadable(name: str, record: int, error: OSError) -> Message:
+    detail = f"record {record}: the file cannot be read on: {error.strerror or error}"
+    return _defective(name, record, _EndedEarly(RejectReason.UNDECODABLE, detail))
 
 
 def _too_large(name: str) -> Message:

@@ -9,12 +9,14 @@ member's partition.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
 
 from broker_plugin.errors import (
     BrokerPluginError,
@@ -52,6 +54,10 @@ does not remember who joined in its last moments. At other times somebody else h
 
 REFUSED_LOOK_S = 0.5
 """Wait for the answer of a cluster that has refused us. It holds the loop, which has nothing else to do."""
+
+WAIT_S = 0.19
+"""Longest wait in one call of the library. It waits in steps of 0.2 s, and where a callback raises in one of
+them, the message that comes in the next is dropped (confluent-kafka 2.16)."""
 
 CLOSE_S = 5.0
 """Longest wait for the farewell to the group. With its coordinator away it would take the session's time."""
@@ -287,7 +293,7 @@ class KafkaSource:
 
     def _next_of_consumer(self, timeout_s: float) -> Message | None:
         try:
-            received = self._consumer.poll(timeout_s)
+            received = self._polled(timeout_s)
         except KafkaException as error:
             self._error = self._sorted(error.args[0])
             return None
@@ -306,6 +312,14 @@ class KafkaSource:
         message = message_of(received)
         self._ownership.note(message)
         return message
+
+    def _polled(self, timeout_s: float) -> KafkaMessage | None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.0, deadline - time.monotonic())
+            received = self._consumer.poll(min(left_s, WAIT_S))
+            if received is not None or left_s <= WAIT_S:
+                return received
 
     def _find_places(self) -> None:
         """Go on in partitions of which the log does not have our offset."""

@@ -105,7 +105,7 @@ def create_topic(address: KafkaAddress, plan: TopicPlan) -> bool:
 
 
 def delete_topic(address: KafkaAddress, name: str) -> None:
-    """Delete a topic with all that is on it.
+    """Delete a topic with all that is on it, if it is there.
 
     Raises
     ------
@@ -119,7 +119,8 @@ def delete_topic(address: KafkaAddress, name: str) -> None:
     except NoAnswerError as error:
         raise silence_of(address.bootstrap) from error
     except KafkaException as error:
-        raise sort_error(error.args[0], f"deleting {name}") from error
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise sort_error(error.args[0], f"deleting {name}") from error
 
 
 def kept_for_s(address: KafkaAddress, topic: str) -> float:

@@ -55,6 +55,8 @@ class TransactionalKafkaSink(KafkaSink):
         As for `KafkaSink`.
     """
 
+    _undone = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._STATE})
+
     def __init__(
         self,
         address: KafkaAddress,

@@ -6,12 +6,13 @@ from __future__ import annotations
 import io
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.signals import unbroken
 
 __all__ = ["cannot_write", "check_outputs", "complete_files"]
 
@@ -34,12 +35,17 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
 
 
 @contextmanager
-def complete_files(*paths: Path) -> Iterator[list[BinaryIO]]:
+def complete_files(*paths: Path, all_written: Callable[[], None] = lambda: None) -> Iterator[list[BinaryIO]]:
     """Open files for writing that appear under their names, all of them, when the block ends well.
 
     Until then each is `<name>.<random>.part` in the same folder, so that two runs never share one; if the
     block fails, nothing is left and older files are as they were. A link is followed. What is no regular
     file, as `/dev/null`, is written through.
+
+    Parameters
+    ----------
+    all_written
+        Is called when nothing but the names is missing.
 
     Raises
     ------
@@ -47,15 +53,16 @@ def complete_files(*paths: Path) -> Iterator[list[BinaryIO]]:
         If a file cannot be made or written.
     """
     with ExitStack() as stack:
-        outputs: list[_Output] = []
-        for path in paths:
-            outputs.append(_Output(path))
-            stack.callback(outputs[-1].discard)
-        yield [output.handle for output in outputs]
+        outputs = [_Output(path) for path in paths]
+        for output in outputs:
+            stack.callback(output.discard)  # before there is a file: a signal may come at any moment
+        yield [output.open() for output in outputs]
         for output in outputs:
             output.finish()
-        for output in outputs:
-            output.appear()
+        all_written()
+        with unbroken():
+            for output in outputs:
+                output.appear()
 
 
 def cannot_write(path: Path, error: OSError) -> ConfigurationError:
@@ -79,17 +86,22 @@ class _Output:
         self._part = (
             self._target.with_name(f"{self._target.name}.{uuid.uuid4().hex[:8]}.part") if is_file else None
         )
+        self._handle: io.BufferedWriter | None = None
+
+    def open(self) -> BinaryIO:
+        """Make the file and return what to write to."""
         try:
             raw = _Raw(self._part or self._target, "x" if self._part is not None else "w")
-            raw.shown = path
+            raw.shown = self._path
         except OSError as error:
-            raise cannot_write(path, error) from error
-        self.handle = cast("BinaryIO", io.BufferedWriter(raw))
+            raise cannot_write(self._path, error) from error
+        self._handle = io.BufferedWriter(raw)
+        return cast("BinaryIO", self._handle)
 
     def finish(self) -> None:
         """Write what is still held back."""
         try:
-            self.handle.close()
+            self._close()
         except OSError as error:
             raise cannot_write(self._path, error) from error
 
@@ -107,9 +119,13 @@ class _Output:
     def discard(self) -> None:
         """Leave nothing behind of what has not appeared."""
         with suppress(ConfigurationError, OSError):  # what could not be written is thrown away here
-            self.handle.close()
+            self._close()
         if self._part is not None:
             self._part.unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
 
 
 class _Raw(io.FileIO):

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from cyclopts import App
 
@@ -16,6 +21,7 @@ from broker_plugin.errors import (
     RejectReason,
     TransientError,
 )
+from broker_plugin.signals import InterruptedBySignal
 
 
 @pytest.mark.parametrize(
@@ -46,3 +52,49 @@ def test_an_error_of_ours_is_a_message_and_a_status(
         cli.main(["fail"])
     assert ended.value.code == status
     assert capsys.readouterr().err.startswith(f"broker-plugin: {error}")
+
+
+def test_the_first_process_of_a_container_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "raise_signal", lambda number: None)  # as the kernel takes it there
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    with pytest.raises(SystemExit) as ended:
+        InterruptedBySignal(signal.SIGTERM).end_process()
+    assert ended.value.code == 128 + signal.SIGTERM
+
+
+STOPPED = """
+import signal, sys
+from pathlib import Path
+from cyclopts import App
+from broker_plugin import cli
+from broker_plugin.streams.output_files import complete_files
+
+def work(out: Path, number: int) -> None:
+    print("at work")
+    with complete_files(out):
+        signal.raise_signal(number)
+
+def make_app(chosen: str = "") -> App:
+    app = App()
+    app.command(work)
+    return app
+
+cli.make_app = make_app
+cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_a_signal_stops_says_so_and_leaves_no_part_of_its_output(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", STOPPED, "work", str(tmp_path / "out"), str(int(number))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout) == (-number, "at work\n")
+    assert ended.stderr == f"broker-plugin: stopped by {number.name}\n"
+    assert not list(tmp_path.iterdir())

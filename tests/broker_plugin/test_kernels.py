@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import importlib
 import os
-import resource
 import stat
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 import broker_plugin
 from broker_plugin.codec import bulk as decoder
@@ -25,9 +26,12 @@ from broker_plugin.features.period import find_periods
 from broker_plugin.kernels import are_compiled, cache_place, kernel
 from broker_plugin.records import AlertBatch
 from tests.broker_plugin.features.light_curves import random_alerts, sinusoid
+from tests.support.full_disk import full_disk
 
 
-def test_the_package_is_the_first_choice_then_the_user_then_the_process(tmp_path: Path) -> None:
+def test_the_package_is_the_first_choice_then_the_user_then_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
     nowhere = tmp_path / "file" / "folder"  # not even root can make it
     assert cache_place(tmp_path / "package", tmp_path / "user") is None
@@ -37,6 +41,8 @@ def test_the_package_is_the_first_choice_then_the_user_then_the_process(tmp_path
     assert scratch is not None
     assert stat.S_IMODE(scratch.stat().st_mode) == 0o700
     scratch.rmdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
+    assert cache_place(nowhere, nowhere) is None
 
 
 def test_a_warm_start_compiles_nothing_also_with_a_package_that_cannot_be_written(tmp_path: Path) -> None:
@@ -91,12 +97,8 @@ def test_what_is_taken_over_is_whole_or_not_there_and_keeps_its_time(
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "kept"))
     one = importlib.import_module("small").one
 
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) // 2, limits[1]))
-    try:
+    with full_disk(len(content) // 2):
         place, _ = are_compiled(kernel(one))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert place.is_relative_to(tmp_path / "kept")
     assert not list(place.iterdir())
 
@@ -110,6 +112,47 @@ def test_what_is_taken_over_is_whole_or_not_there_and_keeps_its_time(
     (place / names[2]).write_bytes(b"made here")
     kernel(one)
     assert (place / names[2]).read_bytes() == b"made here"
+
+
+def test_a_kernel_runs_where_its_machine_code_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "small.py").write_text(
+        "from broker_plugin.kernels import kernel\n"
+        "@kernel\ndef one():\n    return 1\n"
+        "@kernel\ndef two():\n    return 1 + one()\n"
+    )
+    script = (
+        "import structlog\n"
+        "import small\n"
+        "from tests.support.full_disk import full_disk\n"
+        "with structlog.testing.capture_logs() as logs, full_disk(4096):\n"  # an index, but no machine code
+        "    print(small.two(), small.one())\n"
+        "print(*[entry['event'] for entry in logs])\n"
+        "print(*[entry['why'] for entry in logs])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ
+        | {
+            "NUMBA_CACHE_DIR": str(tmp_path / "kept"),
+            "PYTHONPATH": f"{tmp_path}:{Path(broker_plugin.__file__).parents[1]}",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.stdout.splitlines() == ["2 1", "kernels_not_kept", "File too large"], done.stderr
+    assert not [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+
+
+def test_a_kernel_runs_where_there_is_no_place_for_its_machine_code() -> None:
+    def three() -> int:
+        return 3
+
+    three.__code__ = three.__code__.replace(co_filename="of no module")  # so that numba finds no folder
+    with capture_logs() as logs:
+        assert kernel(three)() == 3
+    assert [entry["event"] for entry in logs] == ["kernels_not_kept"]
 
 
 def test_machine_code_follows_the_modules_whose_kernels_it_calls_and_their_constants(tmp_path: Path) -> None:

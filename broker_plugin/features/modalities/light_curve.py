@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from broker_plugin.errors import BundleError
 from broker_plugin.features.base import Modality, Tokens
 from broker_plugin.features.folding import N_HARMONICS, N_PHASES, SERIES, Folds, fold
-from broker_plugin.features.period import N_CANDIDATES, N_SPECTRUM_BINS, Periods
+from broker_plugin.features.period import N_CANDIDATES, N_SPECTRUM_BINS, Periods, catalogue_periods
 from broker_plugin.features.searched import searched_epochs
 from broker_plugin.features.second_period import COLUMNS as SECOND_COLUMNS
 from broker_plugin.features.second_period import second_periods
 from broker_plugin.features.variability import COLUMNS, variability
-from broker_plugin.records import METADATA_COLUMNS, AlertBatch
+from broker_plugin.records import AlertBatch
 
 __all__ = [
     "CANDIDATE_WIDTH",
@@ -46,8 +46,6 @@ CANDIDATE_WIDTH = N_EVIDENCE + N_RELATIVE + N_HARMONICS + 2 * N_PHASES
 
 MAX_TOKENS = 1 + N_CANDIDATES + 1
 """One that sums up, the candidates, and a catalogue's period."""
-
-PERIOD_COLUMN = METADATA_COLUMNS.index("catalogue_period_day")
 
 DAILY_MARGIN_PER_DAY = 0.05
 """Within this of a whole number of cycles a day a frequency may be the alias of a slow variation."""
@@ -102,10 +100,10 @@ class LightCurveTokens:
 
     def tokens(self, batch: AlertBatch, periods: Periods) -> Tokens:
         """Return the tokens of every alert that has an epoch."""
-        known = batch.metadata_valid[:, PERIOD_COLUMN] & (batch.metadata[:, PERIOD_COLUMN] > 0)
-        period_day = np.where(known, batch.metadata[:, PERIOD_COLUMN], 1.0).astype(np.float64)
+        period_day = catalogue_periods(batch)
+        frequency = np.divide(1.0, period_day, out=np.zeros_like(period_day), where=period_day > 0)
         epochs = searched_epochs(batch)
-        folds = fold(epochs, periods, np.where(known, 1.0 / period_day, 0.0))
+        folds = fold(epochs, periods, frequency)
         present = batch.n_epochs > 0
         lengths = np.where(present, 1 + np.bincount(folds.row, minlength=len(batch)), 0)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +22,7 @@ from broker_plugin.client import Cone, ObjectMemory, Subscription, Verdict, Watc
 from broker_plugin.client.conditions import Conditions
 from broker_plugin.client.subscription import Reading
 from broker_plugin.codec.schemas import SchemaStore
-from broker_plugin.codec.verdict import Tense, encode_container
+from broker_plugin.codec.verdict import Revision, Tense, encode_container, schema_text, to_record
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.pipeline.selection import Selection
 from broker_plugin.pipeline.verdict_reader import verdict_reader
@@ -117,6 +120,40 @@ def test_what_is_no_verdict_is_passed_over_and_said_once() -> None:
         assert len(numbers(verdicts)) == 20
     assert source.committed["verdicts", 9] == 3
     assert len(said) == 1
+
+
+def later_message(verdict: Verdict, **parts: Any) -> Message:
+    """A verdict as a later minor version may send it: more fields at every level, and more symbols."""
+    schema = json.loads(schema_text())
+    of_field = {field["name"]: field["type"] for field in schema["fields"]}
+    later = {"name": "later", "type": ["null", "string"], "default": None}
+    for columns in (schema["fields"], of_field["analogues"]["items"]["fields"]):
+        columns.append(later)
+    for name in ("tense", "revision", "source_context"):
+        of_field[name]["symbols"].append("later")
+    record = to_record(verdict) | {"later": "x"} | parts
+    record["analogues"] = [near | {"later": "x"} for near in record["analogues"]]
+    buffer = io.BytesIO()
+    fastavro.writer(buffer, schema, [record])
+    return Message(topic="verdicts", partition=0, offset=verdict.alert_id, value=buffer.getvalue())
+
+
+def test_a_later_minor_version_is_read_and_nobody_acts_on_a_tense_that_is_not_known() -> None:
+    current = [replace(verdict, tense=Tense.CURRENT) for verdict in VERDICTS[:4]]
+    parts = [{}, {"revision": "later"}, {"source_context": "later"}, {"tense": "later"}]
+    later = [later_message(verdict, **part) for verdict, part in zip(current, parts, strict=True)]
+    said: list[str] = []
+    with subscription(MemorySource(later), warn=said.append) as verdicts:
+        found = list(verdicts)
+    assert said == []
+    assert found == [
+        current[0],
+        replace(current[1], revision=Revision.INITIAL),
+        replace(current[2], source_context="unknown"),
+        replace(current[3], tense=Tense.TEST),
+    ]
+    with subscription(MemorySource(later), conditions=Conditions()) as verdicts:
+        assert numbers(verdicts) == [0, 1, 2]
 
 
 def test_another_thread_ends_it() -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaDirectory, SchemaStore
 from broker_plugin.errors import ConfigurationError, RejectedAlert, RejectReason, TransientError
 from tests.broker_plugin.codec.registry_server import Answers, answering
+from tests.support.full_disk import full_disk
 from tests.support.process import free_ports
 
 VERSIONS = {701: "7_1", 702: "7_2", 703: "7_3", 704: "7_4", 800: "8_0", 900: "9_0", 1000: "10_0",
@@ -222,6 +225,25 @@ def test_a_cache_that_cannot_be_written_is_no_error(live: Answers, tmp_path: Pat
 def test_nothing_half_written_is_left_in_the_cache(live: Answers, tmp_path: Path) -> None:
     SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["7.json"]
+
+
+def test_a_full_disk_leaves_nothing_in_the_cache(tmp_path: Path) -> None:
+    long = json.loads(schema("seven")) | {"doc": "x" * 300_000}
+    with answering(Answers(schemas={7: json.dumps(long)})) as server:
+        store = SchemaStore(registry_of(server), cache_dir=tmp_path, installed=False)
+        with full_disk(100_000):
+            assert store.writer_schema(7).name == "seven"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_cached_schema_can_be_read_by_whom_the_user_lets(live: Answers, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7)
+    finally:
+        os.umask(before)
+    (cached,) = tmp_path.rglob("7.json")
+    assert stat.S_IMODE(cached.stat().st_mode) == 0o640
 
 
 def test_an_unusable_schema_of_a_registry_is_unknown(tmp_path: Path) -> None:

@@ -64,6 +64,17 @@ def test_from_adding_to_removing(call: Call, tmp_path: Path) -> None:
     assert "9.1" not in call("bundles", "list")[1]
 
 
+def test_what_is_done_is_not_called_a_failure_for_the_journals_sake(call: Call, repository: Path) -> None:
+    (repository / "journal.jsonl").symlink_to("/dev/full")
+    status, said = call("bundles", "add", "default", "--as", "mine@2")
+    assert (status, "added mine@2" in said) == (0, True)
+    assert "journal.jsonl does not say so (No space left on device)" in said
+    status, said = call("bundles", "promote", "mine@2", "--now")
+    assert (status, said.count("mine@2")) == (0, 2)
+    assert "journal.jsonl does not say so (No space left on device)" in said
+    assert json.loads(call("bundles", "list", "--json")[1])["in_force"] == "ztf, lsst"
+
+
 def test_what_is_spoilt_is_told_by_list_and_verify(call: Call, repository: Path) -> None:
     call("bundles", "add", "default", "--as", "mine@1")
     (repository / "mine" / "1" / "head.onnx").write_bytes(b"cut")

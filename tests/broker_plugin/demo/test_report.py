@@ -3,7 +3,6 @@
 
 import csv
 import re
-import resource
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -18,6 +17,7 @@ from broker_plugin.demo.sections import CARDS
 from broker_plugin.demo.simulator import Night
 from broker_plugin.demo.targets import TARGET_COLUMNS, TARGETS_NAME
 from broker_plugin.errors import ConfigurationError
+from tests.support.full_disk import full_disk
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -190,13 +190,8 @@ def test_links_fit_the_kind_of_object(playback: Playback) -> None:
 def test_a_full_disk_leaves_no_half_report(
     playback: Playback, profiles: Profiles, report_folder: Path
 ) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     write_report(report_folder, replace(playback, verdicts=playback.verdicts[:3]), profiles)
     before = {path: path.read_bytes() for path in report_folder.iterdir()}
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    try:
-        with pytest.raises(ConfigurationError, match=r"cannot write .*make room"):
-            write_report(report_folder, playback, profiles)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(100_000), pytest.raises(ConfigurationError, match=r"cannot write .*make room"):
+        write_report(report_folder, playback, profiles)
     assert {path: path.read_bytes() for path in report_folder.iterdir()} == before

@@ -129,7 +129,7 @@ def test_small_p_values_are_those_of_the_cpu_and_the_others_nearly(compared: dic
 
 @pytest.mark.xfail(
     strict=False,  # on which side of a threshold a last bit falls differs from processor to processor
-    reason="bundle 4.1: one alert in a thousand is moved by 0.02, with 800 trees still by 0.014",
+    reason="bundles 4.1 and 5.1: one alert in a thousand is moved by 0.02, with 800 trees still by 0.014",
 )
 def test_every_p_value_is_that_of_the_cpu(compared: dict[str, Any]) -> None:
     _, difference = p_value_differences(compared)

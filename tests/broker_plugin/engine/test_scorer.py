@@ -100,6 +100,20 @@ def test_the_class_is_named_only_for_stellar_sources(scorer: Scorer, alerts: lis
         assert len(verdict.class_probabilities) == len(scorer.bundle.manifest.classes)
 
 
+def test_a_catalogue_s_period_tells_the_class_and_not_how_strange_the_alert_is(
+    scorer: Scorer, alerts: list[Alert]
+) -> None:
+    some = sorted(alerts, key=lambda alert: -len(alert.light_curve))[:20]
+    period = {"catalogue_period_day": 0.61}
+    told = [dataclasses.replace(alert, metadata={**alert.metadata, **period}) for alert in some[::2]]
+    mixed = [each for pair in zip(told, some[1::2], strict=True) for each in pair]
+    for plain, verdict, alert in zip(scorer.score(some), scorer.score(mixed), mixed, strict=True):
+        for name in ("anomaly_score", "anomaly_p_value", "anomaly_scores", "anomaly_p_values", "oddities"):
+            assert getattr(verdict, name) == getattr(plain, name)
+        is_told = "catalogue_period_day" in alert.metadata
+        assert (verdict.class_probabilities != plain.class_probabilities) == is_told
+
+
 def test_an_alert_without_epochs_gets_a_verdict_that_says_so(scorer: Scorer, alerts: list[Alert]) -> None:
     bare = dataclasses.replace(
         alerts[0],

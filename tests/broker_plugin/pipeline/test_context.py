@@ -178,10 +178,11 @@ def test_what_is_loaded_by_command_is_in_the_verdicts_of_a_replay(data_dir: Path
     )
     pyarrow.parquet.write_table(table, tmp_path / "vsx.parquet")
     flags = ("--catalogue", "vsx", "--source", "id", "--column", "catalogue_period_day=period")
-    said = command(
-        "context", "load", tmp_path / "vsx.parquet", *flags, "--access", "public", "--store", store
-    )
-    assert "1 kept" in said
+    load = ("context", "load", tmp_path / "vsx.parquet", *flags, "--access", "public", "--store", store)
+    for more, is_left_out in (((), False), ((), True), (("--again",), False)):
+        said = command(*load, *more)
+        assert "1 kept" in said
+        assert ("was loaded before" in said) is is_left_out
     after = replayed("after.jsonl")
     assert (before["context_sources"], after["context_sources"]) == ([], ["vsx:V1"])
     assert before["inputs_digest"] != after["inputs_digest"]

@@ -107,6 +107,19 @@ def split(alert: Alert, early: NDArray[np.bool_]) -> tuple[Alert, Alert]:
     return earlier, with_rows(alert, rows.take(~early))
 
 
+@pytest.mark.parametrize("bounds", [{"days": 100.0}, {"epochs_max": 6}])
+def test_an_alert_that_comes_again_is_joined_to_what_it_was_joined_to(
+    data_dir: Path, bounds: dict[str, float]
+) -> None:
+    for alerts in repeated_objects(data_dir):
+        whole, again = Remembered(**bounds), Remembered(**bounds)
+        for alert in alerts:
+            (first,) = whole.judge([alert])
+            again.judge([alert])  # and killed before the verdict was delivered
+            (second,) = again.judge([alert])
+            assert parts(second) == parts(first)
+
+
 def test_two_packets_and_a_store_say_what_one_packet_with_all_rows_says(data_dir: Path) -> None:
     added = []
     for alert in long_alerts(data_dir)[::4]:
@@ -339,11 +352,15 @@ def test_an_alert_of_the_future_is_not_remembered() -> None:
 def test_bounds_hold(data_dir: Path) -> None:
     alerts = sorted(long_alerts(data_dir)[:300], key=lambda alert: alert.mjd_tai)
     memory = Remembered(epochs_max=10, days=20.0)
-    memory.judge(alerts)
+    for alert, recalled in zip(alerts, memory.judge(alerts), strict=True):
+        stored = np.setdiff1d(recalled.light_curve.mjd_tai, alert.light_curve.mjd_tai)
+        assert len(stored) <= 10
+        assert (stored > alert.mjd_tai - 20.0).all()
+    kept = memory.histories.bounds.kept
     for value in memory.values.values():
         rows = memory.histories.rows_in(value)
-        assert 0 < len(rows) <= 10
-        assert np.ptp(rows["mjd_tai"]) < 20.0
+        assert 0 < len(rows) <= kept.epochs_max
+        assert np.ptp(rows["mjd_tai"]) < kept.days
 
 
 def test_what_a_reader_may_not_see_changes_nothing_that_it_sees() -> None:
@@ -388,4 +405,4 @@ def test_a_damaged_value_is_no_history_and_is_counted() -> None:
 def test_stored_rows_of_an_object_without_rows_are_left_alone() -> None:
     alert = dataclasses.replace(ztf_alert(ztf_packet()), rows=None)
     rows = joined(rows_brought(ztf_alert(ztf_packet()).rows, mjd_tai=MJD, alert_id=1).values())  # type: ignore[arg-type]
-    assert with_stored_rows(alert, rows, ADAPTERS["ztf"]) is alert
+    assert with_stored_rows(alert, rows, ADAPTERS["ztf"], HistoryBounds()) is alert

@@ -18,6 +18,7 @@ import pytest
 from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.pipeline import recollection
 from broker_plugin.pipeline.context import Contexts
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.history import Histories
@@ -129,6 +130,22 @@ def test_a_killed_redis_flags_the_alerts_and_catches_up(private_redis: Callable[
     assert len(stream.memory.backlog) == 0
     stream.memory.close()
     assert added(Stream(StoreAddress(text=server.url)).judge(alerts_of(4))) == {4}
+
+
+def test_what_waits_at_the_end_is_written_if_the_store_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recollection, "BACKLOG_BATCH", 7)
+    place = tmp_path / "store.sqlite"
+    place.mkdir()  # no file can be opened there
+    stream = Stream(StoreAddress(text=f"sqlite:{place}"))
+    assert flagged(stream.judge(alerts_of(0))) == {True}
+    place.rmdir()
+    stream.wait_out_the_pause()
+    stream.memory.close()
+    later = Stream(StoreAddress(text=f"sqlite:{place}"))
+    assert added(later.judge(alerts_of(1))) == {1}
+    later.memory.close()
 
 
 @pytest.mark.service

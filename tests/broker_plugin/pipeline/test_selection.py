@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -171,6 +172,16 @@ def test_noon_begins_a_new_night_and_yesterday_is_not_in_it(verdicts: list[Verdi
     next_day = NIGHT + timedelta(hours=14)
     assert ranking.add(dataclasses.replace(verdicts[2], emitted_at=next_day), next_day)
     assert [v.verdict_id for v in ranking.verdicts] == [verdicts[2].verdict_id]
+
+
+def test_the_night_in_which_clocks_are_put_back_is_one_night(verdicts: list[Verdict]) -> None:
+    ranking, zone = Ranking(5), ZoneInfo("America/Los_Angeles")
+    half_past_one = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)  # and again an hour later
+    for number, verdict in enumerate(verdicts[:3]):
+        when = half_past_one + number * timedelta(hours=1)
+        local = datetime.fromisoformat(when.astimezone(zone).isoformat())  # with the offset of the moment
+        ranking.add(dataclasses.replace(verdict, emitted_at=when, object_id=str(number)), local)
+    assert len(ranking.verdicts) == 3
 
 
 @given(

@@ -149,6 +149,34 @@ def test_promotion_rollback_and_removal(repository: BundleRepository, newer: Pat
     assert all(line["by"] == changes.who() for line in journal)
 
 
+def test_a_line_of_the_journal_that_was_cut_short_spoils_no_other(
+    repository: BundleRepository, newer: Path
+) -> None:
+    changes.add(repository, newer)
+    journal = repository.root / "journal.jsonl"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + whole[:20])
+    change = changes.remove(repository, f"default@{NEWER}")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert lines[:2] == [whole, whole[:20] + b"\n"]
+    assert (json.loads(lines[2])["action"], len(lines), change.unnoted) == ("remove", 3, "")
+
+
+def test_what_the_journal_lacks_is_done_all_the_same(repository: BundleRepository, newer: Path) -> None:
+    changes.add(repository, "default")
+    changes.add(repository, newer)
+    journal = repository.root / "journal.jsonl"
+    journal.unlink()
+    journal.symlink_to("/dev/full")
+    _, first = changes.promote(repository, f"default@{INSTALLED}", now=True)
+    _, second = changes.promote(repository, f"default@{NEWER}", now=True)
+    _, back = changes.rollback(repository, "default")
+    gone = changes.remove(repository, f"default@{NEWER}")
+    assert {each.unnoted for each in (first, second, back, gone)} == {"No space left on device"}
+    assert repository.in_force("default", "ztf") == repository.path_of("default", INSTALLED)
+    assert repository.versions("default") == [INSTALLED]
+
+
 def test_a_rollback_to_what_was_replaced_meanwhile_is_refused(
     repository: BundleRepository, newer: Path
 ) -> None:

@@ -95,6 +95,17 @@ def test_ordinary_alerts_are_near_and_other_ones_far(scorer: Scorer, alerts: lis
     assert shifted["input", "metadata"] > 1.5 * ordinary["input", "metadata"]
 
 
+def test_the_default_bundle_knows_what_its_stream_was_like(scorer: Scorer, alerts: list[Alert]) -> None:
+    default = Scorer.open("default", device="cpu")
+    ordinary, against_training = distances(default, alerts), distances(scorer, alerts)
+    shifted = distances(default, [far_and_noisy(alert) for alert in alerts])
+    assert max(ordinary["score", source] for source in ("fused", "light_curve", "metadata")) < ORDINARY
+    for name in (("class", "head"), ("input", "light_curve"), ("input", "metadata")):
+        assert ordinary[name] < 0.5 * against_training[name]
+    assert shifted["class", "head"] > MUCH
+    assert shifted["input", "metadata"] > 5 * ordinary["input", "metadata"]
+
+
 @pytest.fixture(scope="module")
 def fitted(scorer: Scorer, alerts: list[Alert], tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     """A bundle that knows what every other of the alerts was like."""

@@ -112,6 +112,16 @@ def test_a_misspelt_variable_is_refused_and_those_of_others_are_not(monkeypatch:
         load_settings()
 
 
+@pytest.mark.parametrize("variable", ["KAFKA", "KAFKA__SOURCE", "LIMITS", "ROUTES"])
+def test_a_variable_that_is_no_table_is_refused_unquoted(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(f"ASTROM3_{variable}", "hunter2")
+    with pytest.raises(ConfigurationError, match=f'"{variable.split("_")[0].lower()}"') as refusal:
+        load_settings()
+    assert "hunter2" not in str(refusal.value)
+
+
 def test_every_setting_is_described_and_has_a_flag_but_the_tables() -> None:
     for name, field in Settings.model_fields.items():
         assert field.title, name

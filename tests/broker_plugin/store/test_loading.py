@@ -105,6 +105,18 @@ def test_what_was_loaded_is_found_at_its_place_and_twice_is_once(
     assert everything(store, rows) == stored
 
 
+def test_a_catalogue_can_be_gone_back_to(table: pa.Table, tmp_path: Path, store: Store) -> None:
+    path = written(table, tmp_path / "stars.parquet")
+    fainter = table.set_column(table.column_names.index("gmag"), "gmag", pa.array(np.full(N, 21.0)))
+    rows = rows_of(path)
+    list(load(store, path, COLUMNS))
+    stored = everything(store, rows)
+    list(load(store, written(fainter, tmp_path / "fainter.parquet"), COLUMNS))
+    assert everything(store, rows) != stored
+    assert list(load(store, path, COLUMNS, again=True))[-1] == (N, N)
+    assert everything(store, rows) == stored
+
+
 def test_a_load_that_was_broken_off_goes_on_where_it_was(
     table: pa.Table, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import fastavro
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -122,6 +123,36 @@ def test_a_corrupt_block_costs_only_what_follows_it(tmp_path: Path) -> None:
     assert numbers_of(messages) == list(range(len(messages) - 1))
 
 
+@pytest.mark.parametrize("missing", [40, 1000])
+def test_a_container_that_is_cut_in_its_first_block_has_lost_more_than_one_alert(
+    tmp_path: Path, missing: int
+) -> None:
+    path = tmp_path / "night.avro"
+    path.write_bytes(container(range(50), sync_interval=10**9)[:-missing])
+    source = ArchiveSource([path])
+    (message,) = source.poll(100)
+    assert message.defect is not None
+    assert source.ended_early == [f"{path}: {message.defect.detail}"]
+
+
+def test_a_disk_that_fails_costs_the_file_that_it_fails_in(tmp_path: Path) -> None:
+    unreadable = Path("/proc/self/mem")  # an input/output error from its first byte on
+    (tmp_path / "b.avro").write_bytes(container([7]))
+    source = ArchiveSource([unreadable, tmp_path])
+    messages = source.poll(100)
+    assert numbers_of(messages) == [7]
+    assert source.ended_early == [f"{unreadable}: record 0: the file cannot be read on: Input/output error"]
+
+
+def test_a_packet_of_its_own_that_is_cut_keeps_its_bytes_for_the_dead_letter(tmp_path: Path) -> None:
+    path = tmp_path / "alert.avro"
+    path.write_bytes(container([1])[:-20])
+    source = ArchiveSource([path])
+    (message,) = source.poll(100)
+    assert message.value == path.read_bytes()
+    assert not source.ended_early
+
+
 def test_an_archive_of_many_members_costs_no_memory_for_those_behind(tmp_path: Path) -> None:
     path = tmp_path / "many.tar"
     with tarfile.open(path, "w") as archive:
@@ -139,6 +170,29 @@ def test_parquet_rows_are_packets(tmp_path: Path) -> None:
     path = tmp_path / "night.parquet"
     pq.write_table(pa.Table.from_pylist(records(range(600))), path)
     assert numbers_of(read_all(path)) == list(range(600))
+
+
+def test_parquet_with_nanoseconds_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "night.parquet"
+    table = pa.Table.from_pylist(records(range(3)))
+    for kind in (pa.timestamp("ns"), pa.timestamp("ns", "UTC"), pa.duration("ns"), pa.time64("ns")):
+        times = pa.array([1, 2, 3], pa.int64()).cast(kind)
+        history = pa.ListArray.from_arrays([0, 1, 2, 3], pa.StructArray.from_arrays([times], ["at"]))
+        table = table.append_column(str(kind), times).append_column(f"history of {kind}", history)
+    pq.write_table(table, path)
+    assert numbers_of(read_all(path)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_parquet_is_a_defect_and_stops_nothing(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pq.write_table(pa.Table.from_pylist(records(range(20))), tmp_path / "a.parquet")
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    content[rng.integers(footer, len(content) - 8)] ^= int(rng.integers(1, 256))
+    (tmp_path / "a.parquet").write_bytes(content)
+    (tmp_path / "b.avro").write_bytes(container([7]))
+    assert numbers_of([read_all(tmp_path)[-1]]) == [7]
 
 
 def test_what_is_no_parquet_is_a_defect(tmp_path: Path) -> None:

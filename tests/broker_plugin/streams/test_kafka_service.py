@@ -27,6 +27,8 @@ from broker_plugin.streams.kafka import (
 from broker_plugin.streams.limits import Oversize, wire_size
 from tests.support.cluster import KafkaCluster
 from tests.support.kafka import KafkaBroker
+from tests.support.process import LOOPBACK, free_ports, wait_until
+from tests.support.refusing import RefusingProxy
 
 pytestmark = pytest.mark.service
 
@@ -100,6 +102,43 @@ def test_a_message_that_the_topic_takes_by_our_measure_it_takes(
     sink.close()
 
 
+@pytest.fixture
+def refusing(private_kafka: Callable[..., KafkaBroker]) -> Iterator[tuple[KafkaBroker, RefusingProxy]]:
+    """A broker that can be told to refuse what it is sent next."""
+    (port,) = free_ports(1)
+    with RefusingProxy(port) as proxy:
+        broker = private_kafka({"advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}"})
+        proxy.begin(int(broker.bootstrap.rpartition(":")[2]))
+        yield broker, proxy
+
+
+@pytest.mark.parametrize("in_flight", ["", "5"])
+@pytest.mark.parametrize("kind", ["plain", "transactional"])
+def test_what_a_broker_refuses_first_is_not_taken_for_delivered(
+    refusing: tuple[KafkaBroker, RefusingProxy], topic: Callable[[str], str], kind: str, in_flight: str
+) -> None:
+    broker, proxy = refusing
+    name = broker.create_topic(topic("new"))
+    several = {"max.in.flight": in_flight} if in_flight else {}
+    # A request for each message; the second may be under way when the first is refused.
+    address = KafkaAddress(bootstrap=broker.bootstrap, properties={"batch.num.messages": "1", **several})
+    sink = KafkaSink(address) if kind == "plain" else transactional(address, topic("name"))
+    sink.connect([name], deadline_s=PATIENCE_S)
+    messages = out(name, *(b"%d" % n for n in range(20)))
+    proxy.refuse_next()
+    if in_flight:
+        with pytest.raises(TransientError, match="acknowledged without an offset"):
+            sink.send(messages)
+    sink.send(messages)
+    assert proxy.refused == 1
+    arrived, sent = values(broker, name), [message.value for message in messages]
+    if in_flight and kind == "plain":
+        assert set(arrived) == set(sent)  # at least once
+    else:
+        assert arrived == sent
+    sink.close()
+
+
 def test_only_what_is_too_large_itself_is_refused(
     kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], rng: np.random.Generator
 ) -> None:
@@ -120,7 +159,7 @@ def test_only_what_is_too_large_itself_is_refused(
 def test_an_unknown_topic_is_a_matter_of_configuration(address: KafkaAddress) -> None:
     source = KafkaSource(address, ["no-such-topic"], group="g")
     with capture_logs() as logs, pytest.raises(ConfigurationError, match="has no topic no-such-topic"):
-        source.connect(deadline_s=0.5)
+        source.connect(deadline_s=3.0)
     source.close()
     (said,) = (each for each in logs if each["event"] == "topics_missing")  # at once, and not with each look
     assert said["topics"] == ["no-such-topic"]
@@ -159,6 +198,22 @@ def test_messages_and_offsets_are_committed_together_or_not_at_all(
     assert kafka_broker.group_committed(given, given) == {0: 20}
     assert values(kafka_broker, taken) == [b"%d" % n for n in range(20)]
     source.close()
+
+
+def test_a_transaction_says_which_message_is_too_large_and_not_what_became_of_the_others(
+    kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], rng: np.random.Generator
+) -> None:
+    many, limited = kafka_broker.create_topic(topic("many"), 3), topic("limited")
+    kafka_broker.create_topic(limited, max_message_bytes=20_000)
+    large = OutgoingMessage(topic=limited, value=rng.bytes(50_000))
+    others = [OutgoingMessage(topic=many, key=b"%d" % n, value=b"") for n in range(40)]
+    for number in range(5):  # the requests of the others may be on either side of the one that is refused
+        sink = transactional(address, topic(f"name {number}"))
+        with pytest.raises(Oversize) as refusal:
+            sink.send([*others, large])
+        assert refusal.value.messages == (large,)
+        sink.close()
+    assert values(kafka_broker, many) == []
 
 
 def test_a_successor_fences_the_holder_of_its_name(
@@ -253,7 +308,7 @@ def test_a_step_that_never_returns_costs_its_producer_and_nothing_else(
     sink = transactional(address, given)
     batch = gather(source, 10)
     sink.open()
-    monkeypatch.setattr(kafka_transaction, "HUNG_SLACK_S", -4.0)  # a second after the step was called
+    monkeypatch.setattr(kafka_transaction, "HUNG_SLACK_S", -2.0)  # three seconds after the step was called
     sink._producer = NeverReturning(sink._producer, step)  # type: ignore[assignment]
     message = out(taken, *(message.value for message in batch))
     offsets, group = source.offsets_behind(batch), source.group_metadata()
@@ -294,16 +349,16 @@ def test_a_process_that_stood_still_beyond_its_transaction_takes_its_name_again(
     step: str,
 ) -> None:
     monkeypatch.setattr(kafka_transaction, "TRANSACTION_SLACK_S", 0.0)
-    monkeypatch.setattr(kafka_client, "REQUEST_MS", 2000)
+    monkeypatch.setattr(kafka_client, "REQUEST_MS", 5000)
     name = kafka_broker.create_topic(topic("out"))
-    sink = TransactionalKafkaSink(address, transactional_id=name, ack_timeout_s=2.0)
+    sink = TransactionalKafkaSink(address, transactional_id=name, ack_timeout_s=5.0)
     sink.send(out(name, b"before"))
     whole = getattr(sink, step)
 
     def stand_still(*arguments: object) -> None:
         sink._producer.produce(name, b"cut off")
         sink._producer.flush()
-        time.sleep(4.0)  # the broker looks twice a second for transactions that are older than 2 s
+        wait_until(lambda: not kafka_broker.has_open_transaction(name), what="its end", timeout_s=60.0)
         whole(*arguments)
 
     monkeypatch.setattr(sink, step, stand_still)

@@ -17,7 +17,8 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.instants import milliseconds
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, StartPolicy
-from tests.support.cluster import KafkaCluster
+from tests.support.cluster import IN_FLIGHT, KafkaCluster
+from tests.support.process import wait_until
 
 pytestmark = pytest.mark.service
 
@@ -170,7 +171,7 @@ def test_a_group_without_offsets_begins_where_it_is_told_to_and_only_then(reader
 def test_a_group_begins_with_the_messages_since_a_moment(reader: Reader) -> None:
     begin = datetime.now(UTC) - timedelta(hours=10)
     reader.topic = reader.cluster.create_topic(f"{reader.topic}-timed")
-    producer = Producer({"bootstrap.servers": reader.cluster.bootstrap})
+    producer = Producer({"bootstrap.servers": reader.cluster.bootstrap, "max.in.flight": IN_FLIGHT})
     for hour in range(10):
         at = milliseconds(begin + timedelta(hours=hour))
         producer.produce(reader.topic, b"%d" % hour, timestamp=at)
@@ -214,7 +215,9 @@ def test_tonights_topic_and_a_new_partition_are_read_from_their_beginning(
         assert [(message.topic, message.offset) for message in found] == [(nights[1], n) for n in range(7)]
         (grown,) = reader.admin.create_partitions([NewPartitions(nights[1], 2)]).values()
         grown.result(ANSWER_S)
-        producer = Producer({"bootstrap.servers": reader.cluster.bootstrap})  # one that knows of it
+        wait_until(lambda: reader.cluster.partitions(nights[1]) == [0, 1], what="it", timeout_s=ANSWER_S)
+        # One that knows of it.
+        producer = Producer({"bootstrap.servers": reader.cluster.bootstrap, "max.in.flight": IN_FLIGHT})
         for _ in range(3):
             producer.produce(nights[1], b"", partition=1)
         assert producer.flush(ANSWER_S) == 0

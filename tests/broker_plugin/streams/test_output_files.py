@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import io
 import os
-import resource
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams import output_files
 from broker_plugin.streams.output_files import check_outputs, complete_files
+from tests.support.full_disk import full_disk
 
 ROOM = 1_000_000
 """Bytes that a file may have on the full disk, which is imitated by a limit of the process."""
@@ -40,6 +43,22 @@ def test_a_failure_leaves_everything_as_it_was(tmp_path: Path) -> None:
         stopped()
     assert old.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [old]
+
+
+def test_a_signal_while_the_files_are_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(io.FileIO):
+        def __init__(self, *place: Any) -> None:
+            super().__init__(*place)
+            assert list(tmp_path.iterdir())
+            self.close()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(output_files, "_Raw", Interrupted)
+    with pytest.raises(KeyboardInterrupt), complete_files(tmp_path / "out"):
+        pytest.fail("the signal came before")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_link_is_followed_and_permissions_are_kept(tmp_path: Path) -> None:
@@ -75,13 +94,8 @@ def test_a_pipe_is_written_through(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [ROOM + 1_000_000, ROOM + 10], ids=["at once", "in the end"])
 def test_a_full_disk_says_what_to_do_and_leaves_nothing(tmp_path: Path, size: int) -> None:
     out, other = tmp_path / "out", tmp_path / "other"
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (ROOM, limits[1]))
-    try:
-        with pytest.raises(ConfigurationError, match=r"cannot write .*out: .*make room"):
-            write_all(other, out, content=b"x" * size)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with full_disk(ROOM), pytest.raises(ConfigurationError, match=r"cannot write .*out: .*make room"):
+        write_all(other, out, content=b"x" * size)
     assert not list(tmp_path.iterdir())
 
 
