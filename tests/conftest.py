@@ -30,6 +30,7 @@ from typing import TypeVar
 
 import numpy as np
 import pytest
+import structlog
 from hypothesis import settings
 
 from broker_plugin.codec.schemas import installed_lsst_schemas
@@ -42,7 +43,7 @@ from tests.support.deployment_tools import (
 )
 from tests.support.gpu_wheel import gpu_wheel_interpreter
 from tests.support.inherited import keep_bytecode, one_thread_each
-from tests.support.kafka import LARGE_MESSAGES, KafkaBroker, KafkaCluster
+from tests.support.kafka import LARGE_MESSAGES, NEVER_LOST, KafkaBroker, KafkaCluster
 from tests.support.openvino_wheel import openvino_interpreter
 from tests.support.process import ServerUnavailableError
 from tests.support.redis import RedisServer, redis_answers
@@ -80,6 +81,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def update_golden(request: pytest.FixtureRequest) -> bool:
     """Whether golden files are to be rewritten instead of compared."""
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(autouse=True)
+def _log_of_the_test_alone() -> None:
+    """Undo what a command did to the log of this process, or the next test would see no warnings."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -128,7 +135,7 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaClus
         yield cluster
         return
     folder = tmp_path_factory.mktemp("kafka")
-    with _obtained(lambda: KafkaBroker(folder, properties=LARGE_MESSAGES)) as broker:
+    with _obtained(lambda: KafkaBroker(folder, properties={**LARGE_MESSAGES, **NEVER_LOST})) as broker:
         yield broker
 
 

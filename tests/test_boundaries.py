@@ -17,8 +17,8 @@ FORBIDDEN_AT_RUN_TIME = ("torch", "sklearn", "pandas", "onnx", "trainer", "expor
 
 LAYERS = (
     ("taxonomy", "records", "epochs", "upper_limits"),
-    ("addresses", "arrays", "errors", "folders", "instants", "nights", "signals", "times"),
-    ("kernels", "ordering"),
+    ("addresses", "arrays", "errors", "folders", "instants", "nights", "progress", "signals", "times"),
+    ("kernels", "ordering", "whole_file"),
     ("surveys",),
     ("codec",),
     ("features",),

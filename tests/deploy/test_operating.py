@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tests.e2e.service import broker_plugin_command, stop_in_order
 from tests.support.artefacts import REPOSITORY, java, kafka_tools_classpath
 from tests.support.cluster import KafkaCluster
 from tests.support.guides import Reader, blocks
-from tests.support.process import ServerProcess, free_ports
+from tests.support.process import LOOPBACK, ServerProcess, free_ports
 
 GUIDE = REPOSITORY / "deploy/docs/operating.md"
 
@@ -68,7 +70,9 @@ def test_it_can_be_typed_as_it_stands(
                 assert block == "broker-plugin run --config run.toml\n"
                 service.command[service.command.index("run.toml")] = str(tmp_path / "run.toml")
                 service.start()
-                service.wait_ready(lambda: judged(broker) == on_topics(broker, "alerts") > 0, timeout_s=90.0)
+                service.wait_ready(
+                    lambda: verdicts_counted(port) == on_topics(broker, "alerts") > 0, timeout_s=90.0
+                )
             else:
                 printed[block] = reader.read(block)
     finally:
@@ -86,8 +90,15 @@ def test_it_can_be_typed_as_it_stands(
     assert "SUCCESS" in output
 
 
-def judged(broker: KafkaCluster) -> int:
-    return on_topics(broker, "verdicts", "dead-letters")
+def verdicts_counted(port: int) -> float:
+    """Return how many verdicts the service has counted, as it does when they are committed."""
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=10) as answer:
+            page = answer.read().decode()
+    except OSError:
+        return 0.0
+    found = re.search(r'^broker_plugin_verdicts_total{survey="ztf"} (\S+)$', page, re.MULTILINE)
+    return float(found[1]) if found else 0.0
 
 
 def on_topics(broker: KafkaCluster, *topics: str) -> int:

@@ -201,7 +201,9 @@ class Drill:
     def record(self) -> Record:
         """Read both topics from their beginning and return what all of it came to."""
         verdicts, letters = self._read_again()
-        digest = next(e["digest"] for e in self.team.workers[0].events() if e["event"] == "bundle_opened")
+        # The first member may have been told to leave before it had opened its bundle.
+        events = (event for worker in self.team.workers for event in worker.events())
+        digest = next(event["digest"] for event in events if event["event"] == "bundle_opened")
         return Record(
             scenario=self.plan.scenario,
             fault=self.plan.fault,

@@ -9,7 +9,7 @@ import time
 from confluent_kafka import KafkaError, Message, Producer
 
 from tests.drill.stream import AlertStream
-from tests.support.cluster import KafkaCluster
+from tests.support.cluster import IN_FLIGHT, KafkaCluster
 
 __all__ = ["Feeder"]
 
@@ -45,6 +45,7 @@ class Feeder:
             {
                 "bootstrap.servers": cluster.bootstrap,
                 "enable.idempotence": True,
+                "max.in.flight": IN_FLIGHT,
                 "message.timeout.ms": 0,  # as long as it takes
                 "linger.ms": 5,
                 "queue.buffering.max.kbytes": 1_000_000,
@@ -96,6 +97,8 @@ class Feeder:
             allowed = min(allowed, self.sent + 1.0)  # what was not released is not made up for
             self._producer.poll(0)
 
-    def _note(self, error: KafkaError | None, _: Message) -> None:
+    def _note(self, error: KafkaError | None, message: Message) -> None:
+        if error is None and message.offset() is None:
+            error = KafkaError(KafkaError._STATE, "acknowledged without an offset")
         if error is not None:
             self._failures.append(error)

@@ -43,10 +43,10 @@ def test_away_and_back(
             scenario=f"store-away-{delivery}",
             fault=f"Redis killed and back empty, slow ({SLOW_S:g} s), cut off, each for {away_s:g} s",
             size=size,
-            alerts=4000 // part,
+            alerts=4000 if size == FULL else 1000,
             poisoned=20 // part,
             delivery=delivery,
-            rate_per_s=15.0,
+            rate_per_s=15.0,  # the store is asked by alerts alone: they must last until it is back
             flags=("--store", f"redis://{LOOPBACK}:{gate.port}/0"),
         )
 

@@ -127,13 +127,15 @@ def environment(folder: Path) -> dict[str, str]:
         "XDG_RUNTIME_DIR": str(folder),
         "OMP_NUM_THREADS": "1",
         "PYTHONWARNINGS": "error",
+        "PYTHONFAULTHANDLER": "1",  # one that hangs shows where
         **{name: "" for name in os.environ if name.startswith("ASTROM3_") and "TEST" not in name},
     }
 
 
 def events(process: ServerProcess) -> list[dict[str, Any]]:
     """Return what a process has logged."""
-    return [json.loads(line) for line in process.log_path.read_text().splitlines() if line.startswith("{")]
+    lines = process.log_path.read_text().splitlines()  # of which the last may be half written
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
 def wait_for_event(process: ServerProcess, event: str, *, timeout_s: float = READY_S) -> None:

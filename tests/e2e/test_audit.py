@@ -32,7 +32,7 @@ from tests.e2e.service import (
     wait_for_outputs,
     ztf_packets,
 )
-from tests.support.cluster import KafkaCluster, KafkaRecord, Outgoing
+from tests.support.cluster import IN_FLIGHT, KafkaCluster, KafkaRecord, Outgoing
 
 pytestmark = pytest.mark.service
 
@@ -79,7 +79,12 @@ def copied(cluster: KafkaCluster, name: str, records: Iterable[KafkaRecord], **h
 def in_transactions(topics: Topics, records: list[Outgoing], size: int) -> None:
     """Write records as a survey with transactions would: markers take offsets, and one of them is aborted."""
     producer = Producer(
-        {"bootstrap.servers": topics.cluster.bootstrap, "transactional.id": topics.input, "linger.ms": 5}
+        {
+            "bootstrap.servers": topics.cluster.bootstrap,
+            "transactional.id": topics.input,
+            "max.in.flight": IN_FLIGHT,
+            "linger.ms": 5,
+        }
     )
     producer.init_transactions(30.0)
     for begin in range(-size, len(records), size):

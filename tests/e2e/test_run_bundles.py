@@ -129,6 +129,7 @@ def test_promotion_and_rollback_in_mid_stream_lose_no_alert(
         wait_until_done(topics.committed() + AHEAD)
         changes.rollback(repository, "default")
         wait_for_events(process, "bundle_switched", 2)
+        wait_until_done(topics.committed() + AHEAD)
     wait_until_done(survey.sent)
     assert stop_in_order(process) == 0
     records = topics.verdicts(survey.sent)

@@ -31,7 +31,7 @@ from tests.e2e.service import (
 )
 from tests.support.cluster import KafkaCluster
 from tests.support.kafka import KafkaBroker
-from tests.support.process import ServerProcess
+from tests.support.process import ServerProcess, wait_until
 
 pytestmark = pytest.mark.service
 
@@ -310,7 +310,7 @@ def test_a_second_process_of_one_name_is_refused(
     first = run(flags, name="first")
     wait_for_event(first, "started")
     second = run(flags, name="second")
-    second.wait_ready(lambda: not second.alive, timeout_s=30.0)
+    wait_until(lambda: not second.alive, what="its end", timeout_s=READY_S)
     assert "give each its own name" in second.tail()
     assert first.alive
     assert stop_in_order(first) == 0

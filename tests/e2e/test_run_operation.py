@@ -111,7 +111,7 @@ def test_an_unknown_input_topic_is_named(
 ) -> None:
     topics = Topics(kafka_broker, topic)
     topics.input = "no-such-topic"
-    done = run_to_its_end(tmp_path, "--survey", "ztf", *topics.flags, "--start-deadline-s", "1")
+    done = run_to_its_end(tmp_path, "--survey", "ztf", *topics.flags, "--start-deadline-s", "5")
     assert done.returncode == CONFIGURATION
     assert "has no topic no-such-topic" in done.stderr
 

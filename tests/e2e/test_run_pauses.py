@@ -106,7 +106,9 @@ def test_a_flood_of_one_rejection_pauses_until_it_is_accepted(
     topics = Topics(kafka_broker, topic, partitions=1)
     junk = [b"junk %d" % number for number in range(60)]
     kafka_broker.produce(topics.input, as_records([*ztf_packets(data_dir)[:20], *junk]))
-    flags = [*topics.flags, "--delivery", delivery, "--reject-window", "1000", "--batch-max", "16"]
+    # Batches by number and not by age, whatever the fetches bring: the first one is sixteen good packets.
+    batches = ["--batch-max", "16", "--batch-age-s", "10"]
+    flags = [*topics.flags, "--delivery", delivery, "--reject-window", "1000", *batches]
     process = run(flags)
     wait_for_event(process, "stream_paused")
     (pause,) = [found for found in events(process) if found["event"] == "stream_paused"]

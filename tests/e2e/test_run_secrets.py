@@ -219,3 +219,24 @@ def test_a_file_without_a_secret_is_named_and_not_quoted(
     assert str(secret) in said
     assert why in said
     assert "xxx" not in said
+
+
+@pytest.mark.parametrize("password", ["a[{}]b", "[{}", "{}]", "{}/[", "a:{}@b"])
+@pytest.mark.parametrize(("setting", "scheme"), [("STORE", "redis"), ("REGISTRY", "http")])
+def test_a_password_that_breaks_its_address_is_not_quoted(
+    password: str,
+    setting: str,
+    scheme: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    secret = password.format(CANARIES["variable"])
+    monkeypatch.setenv(f"ASTROM3_{setting}", f"{scheme}://me:{secret}@127.0.0.1:{free_ports(1)[0]}/1")
+    for command in (["doctor"], ["replay", str(tmp_path), "--out", str(tmp_path / "v.jsonl")]):
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        said = capfd.readouterr()
+        assert ended.value.code in (1, 2, 75)
+        assert leaks([said.out, said.err]) == []
+        assert "Traceback" not in said.err

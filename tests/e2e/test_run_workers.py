@@ -74,6 +74,7 @@ def test_any_number_of_workers_gives_the_verdicts_of_one(
     verdicts_of_one: dict[str, object],
 ) -> None:
     process = run([*topics.flags, *SMALL_BATCHES, "--workers", str(workers)])
+    process.wait_ready(lambda: len(serving(process)) == workers, timeout_s=2 * READY_S)
     finish(process, topics, len(packets))
     assert stop_in_order(process) == 0
     records = topics.verdicts(N_PACKETS)

@@ -20,7 +20,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # not in __all__
 
-__all__ = ["KafkaCluster", "KafkaRecord", "Outgoing"]
+__all__ = ["IN_FLIGHT", "KafkaCluster", "KafkaRecord", "Outgoing"]
 
 REQUEST_S = 30.0
 """Longest wait for one administrative answer."""
@@ -51,6 +51,10 @@ before it restarted."""
 
 LED_PAUSE_S = 0.2
 """That takes tenths of a second."""
+
+IN_FLIGHT = 1
+"""With more, a producer may lose its first messages to a topic just made, and report them as delivered; see
+`broker_plugin.streams.kafka_sink`."""
 
 UNASSIGNED = -1
 """librdkafka's "whichever partition the key falls on"."""
@@ -132,9 +136,11 @@ class KafkaCluster:
         """Write records, in order, and return when all of them are acknowledged by all replicas."""
         failures: list[KafkaError] = []
 
-        def delivered(error: KafkaError | None, _: Message) -> None:
+        def delivered(error: KafkaError | None, message: Message) -> None:
             if error is not None:
                 failures.append(error)
+            elif message.offset() is None:
+                failures.append(KafkaError(KafkaError._STATE, "acknowledged without an offset"))
 
         producer = self._producer
         where = UNASSIGNED if partition is None else partition
@@ -251,6 +257,7 @@ class KafkaCluster:
         settings = {
             **self._client(),
             "enable.idempotence": True,
+            "max.in.flight": IN_FLIGHT,
             "linger.ms": 5,
             "message.max.bytes": LARGEST_MESSAGE_BYTES,
             "queue.buffering.max.kbytes": 1_000_000,

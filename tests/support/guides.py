@@ -8,7 +8,6 @@ commands are checked.
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import re
@@ -18,10 +17,11 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from cyclopts import App
 from rich.console import Console
 
 from broker_plugin.cli import COMMANDS, make_app
+from trainer.cli import COMMANDS as TRAINER_COMMANDS
+from trainer.cli import make_app as make_trainer
 
 __all__ = ["Reader", "anchors", "blocks", "links", "unknown_flags"]
 
@@ -59,7 +59,7 @@ def unknown_flags(page: Path, *languages: str) -> list[str]:
     wrong = []
     for program, name, rest in CALL.findall(shown):
         command = (name, *rest.split()[:1]) if program == "broker-plugin" and name in GROUPS else (name,)
-        if name not in (COMMANDS if program == "broker-plugin" else _trainer()):
+        if name not in (COMMANDS if program == "broker-plugin" else TRAINER_COMMANDS):
             wrong.append(name)
             continue
         text = f"{_help(program, *command)} --help"
@@ -120,14 +120,8 @@ class Reader:
 @cache
 def _help(program: str, *command: str) -> str:
     """Return what `--help` prints of a command, without starting a process for each."""
-    app = _trainer() if program == "trainer" else make_app(command[0])
+    make = make_trainer if program == "trainer" else make_app
+    app = make(command[0])
     shown = io.StringIO()
     app.help_print(list(command), console=Console(file=shown, width=200))
     return shown.getvalue()
-
-
-@cache
-def _trainer() -> App:
-    # Imported late: it takes torch, and seconds.
-    app: App = importlib.import_module("trainer.cli").app
-    return app

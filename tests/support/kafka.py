@@ -60,6 +60,9 @@ PROPERTIES: Mapping[str, str] = {
 }
 """What one node needs, and what makes groups, transactions and restarts quick."""
 
+NEVER_LOST: Mapping[str, str] = {"broker.session.timeout.ms": "60000"}
+"""For a broker that no test kills: beside a dozen processes it may starve for seconds, and stays."""
+
 
 class KafkaBroker(KafkaCluster, Server):
     """A Kafka broker of the tests' own, with a data folder that outlives its process.

@@ -15,6 +15,7 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -43,6 +44,12 @@ FIRST_PORT = 15_000
 
 TAIL_LINES = 40
 """Enough of a log to hold a Java stack trace, little enough to read in a test report."""
+
+STACKS_LINES = 200
+"""What a Python process of a dozen threads writes about where each of them stands."""
+
+STACKS_S = 5.0
+"""Longest wait until it has."""
 
 
 class ServerUnavailableError(RuntimeError):
@@ -119,7 +126,8 @@ class ServerProcess:
             if not self.alive:
                 raise ServerFailedError(f"{self.name} ended while starting. {self.tail()}")
             if time.monotonic() > deadline:
-                raise ServerFailedError(f"{self.name} did not serve within {timeout_s:g} s. {self.tail()}")
+                late = f"{self.name} did not serve within {timeout_s:g} s."
+                raise ServerFailedError(f"{late} {self._tail_with_stacks()}")
             time.sleep(POLL_S)
 
     def stop(self, *, timeout_s: float = STOP_S) -> None:
@@ -151,6 +159,15 @@ class ServerProcess:
         text = self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
         end = "\n".join(text.splitlines()[-lines:]) or "(empty)"
         return f"End of {self.log_path}:\n{end}"
+
+    def _tail_with_stacks(self) -> str:
+        """End a Python process that enabled `faulthandler` so that it says where its threads stand."""
+        if self._process is None or not self.environment.get("PYTHONFAULTHANDLER"):
+            return self.tail()
+        self._process.send_signal(signal.SIGABRT)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(STACKS_S)
+        return self.tail(STACKS_LINES)
 
     def _release(self) -> None:
         if self._process is not None:

@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.support.artefacts import java, kafka_tools_classpath
 from tests.support.cluster import REQUEST_S, KafkaCluster
-from tests.support.kafka import JVM_FLAGS, KafkaBroker
+from tests.support.kafka import JVM_FLAGS, NEVER_LOST, KafkaBroker
 from tests.support.process import LOOPBACK, free_ports
 
 __all__ = ["ADMIN", "SecureKafka", "scram"]
@@ -117,6 +117,7 @@ class SecureKafka(KafkaBroker):
             folder,
             properties={
                 **SERVER,
+                **NEVER_LOST,
                 "ssl.keystore.location": str(store),
                 "ssl.truststore.location": str(self.authority),
             },

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from tests.support.cluster import IN_FLIGHT
 from tests.support.kafka import KafkaBroker, KafkaCluster, Outgoing
 from tests.support.process import LOOPBACK, ServerFailedError, ServerUnavailableError
 from tests.support.tiers import unavailable
@@ -20,7 +21,8 @@ MIB = 2**20
 
 
 def transactional(cluster: KafkaCluster, identity: str) -> Producer:
-    return Producer({"bootstrap.servers": cluster.bootstrap, "transactional.id": identity, "log_level": "0"})
+    settings = {"transactional.id": identity, "max.in.flight": IN_FLIGHT, "log_level": "0"}
+    return Producer({"bootstrap.servers": cluster.bootstrap, **settings})
 
 
 def test_records_come_back_as_they_were_written(
@@ -69,6 +71,7 @@ def test_nothing_acknowledged_is_lost_to_sigkill(private_kafka: Callable[..., Ka
     broker.produce("alerts", [(b"%d" % i, os.urandom(500), []) for i in range(3000)])
     before = broker.consume_all("alerts", expected=3000)
     committed = {0: 10, 2: 7}
+    assert broker.group_committed("workers", "alerts") == {}  # from now on it has a coordinator
     reader = Consumer({"bootstrap.servers": address, "group.id": "workers"})
     reader.commit(
         offsets=[TopicPartition("alerts", part, offset) for part, offset in committed.items()],

@@ -31,6 +31,14 @@ print(server.pid, flush=True)
 time.sleep(600)
 """
 
+HANGING = """
+import time
+def wait_for_a_clear_sky():
+    print(1, flush=True)
+    time.sleep(60)
+wait_for_a_clear_sky()
+"""
+
 STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -44,8 +52,11 @@ def running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # a process that has ended, but that nobody has waited for yet, does not run
-    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    try:
+        # a process that has ended, but that nobody has waited for yet, does not run
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # waited for meanwhile
+        return False
 
 
 def test_a_server_that_ends_while_starting_shows_the_end_of_its_log(tmp_path: Path) -> None:
@@ -64,6 +75,21 @@ def test_a_server_that_never_serves_is_given_up(tmp_path: Path) -> None:
         server.wait_ready(lambda: False, timeout_s=0.2)
     server.kill()
     assert not server.alive
+
+
+def test_a_python_process_that_hangs_shows_where(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    server = ServerProcess(
+        "a hanging one",
+        [sys.executable, "-c", HANGING],
+        log_path=log,
+        environment={"PYTHONFAULTHANDLER": "1"},
+    )
+    server.start()
+    wait_until(lambda: log.read_text() == "1\n", what="it hangs")
+    with pytest.raises(ServerFailedError, match=r"(?s)did not serve within 0\.2 s.* in wait_for_a_clear_sky"):
+        server.wait_ready(lambda: False, timeout_s=0.2)
+    server.kill()
 
 
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:

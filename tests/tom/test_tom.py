@@ -110,7 +110,8 @@ class Tom:
             )
 
     def state(self) -> dict[str, Any]:
-        with closing(sqlite3.connect(self.folder / "db.sqlite3")) as database:
+        with closing(sqlite3.connect(self.folder / "db.sqlite3", isolation_level=None)) as database:
+            database.execute("BEGIN")  # all of it as it is at one moment
             return state(lambda sql: database.execute(sql).fetchall())
 
 
