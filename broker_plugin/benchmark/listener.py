@@ -17,7 +17,7 @@ LISTENING = "0A"
 """The state of a socket in the kernel's table."""
 
 SCHEDULED = 2
-"""The last three bits of the number of a process's clock (clock_getcpuclockid(3)): time as the scheduler counts it."""
+"""Last bits of the number of a process's clock (clock_getcpuclockid(3)): time as the scheduler counts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Listener:
     def cpu_s(self) -> float:
         """Return the processor time that it has taken so far, all threads together; 0 if it has ended.
 
-        To the nanosecond: what `/proc` tells is in ticks of 10 ms, and a broker may take less for all that is measured.
+        To the nanosecond: `/proc` counts in ticks of 10 ms, and a broker may take less for all that is measured.
         """
         try:
             return time.clock_gettime((~self.pid << 3) | SCHEDULED)
