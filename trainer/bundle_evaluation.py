@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from trainer.predictions import (
     merged_label,
     write_predictions,
 )
+from trainer.processes import processes
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
 __all__ = [
@@ -226,8 +225,7 @@ def scoring(bundle: str, workers: int) -> Iterator[Score]:
         scorer = Scorer.open(bundle, device="cpu")
         yield lambda chunks: (predictions_of(scorer, alerts) for alerts in chunks)
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_open, initargs=(bundle,)) as pool:
+    with processes(workers, begin=_open, given=(bundle,)) as pool:
         yield lambda chunks: pool.map(_score_in_worker, chunks)
 
 

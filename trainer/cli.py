@@ -13,6 +13,7 @@ from types import MappingProxyType
 from cyclopts import App
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
 from trainer.options import console
 
 __all__ = ["COMMANDS", "main", "make_app"]
@@ -128,7 +129,11 @@ def main() -> None:
     """Run the command line; errors that the user can mend are printed without a traceback."""
     given = sys.argv[1:]
     try:
-        make_app(given[0] if given else "")(given)
+        with interrupt_on_signal():
+            make_app(given[0] if given else "")(given)
+    except InterruptedBySignal as signal:
+        console.print(f"[bold red]trainer:[/] stopped by {signal}", highlight=False, soft_wrap=True)
+        signal.end_process()
     except ConfigurationError as error:
         console.print(f"[bold red]trainer:[/] {error}", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from trainer.augment import imitate
 from trainer.data.stars import StarTable, read_stars
 from trainer.outliers import Oddity
 from trainer.plans import Plan
+from trainer.processes import processes
 from trainer.windows import window_alerts
 
 __all__ = ["ExampleSet", "join_sets", "make_set", "tokens_of"]
@@ -144,9 +143,7 @@ def _make_in_processes(
     workers: int,
     advance: Callable[[int], None],
 ) -> list[ExampleSet]:
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(stars_path,)
-    ) as pool:
+    with processes(workers, begin=_start_worker, given=(stars_path,)) as pool:
         jobs = [pool.submit(_make_in_worker, chunk, start, specs) for chunk, start in chunks]
         parts = []
         for job, (chunk, _) in zip(jobs, chunks, strict=True):

@@ -3,15 +3,18 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from rich.console import Console
 
 from broker_plugin.errors import ConfigurationError
 from tests.support.artefacts import REPOSITORY
+from tests.support.process import wait_until
 from trainer.cli import COMMANDS, make_app
 from trainer.config import read_settings
 
@@ -48,6 +51,28 @@ def test_absent_data_stops_with_what_to_do(tmp_path: Path) -> None:
     assert "--data" in done.stderr
     assert "ASTROM3_DATA" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_ends_a_training_and_its_processes(
+    catalogue: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    config = REPOSITORY / "trainer/configs/quick.toml"
+    command = ["train", "--config", str(config), "--data", str(catalogue), "--out", str(tmp_path)]
+    with (tmp_path / "told").open("w") as told:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "trainer", *command], cwd=REPOSITORY, stderr=told, stdout=told
+        )
+    process = psutil.Process(running.pid)
+    workers = read_settings(config).data.workers
+    wait_until(lambda: len(process.children()) > workers, what="the processes that imitate alerts")
+    helpers = process.children()
+    running.send_signal(number)
+    assert running.wait(60) == -number
+    assert not psutil.wait_procs(helpers, timeout=30)[1]
+    lines = (tmp_path / "told").read_text().splitlines()
+    assert (lines[-1] == "trainer: stopped by SIGTERM") == (number == signal.SIGTERM)
+    assert not any("Traceback" in line for line in lines)
 
 
 @pytest.mark.parametrize("name", ["default", "quick"])

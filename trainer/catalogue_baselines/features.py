@@ -6,9 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from broker_plugin.features.base import FEATURE_SPEC_VERSION, Tokens
 from broker_plugin.records import Alert, AlertBatch
 from trainer.baseline import summary
 from trainer.data.catalina import Unsorted
+from trainer.processes import processes
 from trainer.sets import IMITATION_VERSION, tokens_of
 from trainer.star_settings import PACKET, SETTINGS, alerts_of
 
@@ -81,7 +80,7 @@ def _computed(stars: Unsorted, setting: str, specs: Specs, workers: int) -> Iter
     if workers == 1:
         yield from map(compute, chunks)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with processes(workers) as pool:
         yield from pool.map(compute, chunks)
 
 

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Processes that share work out, and end with it: when it is done, given up, or its process was killed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import Any
+
+__all__ = ["processes"]
+
+
+@contextmanager
+def processes(
+    n: int, *, begin: Callable[..., None] | None = None, given: tuple[Any, ...] = ()
+) -> Iterator[ProcessPoolExecutor]:
+    """Start fresh processes for as long as the block takes.
+
+    If it is left by an error or a signal, they end what they are at and begin nothing more.
+
+    Parameters
+    ----------
+    n
+        How many.
+    begin, given
+        What each calls first, and with what.
+
+    Examples
+    --------
+    >>> with processes(1) as pool:
+    ...     list(pool.map(abs, [-1, 2]))
+    [1, 2]
+    """
+    context = get_context("spawn")
+    with ProcessPoolExecutor(n, mp_context=context, initializer=_begin, initargs=(begin, given)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _begin(begin: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
+    # Of a pool whose own process was killed, the others would wait for work for ever.
+    Thread(target=_end_with_parent, daemon=True).start()
+    if begin is not None:
+        begin(*given)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
