@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
-from threading import Thread
+from multiprocessing import get_context
 from typing import Any
+
+from broker_plugin.parent import end_with_parent
 
 __all__ = ["processes"]
 
@@ -45,14 +45,6 @@ def processes(
 
 
 def _begin(begin: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
-    # Of a pool whose own process was killed, the others would wait for work for ever.
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     if begin is not None:
         begin(*given)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from typing import Self
 from broker_plugin.benchmark.corpus import read_values
 from broker_plugin.benchmark.measuring import Effort
 from broker_plugin.errors import BrokerPluginError, TransientError
-from broker_plugin.pipeline.backfill import end_with_parent
+from broker_plugin.parent import end_with_parent
 
 __all__ = ["Counts", "OpenWork", "Task", "Team", "Work"]
 
@@ -181,7 +180,7 @@ def _answer(connection: Connection) -> _Done:
 
 def _attend(connection: Connection, open_work: OpenWork, folder: Path) -> None:
     """Work on tasks until there are no more: the life of a process."""
-    threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
+    end_with_parent()
     try:
         work = open_work()
         ready = Effort(wall_s=0.0, cpu_s=time.process_time())

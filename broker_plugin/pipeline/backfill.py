@@ -23,7 +23,7 @@ from broker_plugin.pipeline.lasting import take_for_lasting
 from broker_plugin.signals import held_back, let_through, unbroken
 from broker_plugin.streams.base import Message, Source
 
-__all__ = ["Backfill", "end_with_parent", "open_backfill"]
+__all__ = ["Backfill", "open_backfill"]
 
 BATCH = 256
 """Messages that are judged at a time: they fill the encoders' batches and still show progress."""
@@ -249,11 +249,3 @@ def _listen(pipe: Connection, batches: queue.SimpleQueue[list[Message] | None]) 
 
 def _batches(source: Source) -> Iterator[list[Message]]:
     return iter(lambda: list(source.poll(BATCH, 0.0)), [])
-
-
-def end_with_parent() -> None:
-    """Wait for the parent's end, however it comes, and end this process. For a thread of a worker."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # nobody is left to take what we make

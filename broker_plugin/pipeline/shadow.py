@@ -27,8 +27,8 @@ import structlog
 
 from broker_plugin.codec.verdict import Tense, Verdict, encode_container
 from broker_plugin.engine.rehearsal import rehearse
+from broker_plugin.parent import end_with_parent
 from broker_plugin.pipeline.assembly import FilterRecipe
-from broker_plugin.pipeline.backfill import end_with_parent
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import AlertScorer, Judgement
@@ -250,7 +250,7 @@ def _score_in_shadow(recipe: ShadowRecipe, connection: Connection) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the parent ends us in order
     let_through()
-    threading.Thread(target=end_with_parent, name="parent-watch", daemon=True).start()
+    end_with_parent()
     os.nice(NICENESS)
     if recipe.prepare is not None:
         recipe.prepare()
