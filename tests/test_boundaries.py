@@ -17,7 +17,18 @@ FORBIDDEN_AT_RUN_TIME = ("torch", "sklearn", "pandas", "onnx", "trainer", "expor
 
 LAYERS = (
     ("taxonomy", "records", "epochs", "upper_limits"),
-    ("addresses", "arrays", "errors", "folders", "instants", "nights", "progress", "signals", "times"),
+    (
+        "addresses",
+        "arrays",
+        "errors",
+        "folders",
+        "instants",
+        "nights",
+        "parent",
+        "progress",
+        "signals",
+        "times",
+    ),
     ("kernels", "ordering", "whole_file"),
     ("surveys",),
     ("codec",),
