@@ -7,14 +7,16 @@ for only by the command that needs it.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cyclopts import App
 
 from broker_plugin import __version__
 from broker_plugin.errors import BrokerPluginError
-from broker_plugin.service.exit_status import exit_status
+from broker_plugin.service.exit_status import EXIT_CONFIGURATION, exit_status
 from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
 
 __all__ = ["main", "make_app"]
@@ -68,6 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokerPluginError as error:
         status, line = exit_status(error)
         sys.stderr.write(f"{line}\n")
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        with suppress(OSError):  # else Python tries once more at its end
+            sys.stdout.close()
+        sys.stderr.write("broker-plugin: there is no room left where the output goes\n")
+        status = EXIT_CONFIGURATION
     except InterruptedBySignal as signal:
         sys.stderr.write(f"broker-plugin: stopped by {signal}\n")
         signal.end_process()

@@ -6,12 +6,14 @@ The graphs run in ONNX Runtime on the CPU, at the shapes that the manifest names
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
 from broker_plugin.calibration import softmax
+from broker_plugin.engine.runtime import load_runtime
 from broker_plugin.parity import COSINE_MIN, FOREST_MAX, PROBABILITY_MAX, SURPRISE_MAX
 from trainer.model import AlertModel, fuse
 
@@ -37,8 +39,9 @@ class ParityError(RuntimeError):
     """A graph does not compute what it was made from."""
 
 
-def session(graph: bytes, *, threads: int = 1) -> ort.InferenceSession:
+def session(graph: bytes, *, threads: int = 1) -> Any:
     """Open a graph on the CPU."""
+    ort = load_runtime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -10,11 +10,20 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-__all__ = ["Config", "Data", "Out", "console", "data_folder", "hush", "say"]
+__all__ = ["DEFAULT_SETTINGS", "Config", "Data", "Out", "console", "data_folder", "hush", "say"]
 
 DATA_VARIABLE = "ASTROM3_DATA"
 
-Config = Annotated[Path, Parameter(help="Settings, a TOML file.")]
+DEFAULT_SETTINGS = Path(__file__).parent / "configs/default.toml"
+"""Settings of the default bundle, wherever the command is called."""
+
+Config = Annotated[
+    Path,
+    Parameter(
+        help="Settings, a TOML file; default: those of the default bundle, trainer/configs/default.toml.",
+        show_default=False,
+    ),
+]
 Data = Annotated[
     Path | None,
     Parameter(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 
 from broker_plugin.parent import end_with_parent
@@ -20,7 +20,7 @@ def processes(
 ) -> Iterator[ProcessPoolExecutor]:
     """Start fresh processes for as long as the block takes.
 
-    If it is left by an error or a signal, they end what they are at and begin nothing more.
+    If it is left by an error or a signal, they are ended in the middle of what they are at.
 
     Parameters
     ----------
@@ -35,11 +35,13 @@ def processes(
     ...     list(pool.map(abs, [-1, 2]))
     [1, 2]
     """
-    context = get_context("spawn")
+    context, others = get_context("spawn"), set(active_children())
     with ProcessPoolExecutor(n, mp_context=context, initializer=_begin, initargs=(begin, given)) as pool:
         try:
             yield pool
         except BaseException:
+            for process in set(active_children()) - others:
+                process.terminate()  # what it is at, nobody takes any more
             pool.shutdown(cancel_futures=True)
             raise
 

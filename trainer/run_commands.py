@@ -21,7 +21,7 @@ from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit
 from trainer.fitting import measure as measure_run
 from trainer.object_runs import prepare_labelled
-from trainer.options import Config, Data, Out, data_folder, hush, say
+from trainer.options import DEFAULT_SETTINGS, Config, Data, Out, data_folder, hush, say
 from trainer.preparation import Prepared, seen_stars
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.stream.command import Recalibration, recalibrate
@@ -36,7 +36,7 @@ BundleFolder = Annotated[
 
 def train(
     *,
-    config: Config = Path("trainer/configs/default.toml"),
+    config: Config = DEFAULT_SETTINGS,
     data: Data = None,
     out: Out = Path("runs/default"),
     bundle: BundleFolder = None,

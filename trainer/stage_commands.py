@@ -14,7 +14,7 @@ from trainer.checkpoint import NOTHING_KEPT
 from trainer.compute import connected
 from trainer.config import Settings, read_settings
 from trainer.object_runs import prepare_labelled
-from trainer.options import Config, Data, Out, data_folder, hush, say
+from trainer.options import DEFAULT_SETTINGS, Config, Data, Out, data_folder, hush, say
 from trainer.preparation import Prepared
 from trainer.pretrained import PRETRAINED, Pretrained, read_pretrained
 from trainer.stream.archive import read_archive
@@ -27,7 +27,7 @@ __all__ = ["finetune", "pretrain"]
 
 def pretrain(
     *,
-    config: Config = Path("trainer/configs/default.toml"),
+    config: Config = DEFAULT_SETTINGS,
     data: Data = None,
     alerts: Annotated[
         list[Path] | None,
@@ -80,7 +80,7 @@ def pretrain(
 
 def finetune(
     *,
-    config: Config = Path("trainer/configs/default.toml"),
+    config: Config = DEFAULT_SETTINGS,
     data: Data = None,
     start: Annotated[
         Path | None,

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access
 from broker_plugin.progress import LoggedProgress
-from broker_plugin.records import Access
+from broker_plugin.records import METADATA_COLUMNS, Access
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.store.address import NO_STORE, StoreAddress
 from broker_plugin.store.base import Store
@@ -106,13 +106,22 @@ def _load_one(
     if not path.is_file():
         raise ConfigurationError(f"{path} is no file", remedy="correct its name")
     task = progress.add_task(path.name, total=count_rows(path), kept=0)
-    portions = 0
+    portions = done = kept = 0
     for portions, (done, kept) in enumerate(load_file(store, path, columns, again=again)):  # noqa: B007
         progress.update(task, completed=done, kept=kept)
     progress.update(task, total=done)
     if portions == 0 and done:
-        said = f"{path.name} was loaded before; --again replaces its rows anew"
-        progress.console.print(said, markup=False, highlight=False)
+        _say(progress, f"{path.name} was loaded before; --again replaces its rows anew")
+    elif kept < done:
+        _say(
+            progress,
+            f"{done - kept:,} rows of {path.name} are left out: a row needs an object or a position, and a "
+            f"spectrum or one of {', '.join(METADATA_COLUMNS)}; --column OURS=THEIRS names columns for these",
+        )
+
+
+def _say(progress: LoggedProgress, line: str) -> None:
+    progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _store(given: str | None) -> str:

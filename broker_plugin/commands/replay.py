@@ -201,6 +201,8 @@ def _end(
             console, "nothing here is an alert packet; give Avro files as the surveys send and archive them"
         )
         return EXIT_NO_ALERT
+    if dead and not counts[VERDICT]:
+        _warn(console, f"no alert became a verdict; {outputs[1]} says of each why")
     if not ended_early:
         return 0
     what = "an input" if len(ended_early) == 1 else f"{len(ended_early)} inputs"

@@ -8,17 +8,20 @@ unpacked last wins, and uninstalling either breaks the other. So two are refused
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from typing import Any
 
 from broker_plugin.errors import ProviderError
+from broker_plugin.signals import unbroken
 
 __all__ = [
     "CPU_PROVIDER",
     "CUDA_PROVIDER",
     "OPENVINO_PROVIDER",
+    "TELEMETRY_OFF",
     "installed_wheels",
     "load_runtime",
     "named_wheels",
@@ -43,6 +46,10 @@ WHEELS = (
     "onnxruntime-training",
 )
 """Distributions that install the module `onnxruntime`; one left out here could overwrite another unseen."""
+
+TELEMETRY_OFF = "ORT_DISABLE_TELEMETRY"
+"""Set to 1 before the import, it keeps ONNX Runtime (from 1.29 on) from telling its makers what it opens
+on which machine, and from writing an identifier of the machine into the home directory (its Privacy.md)."""
 
 FATAL_ONLY = 4
 """Severity at which the runtime's own log speaks; our message stands in place of its lines."""
@@ -83,8 +90,10 @@ def load_runtime() -> Any:
                 "`astrom3-broker[cpu]`, `astrom3-broker[gpu]`, `astrom3-broker[openvino]`"
             ),
         )
+    os.environ.setdefault(TELEMETRY_OFF, "1")
     try:
-        module = importlib.import_module("onnxruntime")
+        with unbroken():  # what a signal raises while it is imported looks like a damaged wheel
+            module = importlib.import_module("onnxruntime")
         # The folder that a half-removed wheel leaves behind imports as an empty namespace.
         _ = module.InferenceSession
     except ModuleNotFoundError as error:

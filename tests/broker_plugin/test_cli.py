@@ -98,3 +98,17 @@ def test_a_command_that_a_signal_stops_says_so_and_leaves_no_part_of_its_output(
     assert (ended.returncode, ended.stdout) == (-number, "at work\n")
     assert ended.stderr == f"broker-plugin: stopped by {number.name}\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_no_room_for_what_is_printed_is_said_without_a_traceback() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "broker_plugin", "inspect", "default"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    told = "broker-plugin: there is no room left where the output goes\n"
+    assert (ended.returncode, ended.stderr) == (2, told)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from broker_plugin.commands.replay import replay
@@ -236,3 +237,14 @@ def test_what_cannot_be_opened_is_said_before_any_progress(
     with pytest.raises(ConfigurationError, match="no bundle"):
         replay(packets[0], out=tmp_path / "v.jsonl", bundle="nowhere", workers=workers)
     assert capfd.readouterr().err == ""
+
+
+def test_where_no_alert_became_a_verdict_that_is_said(
+    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stars, out = tmp_path / "stars.parquet", tmp_path / "verdicts.jsonl"
+    table = pq.read_table(data_dir / "lightcurves/catalina_sss.parquet", columns=["id", "ra", "dec"])
+    pq.write_table(table.slice(0, 3), stars)
+    assert replay(stars, out=out, device="cpu") == 0
+    assert "no alert became a verdict; " in capsys.readouterr().err
+    assert verdicts_of(out) == []

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -91,6 +92,21 @@ def test_rows_come_back_as_they_were(
         assert_same(one, other)
     tests = [row.object_id for row in iter_objects(path, split="test")]
     assert tests == [row.object_id for row in rows if row.split == "test"]
+
+
+def test_what_ends_the_writing_leaves_an_older_file_and_nothing_else(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = tmp_path / "objects.parquet"
+    path.write_text("older")
+
+    def interrupted() -> Iterator[ObjectRow]:
+        yield from some_rows(rng, 3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_objects(path, interrupted())
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["older"]
 
 
 def test_equal_rows_give_equal_bytes(tmp_path: Path, rng: np.random.Generator) -> None:

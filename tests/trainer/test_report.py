@@ -17,6 +17,7 @@ import pytest
 
 from broker_plugin.bundle import ModalityModel, open_bundle
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Attachment
 from tests.trainer.synthetic import write_catalogue
 from trainer.bundle_evaluation import measures_of
@@ -142,6 +143,12 @@ def test_the_numbers_are_those_of_trainer_evaluate(record: Any, catalogue: Path,
             assert found[measure][1] <= found[measure][2]
         assert found["confusion"] == expected["confusion"]
         assert sum(each["n"] for each in found["reliability"]) == found["n"]
+
+
+def test_a_run_that_is_not_there_is_refused_before_anything_is_scored(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no run in .*nowhere"):
+        report(run=tmp_path / "nowhere", out=tmp_path / "report")
+    assert not (tmp_path / "report").exists()
 
 
 def test_what_was_scored_is_not_scored_again(written: Path, catalogue: Path, run: Path) -> None:

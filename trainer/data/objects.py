@@ -120,16 +120,19 @@ def write_objects(path: Path, rows: Iterable[ObjectRow], *, card_sha256: str = "
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
     seen: set[str] = set()
-    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-        iterator = iter(rows)
-        while group := list(itertools.islice(iterator, ROWS_PER_GROUP)):
-            for row in group:
-                check_row(row)
-                if row.object_id in seen:
-                    raise ValueError(f"{row.object_id}: this id is there twice")
-                seen.add(row.object_id)
-            writer.write_batch(_batch(group, schema), row_group_size=ROWS_PER_GROUP)
-    unfinished.replace(path)
+    try:
+        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            iterator = iter(rows)
+            while group := list(itertools.islice(iterator, ROWS_PER_GROUP)):
+                for row in group:
+                    check_row(row)
+                    if row.object_id in seen:
+                        raise ValueError(f"{row.object_id}: this id is there twice")
+                    seen.add(row.object_id)
+                writer.write_batch(_batch(group, schema), row_group_size=ROWS_PER_GROUP)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return len(seen)
 
 

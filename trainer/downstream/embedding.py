@@ -81,6 +81,11 @@ def embed_command(
         say("not known which of these the bundle was trained on; --trained-on FILE would tell")
     without = seen if unseen and seen is not None else frozenset[str]()
     subjects = read_subjects(data, first=first, period=period, without=without)
+    if subjects.total == 0:
+        raise ConfigurationError(
+            f"nothing to embed in {', '.join(map(str, data))}: no stars, objects or alerts"
+            + (" but those that the bundle was trained on" if without else "")
+        )
     with progress_bar("objects", subjects.total) as advance:
         n = embed(
             subjects,

@@ -19,7 +19,7 @@ from trainer.limited.experiment import Experiment, Result, Watcher, run_experime
 from trainer.limited.measuring import first_sets, n_first
 from trainer.limited.report import draw, lines_of, summarise
 from trainer.object_runs import prepare_labelled
-from trainer.options import Config, Data, data_folder, say
+from trainer.options import DEFAULT_SETTINGS, Config, Data, data_folder, say
 from trainer.preparation import Prepared
 
 __all__ = ["limited_labels"]
@@ -35,7 +35,7 @@ def limited_labels(
         Path | None,
         Parameter(help="A training run on the same data, whose settings and cached windows to use again."),
     ] = None,
-    config: Config = Path("trainer/configs/default.toml"),
+    config: Config = DEFAULT_SETTINGS,
     data: Data = None,
     out: Annotated[Path, Parameter(help="Folder of the results.")] = Path("runs/limited-labels"),
     percent: Annotated[

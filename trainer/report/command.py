@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from broker_plugin.errors import ConfigurationError
 from trainer.bars import progress_bar
 from trainer.data.catalina import FILE
 from trainer.options import data_folder, say
@@ -68,7 +69,8 @@ def report(
     baselines; and adds what other commands have measured. What is missing names the command that makes it.
     What was scored is kept in OUT/cache. The page loads nothing and has no script.
     """
-    named = bundle or [_bundle_of(run)]
+    own = _bundle_of(run)
+    named = bundle or [own]
     path = data or data_folder(None) / FILE
     subject, *others = (open_subject(name, path, limit=stars, seed=RESAMPLING_SEED) for name in named)
     record = assemble(
@@ -101,6 +103,8 @@ def report(
 
 
 def _bundle_of(run: Path | None) -> str:
+    if run is not None and not run.is_dir():
+        raise ConfigurationError(f"no run in {run}; give a folder of `trainer train`, or --bundle alone")
     if run is not None and (run / "bundle").is_dir():
         return str(run / "bundle")
     return "default"

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +16,13 @@ from onnx.reference import ReferenceEvaluator
 from broker_plugin.engine.cuda import Driver, find_driver
 from broker_plugin.engine.probe import PROBE, PROBE_INPUT, PROBE_OUTPUT, PROBE_TOLERANCE
 from broker_plugin.engine.providers import CUDA_OPTIONS, Device, ProviderChoice, choose, cpu_choice
-from broker_plugin.engine.runtime import CPU_PROVIDER, CUDA_PROVIDER, installed_wheels, offered_providers
+from broker_plugin.engine.runtime import (
+    CPU_PROVIDER,
+    CUDA_PROVIDER,
+    TELEMETRY_OFF,
+    installed_wheels,
+    offered_providers,
+)
 from broker_plugin.engine.session import open_session
 from broker_plugin.errors import ConfigurationError, ProviderError
 from tests.broker_plugin.engine.environments import (
@@ -61,6 +69,15 @@ def test_cpu_is_had_everywhere_and_computes() -> None:
 
 def test_a_forest_is_always_offered_the_cpu() -> None:
     assert cpu_choice().provider == CPU_PROVIDER
+
+
+def test_the_runtime_tells_nobody_what_it_opens(tmp_path: Path) -> None:
+    script = "from broker_plugin.engine.runtime import load_runtime; load_runtime()"
+    # In CI it would be silent by itself.
+    plain = {name: value for name, value in os.environ.items() if name not in ("CI", TELEMETRY_OFF)}
+    subprocess.run([sys.executable, "-c", script], env=plain | {"HOME": str(tmp_path)}, check=True)
+    # Where it may speak, it keeps there what it is to send, and for which machine.
+    assert list(tmp_path.iterdir()) == []
 
 
 @without_cuda_wheel

@@ -183,6 +183,12 @@ def test_what_is_loaded_by_command_is_in_the_verdicts_of_a_replay(data_dir: Path
         said = command(*load, *more)
         assert "1 kept" in said
         assert ("was loaded before" in said) is is_left_out
+        assert "left out" not in said
+    without = ("--catalogue", "other", "--source", "id")
+    said = command("context", "load", tmp_path / "vsx.parquet", *without, "--store", store)
+    assert "0 kept" in said
+    assert "1 rows of vsx.parquet are left out" in said
+    assert "--column OURS=THEIRS" in said
     after = replayed("after.jsonl")
     assert (before["context_sources"], after["context_sources"]) == ([], ["vsx:V1"])
     assert before["inputs_digest"] != after["inputs_digest"]

@@ -157,6 +157,15 @@ def test_unseen_without_knowing_what_was_seen_is_refused(catalogue: Path, tmp_pa
     assert not (tmp_path / "e.parquet").exists()
 
 
+def test_with_nothing_to_embed_an_older_file_stays(tmp_path: Path) -> None:
+    text, older = tmp_path / "text.avro", tmp_path / "e.parquet"
+    text.write_text("no packet")
+    older.write_text("older")
+    with pytest.raises(ConfigurationError, match=r"nothing to embed in .*text\.avro"):
+        embed_command(data=[text], out=older)
+    assert older.read_text() == "older"
+
+
 def test_a_file_of_anything_else_is_no_embeddings(catalogue: Path, tmp_path: Path) -> None:
     for path in (catalogue / FILE, tmp_path / "absent.parquet"):
         with pytest.raises(ConfigurationError, match="trainer embed"):
