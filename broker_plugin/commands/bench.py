@@ -68,7 +68,7 @@ def bench(
     batch
         Alerts that are judged at a time.
     quick
-        Take seconds: fewer alerts, each measured once. Good for orders of magnitude.
+        Take a minute: fewer alerts, each measured once. Good for orders of magnitude.
     kafka
         host:port of a Kafka broker without passwords: measure through it too, with the service itself, on
         topics of this run's own that are deleted in the end. Or embedded, for latencies without a server: a
