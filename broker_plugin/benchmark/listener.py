@@ -60,7 +60,7 @@ class Listener:
     def cpu_s(self) -> float:
         """Return the processor time that it has taken so far, all threads together; 0 if it has ended.
 
-        To the nanosecond: `/proc` counts in ticks of 10 ms, and all that is measured may take a broker less.
+        To the nanosecond: `/proc` counts in ticks of 10 ms, more than a broker may need for a short burst.
         """
         try:
             return time.clock_gettime((~self.pid << 3) | SCHEDULED)

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from broker_plugin.engine.explanation import counted
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access
 from broker_plugin.progress import LoggedProgress
@@ -115,8 +116,8 @@ def _load_one(
     elif kept < done:
         _say(
             progress,
-            f"{done - kept:,} rows of {path.name} are left out: a row needs an object or a position, and a "
-            f"spectrum or one of {', '.join(METADATA_COLUMNS)}; --column OURS=THEIRS names columns for these",
+            f"left out of {path.name}: {counted(done - kept, 'row')}; each needs an object or a position, and "
+            f"a spectrum or one of {', '.join(METADATA_COLUMNS)}; --column OURS=THEIRS names columns for these",
         )
 
 

@@ -18,6 +18,9 @@ from tests.support.process import wait_until
 from trainer.cli import COMMANDS, make_app
 from trainer.config import read_settings
 
+BEGUN_S = 0.5
+"""Processor time after which a new process has read what it was started for; its imports take longer."""
+
 
 def run_trainer(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -63,9 +66,13 @@ def test_a_signal_ends_a_training_and_its_processes(
         running = subprocess.Popen(
             [sys.executable, "-m", "trainer", *command], cwd=REPOSITORY, stderr=told, stdout=told
         )
-    process = psutil.Process(running.pid)
-    workers = read_settings(config).data.workers
-    wait_until(lambda: len(process.children()) > workers, what="the processes that imitate alerts")
+    process, workers = psutil.Process(running.pid), read_settings(config).data.workers
+
+    def at_work() -> bool:
+        """Tell whether the workers know what they are to do: they import it."""
+        return sum(each.cpu_times().user > BEGUN_S for each in process.children()) >= workers
+
+    wait_until(at_work, what="the processes that imitate alerts")
     helpers = process.children()
     running.send_signal(number)
     assert running.wait(60) == -number

@@ -187,7 +187,7 @@ def test_what_is_loaded_by_command_is_in_the_verdicts_of_a_replay(data_dir: Path
     without = ("--catalogue", "other", "--source", "id")
     said = command("context", "load", tmp_path / "vsx.parquet", *without, "--store", store)
     assert "0 kept" in said
-    assert "1 rows of vsx.parquet are left out" in said
+    assert "left out of vsx.parquet: 1 row; " in said
     assert "--column OURS=THEIRS" in said
     after = replayed("after.jsonl")
     assert (before["context_sources"], after["context_sources"]) == ([], ["vsx:V1"])
