@@ -116,8 +116,9 @@ def _load_one(
     elif kept < done:
         _say(
             progress,
-            f"left out of {path.name}: {counted(done - kept, 'row')}; each needs an object or a position, and "
-            f"a spectrum or one of {', '.join(METADATA_COLUMNS)}; --column OURS=THEIRS names columns for these",
+            f"left out of {path.name}: {counted(done - kept, 'row')}; each needs an object or a position, "
+            f"and a spectrum or one of {', '.join(METADATA_COLUMNS)}; --column OURS=THEIRS names columns "
+            "for these",
         )
 
 
