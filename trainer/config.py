@@ -206,5 +206,15 @@ def read_settings(path: Path) -> Settings:
         raise ConfigurationError(
             f"cannot read {path}: {error.strerror}; give --config a TOML file"
         ) from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {_explained(error)}") from None
+
+
+def _explained(error: ValidationError) -> str:
+    lines = [
+        f"{'.'.join(str(part) for part in defect['loc'])}: {defect['msg']}"
+        for defect in error.errors(include_url=False)
+    ]
+    return "\n  ".join(["these settings do not fit; trainer/configs/default.toml shows all:", *lines])

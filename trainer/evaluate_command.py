@@ -8,9 +8,12 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from broker_plugin.bundle import open_bundle
+from broker_plugin.errors import ConfigurationError
 from trainer.bars import scoring_bar
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.options import say
+from trainer.seen import is_training_file, seen_by_bundle
 
 __all__ = ["evaluate"]
 
@@ -26,19 +29,32 @@ def evaluate(
     run: Annotated[
         Path | None, Parameter(help="The bundle's training run, whose stars are left out but for its test's.")
     ] = None,
+    unseen: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="DATA is the file that the bundle was made from: leave out all but its test stars, as the "
+            "bundle's manifest splits them.",
+        ),
+    ] = False,
     workers: Annotated[int, Parameter(help="Processes that score.")] = 1,
 ) -> None:
     """Measure a finished bundle on catalogued stars, by setting: with all epochs, the first 100, 30, 10 ...
 
-    The stars must be ones that the bundle has not been trained on; of the training file, --run leaves them.
+    The stars must be ones that the bundle has not been trained on; --unseen leaves those of its training file
+    out that it has.
+
+        trainer evaluate --data my-stars.parquet
+        trainer evaluate --bundle my-bundle --data lightcurves/catalina_sss.parquet --unseen
     """
+    seen = _seen(bundle, data, run, unseen=unseen)
     with scoring_bar() as (begin, advance):
         measures = evaluate_bundle(
             bundle,
             data,
             out,
             predictions,
-            seen=frozenset() if run is None else _seen(run),
+            seen=seen,
             workers=workers,
             begin=begin,
             advance=advance,
@@ -48,7 +64,20 @@ def evaluate(
     say(f"wrote {out}")
 
 
-def _seen(run: Path) -> frozenset[str]:
-    from trainer.preparation import seen_stars  # torch: seconds that only a run needs
+def _seen(bundle: str, data: Path, run: Path | None, *, unseen: bool) -> frozenset[str]:
+    """Return the stars to leave out, and warn where some should be but nobody said so."""
+    if run is not None and unseen:
+        raise ConfigurationError("--run and --unseen name the same stars in two ways; leave one out")
+    if run is not None:
+        from trainer.preparation import seen_stars  # torch: seconds that only a run needs
 
-    return seen_stars(run)
+        return seen_stars(run)
+    manifest = open_bundle(bundle).manifest
+    if unseen:
+        return seen_by_bundle(manifest, data)
+    if is_training_file(manifest, data):
+        say(
+            f"[yellow]warning:[/] {manifest.name} {manifest.version} was trained on most stars of {data}, so "
+            "that it looks better than it is; --unseen leaves them out"
+        )
+    return frozenset()

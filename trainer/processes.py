@@ -10,6 +10,7 @@ from multiprocessing import active_children, get_context
 from typing import Any
 
 from broker_plugin.parent import end_with_parent
+from broker_plugin.service.logging import configure_logging
 
 __all__ = ["processes"]
 
@@ -48,5 +49,6 @@ def processes(
 
 def _begin(begin: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
     end_with_parent()
+    configure_logging(level="warning")
     if begin is not None:
         begin(*given)

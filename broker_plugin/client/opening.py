@@ -255,6 +255,10 @@ def _doubts(conditions: Conditions, options: Options) -> Iterator[str]:
 def _source(address: KafkaAddress, topic: str, options: Options) -> KafkaSource | KafkaTail:
     group, from_beginning = options.get("group"), options.get("from_beginning", False)
     since = options.get("since")
+    if from_beginning and since is not None:
+        raise ConfigurationError(
+            "to begin at the beginning and to begin since a moment exclude each other", remedy="leave one out"
+        )
     since_ms = None if since is None else milliseconds(since)
     if group:
         reset: Literal["earliest", "latest"] = "earliest" if from_beginning else "latest"

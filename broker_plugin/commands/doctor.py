@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from broker_plugin.commands.run import RunFlags
+from broker_plugin.commands.run import RunFlags, given_flags
 from broker_plugin.engine.first_start import warm_up
 from broker_plugin.service.diagnosis import Check, Outcome, diagnose
 from broker_plugin.service.logging import quieten
@@ -49,8 +49,7 @@ def doctor(
     as_json
         Print the findings as JSON.
     """
-    given = {} if flags is None else flags.model_dump(exclude_none=True)
-    settings = load_settings(given, config=config)
+    settings = load_settings(given_flags(flags), config=config)
     quieten()
     console = Console(stderr=as_json)
     checks: list[Check] = []

@@ -76,11 +76,12 @@ def feed(
             remedy='set tense = "test", or name the topic with --topic',
         )
     values = (track.value for track in archive_tracks(paths)) if paths else _night(settings, n_alerts, seed)
+    whole = "" if paths else f", {settings.survey}'s part of a simulated night of {n_alerts}"
     address = source_address(settings).credentials_only()
     most = max(settings.limits.message_bytes, DEFAULT_LIMITS.message_bytes)  # what files are read to, or more
     sink = KafkaSink(address, message_max_bytes=most)
     sent = _send(values, sink, settings.input)
-    sys.stdout.write(f"{counted(sent, 'message')} sent to {settings.input} at {settings.bootstrap}\n")
+    sys.stdout.write(f"{counted(sent, 'message')} sent to {settings.input} at {settings.bootstrap}{whole}\n")
 
 
 def _night(settings: Settings, n_alerts: int, seed: int) -> Iterator[bytes]:

@@ -131,7 +131,7 @@ def replay(
     config
         The settings of run, a TOML file, of which the limits of a message count here, and the environment.
     """
-    configure_logging(level="warning")
+    _log()
     console = Console(stderr=True)
     if out is None:
         raise ConfigurationError("no place for the verdicts; give --out FILE, in .avro, .parquet or .jsonl")
@@ -178,7 +178,7 @@ def replay(
     try:
         with (
             interrupt_on_signal() as too_late,
-            open_backfill(recipe, workers=workers) as backfill,
+            open_backfill(recipe, workers=workers, prepare=_log) as backfill,
             lasting(),
         ):
             for line in (backfill.provider.reason, *backfill.provider.warnings):
@@ -228,6 +228,10 @@ def _write_all(
         return write_judgements(
             backfill.judge(source), letters, outputs, advance=advance, all_written=all_written
         )
+
+
+def _log() -> None:
+    configure_logging(level="warning")
 
 
 def _warn(console: Console, text: str) -> None:

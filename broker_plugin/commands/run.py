@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
+from dataclasses import make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from pydantic import BaseModel, Field, create_model
 from pydantic.fields import FieldInfo
 
 from broker_plugin.service.application import serve
@@ -20,29 +20,38 @@ from broker_plugin.service.workers import supervise
 from broker_plugin.settings import Settings
 from broker_plugin.signals import hurry_on_hangup, stop_on_signal
 
-__all__ = ["run"]
+__all__ = ["RunFlags", "given_flags", "run"]
 
 TABLES = frozenset({"kafka", "limits", "routes"})
 """Settings that are tables, for the file and the environment only."""
 
 
-def _described(field: FieldInfo) -> str:
+def _described(field: FieldInfo) -> Parameter:
     default = "" if field.default in (None, "") else f" [default: {field.default}]"
-    return f"{field.description}{default}"
+    return Parameter(help=f"{field.description}{default}")
 
 
 if TYPE_CHECKING:
-    RunFlags = BaseModel
+
+    class RunFlags:
+        """One flag for each setting, described once, in the settings; None where it was not given."""
 else:
-    # One flag for each setting, described once, in the settings.
-    RunFlags = create_model(
+    # No model of pydantic, whose errors the command line would show raw.
+    RunFlags = make_dataclass(
         "RunFlags",
-        **{
-            name: (field.annotation | None, Field(default=None, description=_described(field)))
+        [
+            (name, Annotated[field.annotation | None, _described(field)], None)
             for name, field in Settings.model_fields.items()
             if name not in TABLES
-        },
+        ],
+        kw_only=True,
+        namespace={"__module__": __name__},
     )
+
+
+def given_flags(flags: RunFlags | None) -> dict[str, Any]:
+    """Return the settings that were given as flags."""
+    return {name: value for name, value in vars(flags or RunFlags()).items() if value is not None}
 
 
 def run(*, config: Path | None = None, flags: Annotated[RunFlags | None, Parameter(name="*")] = None) -> int:
@@ -65,8 +74,7 @@ def run(*, config: Path | None = None, flags: Annotated[RunFlags | None, Paramet
     config
         Settings in TOML.
     """
-    given = {} if flags is None else flags.model_dump(exclude_none=True)
-    settings = load_settings(given, config=config)
+    settings = load_settings(given_flags(flags), config=config)
     check_service(settings)
     configure_logging(settings.log_format, settings.log_level)
     stop, hurry = threading.Event(), threading.Event()

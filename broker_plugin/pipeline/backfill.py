@@ -9,7 +9,7 @@ import queue
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -46,7 +46,9 @@ class Backfill(Protocol):
 
 
 @contextmanager
-def open_backfill(recipe: FilterRecipe, *, workers: int = 1) -> Iterator[Backfill]:
+def open_backfill(
+    recipe: FilterRecipe, *, workers: int = 1, prepare: Callable[[], None] | None = None
+) -> Iterator[Backfill]:
     """Open what judges; the judgements are the same for any number of workers.
 
     Whatever ends the block early ends the workers at once. They also end with this process, however it ends.
@@ -58,6 +60,8 @@ def open_backfill(recipe: FilterRecipe, *, workers: int = 1) -> Iterator[Backfil
     workers
         Processes that decode and score; with 1 this process does. With a memory it must be 1, since alerts
         are then to be judged in order.
+    prepare
+        What each worker process does first: to log as this one does.
 
     Raises
     ------
@@ -70,7 +74,7 @@ def open_backfill(recipe: FilterRecipe, *, workers: int = 1) -> Iterator[Backfil
         with closing(_Here(recipe)) as here:
             yield here
         return
-    with _Pool(recipe, workers) as pool:
+    with _Pool(recipe, workers, prepare) as pool:
         yield pool
 
 
@@ -98,16 +102,17 @@ class _Pool:
 
     provider: ProviderChoice
 
-    def __init__(self, recipe: FilterRecipe, workers: int) -> None:
+    def __init__(self, recipe: FilterRecipe, workers: int, prepare: Callable[[], None] | None) -> None:
         self._recipe = recipe
         self._size = workers
+        self._prepare = prepare
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Self:
         try:
             for _ in range(self._size):
                 with unbroken():
-                    self._workers.append(_Worker(self._recipe))
+                    self._workers.append(_Worker(self._recipe, self._prepare))
             self.provider, *_ = [self._answer(worker) for worker in self._workers]
         except BaseException:
             self._end(at_once=True)
@@ -171,14 +176,14 @@ class _Worker:
         How many answers are still to come.
     """
 
-    def __init__(self, recipe: FilterRecipe) -> None:
+    def __init__(self, recipe: FilterRecipe, prepare: Callable[[], None] | None) -> None:
         # A fresh interpreter: ONNX Runtime's and librdkafka's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.answers: deque[Any] = deque()
         self.unanswered = 1
         self.has_ended = False
-        self._process = context.Process(target=_work, args=(recipe, theirs), daemon=True)
+        self._process = context.Process(target=_work, args=(recipe, prepare, theirs), daemon=True)
         with held_back():  # it must first say which signals are for it
             self._process.start()
         theirs.close()
@@ -218,10 +223,12 @@ class _Worker:
         return TransientError("a worker was killed, perhaps for want of memory; use fewer --workers")
 
 
-def _work(recipe: FilterRecipe, pipe: Connection) -> None:
+def _work(recipe: FilterRecipe, prepare: Callable[[], None] | None, pipe: Connection) -> None:
     """Judge batch after batch: the life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends us in order
     let_through()
+    if prepare is not None:
+        prepare()
     batches: queue.SimpleQueue[list[Message] | None] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, batches), name="parent", daemon=True).start()
     try:

@@ -91,7 +91,11 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     text = (REPOSITORY / "trainer/configs/quick.toml").read_text()
     path = tmp_path / "wrong.toml"
     path.write_text(text.replace("passes =", "passses ="))
-    with pytest.raises(ConfigurationError, match="passses"):
+    with pytest.raises(ConfigurationError, match=r"training\.passses: .* not permitted") as refusal:
+        read_settings(path)
+    assert "https://" not in str(refusal.value)
+    path.write_text("passes 3")
+    with pytest.raises(ConfigurationError, match="is not TOML"):
         read_settings(path)
     with pytest.raises(ConfigurationError, match="--config"):
         read_settings(tmp_path / "absent.toml")

@@ -22,10 +22,10 @@ from broker_plugin.records import AlertBatch
 from broker_plugin.streams.output_files import check_outputs
 from trainer.bars import progress_bar
 from trainer.baseline import summary
-from trainer.downstream.seen import is_training_file, seen_by_bundle
 from trainer.downstream.storage import column_of, write_rows
 from trainer.downstream.subjects import Subject, Subjects, read_subjects
 from trainer.downstream.table import About
+from trainer.seen import is_training_file, seen_by_bundle
 from trainer.sets import tokens_of
 
 __all__ = ["embed", "embed_command"]

@@ -15,8 +15,8 @@ import numpy as np
 from broker_plugin.bundle import Bundle, open_bundle
 from trainer.bundle_evaluation import score_settings
 from trainer.data.catalina import Unsorted, file_digest, read_unsorted
-from trainer.downstream.seen import is_training_file, seen_by_bundle
 from trainer.predictions import PredictionFile, read_predictions, write_predictions
+from trainer.seen import is_training_file, seen_by_bundle
 
 __all__ = ["Bar", "Subject", "kept_predictions", "open_subject"]
 

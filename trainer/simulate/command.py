@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from trainer.bars import progress_bar
 from trainer.options import say
@@ -17,7 +17,7 @@ __all__ = ["simulate"]
 
 def simulate(
     *,
-    n: Annotated[int, Parameter(help="Number of objects.")],
+    n: Annotated[int, Parameter(help="Number of objects.", validator=validators.Number(gte=1))],
     out: Annotated[Path, Parameter(help="Parquet file to write; its data card comes beside it.")],
     seed: Annotated[int, Parameter(help="Everything follows from it.")] = 1,
 ) -> None:

@@ -98,6 +98,12 @@ def test_a_subscriber_imports_no_engine() -> None:
     assert done.stdout.split() == []
 
 
+def test_two_beginnings_are_refused() -> None:
+    moment = datetime(2026, 11, 24, tzinfo=UTC)
+    with pytest.raises(ConfigurationError, match="exclude each other"):
+        subscribe("verdicts", bootstrap="localhost:1", from_beginning=True, since=moment)
+
+
 def test_the_group_of_the_service_is_not_for_subscribers(tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text('group = "astrom3"\noutput = "verdicts"\nbootstrap = "localhost:1"\n', "utf-8")

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import psutil
 import pytest
@@ -78,3 +80,9 @@ def test_what_a_worker_cannot_open_is_said_by_its_parent() -> None:
     with pytest.raises(ConfigurationError, match="nowhere"), open_backfill(recipe, workers=2):
         pytest.fail("it cannot be opened")
     assert not multiprocessing.active_children()
+
+
+def test_every_worker_is_prepared(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_backfill(RECIPE, workers=2, prepare=partial(os.write, 2, b"ready\n")):
+        pass
+    assert capfd.readouterr().err.count("ready\n") == 2

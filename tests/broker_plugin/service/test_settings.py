@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from broker_plugin.cli import main
 from broker_plugin.commands.run import RunFlags, run
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access
@@ -127,12 +128,23 @@ def test_every_setting_is_described_and_has_a_flag_but_the_tables() -> None:
         assert field.title, name
         assert field.description, name
         assert field.description.endswith("."), name
-    assert set(RunFlags.model_fields) == set(Settings.model_fields) - {"kafka", "limits", "routes"}
-    assert {name.replace("-", "_") for name in CONTRACT} <= set(RunFlags.model_fields)
+    flags = vars(RunFlags()).keys()
+    assert flags == set(Settings.model_fields) - {"kafka", "limits", "routes"}
+    assert {name.replace("-", "_") for name in CONTRACT} <= flags
     # A parameter may be given by its name only: the order of the flags is nobody's contract.
     parameters = inspect.signature(run).parameters.values()
     assert {parameter.kind for parameter in parameters} == {inspect.Parameter.KEYWORD_ONLY}
     assert typing.get_type_hints(run)["return"] is int, "the exit status of workers"
+
+
+def test_what_no_setting_can_be_is_refused_in_the_words_of_the_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--survey", "des"])
+    assert ended.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert 'Invalid value "des" for --survey. Choose from: "ztf", "lsst".' in said
 
 
 def test_patterns_may_hold_commas_and_lists_are_split() -> None:

@@ -10,17 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from broker_plugin.bundle import open_bundle
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError
 from tests.trainer.synthetic import write_catalogue
-from trainer.data.catalina import FILE, file_digest
+from trainer.data.catalina import FILE
 from trainer.downstream.embedding import embed, embed_command
-from trainer.downstream.seen import is_training_file, seen_by_bundle
 from trainer.downstream.storage import read_curves, read_embeddings, read_features
 from trainer.downstream.subjects import read_subjects
 from trainer.downstream.table import Embeddings
-from trainer.preparation import Prepared, seen_stars
 
 
 @pytest.fixture(scope="module")
@@ -123,32 +120,6 @@ def test_simulated_objects_stay_marked(simulated: Path, scorer: Scorer, tmp_path
     assert table.about.simulated
     assert (table.seen == -1).all()
     assert len(table) == 200
-
-
-def test_what_a_bundle_has_seen_follows_from_its_manifest(prepared: Prepared, catalogue: Path) -> None:
-    training = {
-        "data": dict(prepared.run.data),
-        "settings": prepared.run.settings.model_dump(mode="json"),
-    }
-    manifest = open_bundle("default").manifest.model_copy(update={"training": training})
-    assert file_digest(catalogue / FILE) == training["data"]["sha256"]
-    assert is_training_file(manifest, catalogue / FILE)
-    assert seen_by_bundle(manifest, catalogue / FILE) == seen_stars(prepared.cache.parent)
-    other = {**training, "settings": {**training["settings"], "seed": 8}}
-    # Another seed gives as many stars of other names; other shares are noticed.
-    assert seen_by_bundle(
-        manifest.model_copy(update={"training": other}), catalogue / FILE
-    ) != seen_by_bundle(manifest, catalogue / FILE)
-    other["settings"]["data"]["split_fractions"] = [0.5, 0.2, 0.2, 0.1]
-    with pytest.raises(ConfigurationError, match="another way"):
-        seen_by_bundle(manifest.model_copy(update={"training": other}), catalogue / FILE)
-
-
-def test_a_file_that_it_was_not_trained_on_is_refused(catalogue: Path) -> None:
-    manifest = open_bundle("default").manifest
-    assert not is_training_file(manifest, catalogue / FILE)
-    with pytest.raises(ConfigurationError, match="SHA-256"):
-        seen_by_bundle(manifest, catalogue / FILE)
 
 
 def test_unseen_without_knowing_what_was_seen_is_refused(catalogue: Path, tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which stars a bundle was made from is worked out anew, and `trainer evaluate` acts on it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from broker_plugin.bundle import open_bundle
+from broker_plugin.errors import ConfigurationError
+from tests.trainer.synthetic import tiny_settings, write_catalogue
+from trainer.data.catalina import FILE, file_digest
+from trainer.evaluate_command import evaluate
+from trainer.preparation import Prepared, prepare, seen_stars
+from trainer.seen import is_training_file, seen_by_bundle
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A run on few stars: each is scored eight times."""
+    data = tmp_path_factory.mktemp("few")
+    write_catalogue(data, stars_per_class=8)
+    return prepare(tiny_settings(), data, data, say=lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def bundle(few: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default bundle, whose manifest says that it was made by that run."""
+    folder = tmp_path_factory.mktemp("made") / "bundle"
+    shutil.copytree(open_bundle("default").path, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["training"] = {
+        "data": dict(few.run.data),
+        "settings": few.run.settings.model_dump(mode="json"),
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_what_a_bundle_has_seen_follows_from_its_manifest(prepared: Prepared, catalogue: Path) -> None:
+    training = {
+        "data": dict(prepared.run.data),
+        "settings": prepared.run.settings.model_dump(mode="json"),
+    }
+    manifest = open_bundle("default").manifest.model_copy(update={"training": training})
+    assert file_digest(catalogue / FILE) == training["data"]["sha256"]
+    assert is_training_file(manifest, catalogue / FILE)
+    assert seen_by_bundle(manifest, catalogue / FILE) == seen_stars(prepared.cache.parent)
+    other = {**training, "settings": {**training["settings"], "seed": 8}}
+    # Another seed gives as many stars of other names; other shares are noticed.
+    assert seen_by_bundle(
+        manifest.model_copy(update={"training": other}), catalogue / FILE
+    ) != seen_by_bundle(manifest, catalogue / FILE)
+    other["settings"]["data"]["split_fractions"] = [0.5, 0.2, 0.2, 0.1]
+    with pytest.raises(ConfigurationError, match="another way"):
+        seen_by_bundle(manifest.model_copy(update={"training": other}), catalogue / FILE)
+
+
+def test_a_file_that_it_was_not_trained_on_is_refused(catalogue: Path) -> None:
+    manifest = open_bundle("default").manifest
+    assert not is_training_file(manifest, catalogue / FILE)
+    with pytest.raises(ConfigurationError, match="SHA-256"):
+        seen_by_bundle(manifest, catalogue / FILE)
+
+
+def test_evaluate_leaves_out_what_the_bundle_has_seen(few: Prepared, bundle: Path, tmp_path: Path) -> None:
+    data, out, predictions = few.cache.parent / FILE, tmp_path / "metrics.json", tmp_path / "found.parquet"
+    evaluate(bundle=str(bundle), data=data, unseen=True, out=out, predictions=predictions)
+    every = {f"css:{each}" for each in pq.read_table(data, columns=["id"])["id"].to_pylist()}
+    measured = {f"css:{each}" for each in pq.read_table(predictions, columns=["id"])["id"].to_pylist()}
+    assert measured == every - seen_stars(few.cache.parent)
+    assert len(measured) < len(every)
+
+
+def test_evaluate_warns_where_it_measures_what_the_bundle_has_seen(
+    few: Prepared, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = few.cache.parent / FILE
+    evaluate(bundle=str(bundle), data=data, out=tmp_path / "metrics.json")
+    assert "--unseen leaves them out" in " ".join(capsys.readouterr().err.split())
+
+
+def test_evaluate_refuses_to_guess(few: Prepared, bundle: Path, tmp_path: Path) -> None:
+    data, out = few.cache.parent / FILE, tmp_path / "metrics.json"
+    with pytest.raises(ConfigurationError, match="not what bundle default"):
+        evaluate(data=data, unseen=True, out=out)
+    with pytest.raises(ConfigurationError, match="leave one out"):
+        evaluate(bundle=str(bundle), data=data, unseen=True, run=few.cache.parent, out=out)
+    assert not out.exists()
