@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -55,10 +57,11 @@ def audit(
     """Compare a night's input with its verdicts, its dead letters and the ledger, and name what is missing.
 
     A night lasts from noon to noon at the telescope, and a message belongs to that of its Kafka timestamp.
-    For each partition the table counts the messages in, what came of them, what is there twice, and what
-    two bundles have judged or was judged again from other inputs. A message counts as missing if it has
-    neither a verdict nor a dead letter, or if the ledger does not know it. The exit status is 0 if nothing is
-    missing, else 3; a night without messages misses nothing, and the report says that it is empty.
+    For each partition the table counts the messages in, what came of them, and where there is any, what is
+    there twice, and what two bundles have judged or was judged again from other inputs. A message counts as
+    missing if it has neither a verdict nor a dead letter, or if the ledger does not know it. The exit status
+    is 0 if nothing is missing, else 3; a night without messages misses nothing, and the report says that it
+    is empty.
 
         broker-plugin audit --config run.toml --night 2026-11-27
 
@@ -167,25 +170,26 @@ def _report(settings: Settings, night: date, found: Sequence[PartitionAudit]) ->
 
 def _show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> None:
     over = "" if _is_over(str(settings.survey), night) else ", which is not over yet"
-    table = Table(title=f"{settings.survey} night of {night}{over}", title_justify="left")
-    for name in ("partition", "offsets", "in", "verdicts", "dead letters", "twice", "differing"):
-        table.add_column(name, justify="left" if name == "partition" else "right")
-    for name in ("missing", "ledger", "redone", "not in the ledger"):
-        table.add_column(name, justify="right", overflow="fold")
+    table = Table(
+        title=f"{settings.survey} night of {night}{over}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
+    )
+    shown = {
+        name: cell
+        for name, cell in COLUMNS.items()
+        if name not in UNUSUAL or any(cell(each) not in ("0", "-") for each in found)
+    }
+    for name in shown:
+        place = name in ("partition", "offsets")
+        table.add_column(name, justify="left" if place else "right", overflow="fold", no_wrap=place)
     for each in found:
-        table.add_row(
-            f"{each.topic}[{each.partition}]",
-            f"{each.first_offset}-{each.last_offset}",
-            *map(str, (each.messages, each.verdicts, each.dead_letters, each.duplicates, each.differing)),
-            "expired" if each.missing is None else _ranges(each.missing),
-            *(
-                ("-", "-", "-")
-                if each.recorded is None
-                else (str(each.recorded), str(each.redone), _ranges(each.unrecorded))
-            ),
-        )
+        table.add_row(*(cell(each) for cell in shown.values()))
     console = Console()
-    console.print(table)
+    if found:
+        console.print(table)
     total = sum(each.messages for each in found)
     lost = sum(len(each.missing or ()) for each in found) + sum(len(each.unrecorded) for each in found)
     if not found:
@@ -214,6 +218,31 @@ def _ranges(ranges: OffsetRanges) -> str:
     shown = [f"{first}" if first == last else f"{first}-{last}" for first, last in ranges][:SHOWN_RANGES]
     more = len(ranges.ranges) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "") or "none"
+
+
+def _of_ledger(found: PartitionAudit, text: str) -> str:
+    return "-" if found.recorded is None else text
+
+
+COLUMNS: Mapping[str, Callable[[PartitionAudit], str]] = MappingProxyType(
+    {
+        "partition": lambda each: f"{each.topic}[{each.partition}]",
+        "offsets": lambda each: f"{each.first_offset}-{each.last_offset}",
+        "in": lambda each: str(each.messages),
+        "verdicts": lambda each: str(each.verdicts),
+        "dead letters": lambda each: str(each.dead_letters),
+        "twice": lambda each: str(each.duplicates),
+        "differing": lambda each: str(each.differing),
+        "missing": lambda each: "expired" if each.missing is None else _ranges(each.missing),
+        "ledger": lambda each: _of_ledger(each, str(each.recorded)),
+        "redone": lambda each: _of_ledger(each, str(each.redone)),
+        "not in the ledger": lambda each: _of_ledger(each, _ranges(each.unrecorded)),
+    }
+)
+"""What the table says of each partition."""
+
+UNUSUAL = ("twice", "differing", "redone")
+"""Columns of the table that are left out where they count nothing, so that it fits into 80 characters."""
 
 
 @contextmanager

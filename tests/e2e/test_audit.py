@@ -171,6 +171,9 @@ def test_a_night_is_complete_until_something_is_taken_out_of_it(
     shown = night.audit("--output", holed)
     assert shown.returncode == MISSING
     assert "NOT complete" in shown.stdout
+    assert all(name in shown.stdout for name in ("twice", "differing", "missing")), (
+        "the table says what it counts"
+    )
 
     # A partition that the ledger has forgotten.
     entries = cluster.consume_all(night.ledger)
