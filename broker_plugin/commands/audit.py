@@ -20,6 +20,7 @@ from rich.table import Table
 
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.commands.tables import print_table
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.nights import night_of, noon_of
 from broker_plugin.pipeline.audit import PartitionAudit
@@ -187,9 +188,8 @@ def _show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> N
         table.add_column(name, justify="left" if place else "right", overflow="fold", no_wrap=place)
     for each in found:
         table.add_row(*(cell(each) for cell in shown.values()))
-    console = Console()
     if found:
-        console.print(table)
+        print_table(table)
     total = sum(each.messages for each in found)
     lost = sum(len(each.missing or ()) for each in found) + sum(len(each.unrecorded) for each in found)
     if not found:
@@ -200,7 +200,7 @@ def _show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> N
         verdict = f"NOT complete: {lost} gaps in what became of {total} messages; the last columns name them"
     else:
         verdict = "not known: the night's outputs have expired, and there is no --ledger to ask"
-    console.print(verdict)
+    Console().print(verdict)
 
 
 def _nothing(settings: Settings, night: date) -> str:

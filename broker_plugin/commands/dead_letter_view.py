@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from broker_plugin.codec.packets import decode_message
 from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.commands.tables import print_table
 from broker_plugin.errors import RejectedAlert, TransientError
 from broker_plugin.instants import iso_utc
 from broker_plugin.pipeline.dead_letter_reader import DeadLetter, Place
@@ -28,9 +28,6 @@ HEX_BYTES = 512
 """What is shown of bytes that nobody can decode: the head tells what they are."""
 
 HEX_LINE = 16
-
-WIDTH = 200
-"""Of a table that is written to a file or a pipe."""
 
 BYTES_SHOWN = 32
 """Longer byte strings of a packet (image cutouts) are shown by their length."""
@@ -95,7 +92,7 @@ def show_groups(groups: Sequence[Group], output_format: Format) -> None:
             _clock(group.newest_ms),
             _place(group.newest_at),
         )
-    _render(table)
+    print_table(table)
 
 
 def show_each(letters: Sequence[DeadLetter], replayed: frozenset[Place], output_format: Format) -> None:
@@ -113,7 +110,7 @@ def show_each(letters: Sequence[DeadLetter], replayed: frozenset[Place], output_
             *map(Text, (letter.reason, origin, letter.detail)),
             "yes" if letter.place in replayed else "",
         )
-    _render(table)
+    print_table(table)
 
 
 def show_whole(letter: DeadLetter, schemas: SchemaStore, output_format: Format) -> None:
@@ -142,7 +139,7 @@ def show_whole(letter: DeadLetter, schemas: SchemaStore, output_format: Format) 
         *((f"header {name}", _text_of(value)) for name, value in letter.headers),
     ):
         table.add_row(Text(name, style="bold"), Text(str(value)))
-    _render(table)
+    print_table(table)
     for packet in packets:
         _write(json.dumps(packet, indent=2))
     if not packets:
@@ -218,16 +215,6 @@ def _table(*columns: str) -> Table:
         column.no_wrap, column.overflow = not long, "fold"
         column.justify = "right" if column.header in ("letters", "replayed") else "left"
     return table
-
-
-def _render(renderable: RenderableType) -> None:
-    # Rendered first and written by us: the library would end the process when a pipe is closed.
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
-    with console.capture() as captured:
-        console.print(renderable)
-    sys.stdout.write(captured.get())
 
 
 def _write(line: str) -> None:
