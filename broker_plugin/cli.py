@@ -15,11 +15,15 @@ from contextlib import suppress
 from cyclopts import App
 
 from broker_plugin import __version__
+from broker_plugin.commands.output import discard_output
 from broker_plugin.errors import BrokerPluginError
 from broker_plugin.service.exit_status import EXIT_CONFIGURATION, exit_status
 from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
 
 __all__ = ["main", "make_app"]
+
+EXIT_UNREAD = 1
+"""Status where standard output was closed before all was written: nobody saw what the command found."""
 
 COMMANDS = {
     "demo": "Play a night of alerts through an embedded Kafka and write a report; no server needed.",
@@ -70,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokerPluginError as error:
         status, line = exit_status(error)
         sys.stderr.write(f"{line}\n")
+    except BrokenPipeError:
+        discard_output()
+        status = EXIT_UNREAD
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
-from broker_plugin.commands.tables import print_table
+from broker_plugin.commands.output import print_table
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.nights import night_of, noon_of
 from broker_plugin.pipeline.audit import PartitionAudit

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from broker_plugin.codec.packets import decode_message
 from broker_plugin.codec.schemas import SchemaStore
-from broker_plugin.commands.tables import print_table
+from broker_plugin.commands.output import print_table
 from broker_plugin.errors import RejectedAlert, TransientError
 from broker_plugin.instants import iso_utc
 from broker_plugin.pipeline.dead_letter_reader import DeadLetter, Place

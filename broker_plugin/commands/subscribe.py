@@ -23,6 +23,7 @@ from broker_plugin.client.watch_files import RADIUS_ARCSEC, read_watch_list
 from broker_plugin.client.webhook import Webhook
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.commands.listing import Listing, make_listing
+from broker_plugin.commands.output import discard_output
 from broker_plugin.engine.explanation import counted
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.instants import parse_moment
@@ -182,7 +183,7 @@ def subscribe(
                 if not verdicts.n_wanted:
                     _warn(_nothing(verdicts.n_read))
         except BrokenPipeError:
-            _discard_output()
+            discard_output()
     return 0
 
 
@@ -227,8 +228,3 @@ def _webhook(url: str, verdicts: Subscription[Verdict]) -> Webhook:
 
 def _warn(text: str) -> None:
     sys.stderr.write(f"broker-plugin: {text}\n")
-
-
-def _discard_output() -> None:
-    # The reader of our pipe has gone. What is still buffered must not fail again when the process ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

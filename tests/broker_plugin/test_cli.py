@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -98,6 +99,24 @@ def test_a_command_that_a_signal_stops_says_so_and_leaves_no_part_of_its_output(
     assert (ended.returncode, ended.stdout) == (-number, "at work\n")
     assert ended.stderr == f"broker-plugin: stopped by {number.name}\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_that_nobody_reads_is_no_traceback(tmp_path: Path) -> None:
+    packets, verdicts = tmp_path / "junk.avro", tmp_path / "verdicts.jsonl"
+    packets.write_bytes(b"no packet")
+    with pytest.raises(SystemExit):
+        cli.main(["replay", str(packets), "--out", str(verdicts)])
+    command = ["dlq", "list", "--file", f"{verdicts}.dead.jsonl", "--each"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as unread:
+        done = subprocess.run(
+            [sys.executable, "-m", "broker_plugin", *command],
+            stdout=unread,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (cli.EXIT_UNREAD, b"")
 
 
 def test_no_room_for_what_is_printed_is_said_without_a_traceback() -> None:

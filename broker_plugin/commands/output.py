@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Standard output: tables for a terminal or a pipe, and what to do when nobody reads on."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["discard_output", "print_table"]
+
+WIDTH = 200
+"""Of a table that is written to a file or a pipe."""
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as the terminal, or `WIDTH` where there is none.
+
+    Raises
+    ------
+    BrokenPipeError
+        If nobody reads on.
+    """
+    # Rendered first and written by us: the library would end the process when a pipe is closed.
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    with console.capture() as captured:
+        console.print(table)
+    sys.stdout.write(captured.get())
+
+
+def discard_output() -> None:
+    """Write nothing any more: the reader of our pipe has gone, as `head` does when it has enough."""
+    # What is still buffered must not fail again when the process ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
