@@ -16,8 +16,9 @@ from broker_plugin.features.base import build_modality
 from broker_plugin.parity import SHAPES_MAX
 from export.card import CARD, retitled
 from export.parity import ParityError, random_tokens, session
+from export.placing import put_bundle
 from export.stream import next_version
-from export.writer import digests_of, encoder_shapes, put_bundle
+from export.writer import digests_of, encoder_shapes
 
 __all__ = ["write_reshaped_bundle"]
 

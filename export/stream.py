@@ -20,8 +20,9 @@ from broker_plugin.strata import StreamStratum
 from export.card import CARD, retitled
 from export.forest import forest_graph
 from export.parity import forest_parity
+from export.placing import put_bundle
 from export.stream_card import with_stream_section
-from export.writer import BATCH, arrays_of, digests_of, npz_bytes, put_bundle
+from export.writer import BATCH, arrays_of, digests_of, npz_bytes
 from trainer.anomaly import read_forests
 from trainer.stream.refit import FITTED, SCORES
 

@@ -6,11 +6,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
-import uuid
 import zipfile
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +17,20 @@ from numpy.typing import NDArray
 
 from broker_plugin.bundle import (
     FORMAT_VERSION,
-    MANIFEST,
     ForestModel,
     HeadModel,
     Manifest,
     ModalityModel,
     Stratum,
-    open_bundle,
 )
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.base import FEATURE_SPEC_VERSION, build_modality
-from broker_plugin.signals import unbroken
-from broker_plugin.streams.output_files import cannot_write
 from broker_plugin.taxonomy import TAXONOMY
 from export.card import CARD, description, model_card
 from export.forest import forest_graph
 from export.graphs import encoder_graph, head_graph
 from export.parity import encoder_parity, forest_parity, head_parity
+from export.placing import put_bundle
 from trainer.anomaly import FUSED, read_forests
 from trainer.checkpoint import Run, load_model, load_run
 from trainer.fitting import CALIBRATION, CATALOGUE, EVALUATION, REFERENCES, STRATA
@@ -44,7 +38,7 @@ from trainer.lengths import padded_lengths
 from trainer.model import DISCOVERIES, DOUBT, AlertModel
 from trainer.outliers import ODDITIES
 
-__all__ = ["BATCH", "arrays_of", "digests_of", "encoder_shapes", "npz_bytes", "put_bundle", "write_bundle"]
+__all__ = ["BATCH", "arrays_of", "digests_of", "encoder_shapes", "npz_bytes", "write_bundle"]
 
 BATCH = 256
 """Rows of a run of the head and of the forests, and the most that an encoder takes."""
@@ -183,46 +177,3 @@ def arrays_of(path: Path) -> dict[str, NDArray[Any]]:
         raise ConfigurationError(f"no {path.name} in {path.parent}; run `trainer fit-anomaly` on it first")
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
-
-
-def put_bundle(files: Mapping[str, bytes], manifest: Manifest, out: Path) -> Path:
-    """Write a bundle beside its place, open it as a reader would, and swap the folders.
-
-    Raises
-    ------
-    ConfigurationError
-        If it cannot be written. An older bundle stays then.
-    """
-    text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
-    try:
-        _put({**files, MANIFEST: text.encode()}, out)
-    except OSError as error:
-        raise cannot_write(out, error) from error
-    return out
-
-
-def _put(files: Mapping[str, bytes], out: Path) -> None:
-    # The new folder's name is random, so that two exports never share one; the old one's is not, so that the
-    # next export finds it.
-    new, old = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.new"), out.with_name(f".{out.name}.old")
-    if old.exists() and not out.exists():
-        old.rename(out)  # an export was killed in the middle of its swap, and this may be the only bundle
-    with ExitStack() as stack:
-        # Before there is a folder: a signal may come at any moment.
-        stack.callback(shutil.rmtree, new, ignore_errors=True)
-        new.mkdir(parents=True)
-        for name, content in files.items():
-            (new / name).write_bytes(content)
-        open_bundle(new)
-        if out.exists():
-            shutil.rmtree(old, ignore_errors=True)  # of an export that was killed after its swap
-        with unbroken():
-            if out.exists():
-                out.rename(old)
-            try:
-                new.rename(out)
-            except OSError:
-                if old.exists():
-                    old.rename(out)
-                raise
-            stack.callback(shutil.rmtree, old, ignore_errors=True)

@@ -13,18 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from broker_plugin.bundle import Bundle, open_bundle
+from broker_plugin.bundle import open_bundle
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BundleError, ConfigurationError
 from broker_plugin.records import SourceContext
-from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
 from broker_plugin.taxonomy import CLASSES, TAXONOMY
-from export import writer
 from export.parity import COSINE_MIN, FOREST_MAX, PROBABILITY_MAX, ParityError, forest_parity
-from export.writer import npz_bytes, put_bundle, write_bundle
+from export.writer import npz_bytes, write_bundle
 from tests.export.conftest import Exported
 from tests.support.artefacts import REPOSITORY
-from tests.support.full_disk import full_disk
 from trainer.augment import imitate
 from trainer.calibrate import STRATUM_MIN
 from trainer.fitting import STRATA
@@ -128,82 +125,6 @@ def test_an_older_bundle_is_replaced_whole(exported: Exported, tmp_path: Path) -
     write_bundle(exported.run, place)
     assert not (place / "leftover").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
-
-
-def put(out: Path) -> Path:
-    """The default bundle, put into a place as any other is."""
-    files = {name: DEFAULT.contents[name] for name in DEFAULT.manifest.files}
-    return put_bundle(files, DEFAULT.manifest, out)
-
-
-ROOM = 200_000
-"""Bytes that a file may have: fewer than those of a bundle's largest."""
-
-
-def placed(folder: Path) -> Path:
-    """A bundle's place, with an older one in it."""
-    shutil.copytree(DEFAULT.path, folder / "bundle")
-    return folder / "bundle"
-
-
-def test_a_full_disk_says_what_to_do_and_leaves_the_older_bundle(tmp_path: Path) -> None:
-    place = placed(tmp_path)
-    with full_disk(ROOM), pytest.raises(ConfigurationError, match=r"cannot write .*bundle: .*make room"):
-        put(place)
-    assert [*tmp_path.iterdir()] == [place]
-    assert open_bundle(place).digest == DEFAULT.digest
-
-
-def test_what_an_export_set_aside_that_was_killed_comes_back_before_anything_else(tmp_path: Path) -> None:
-    place = placed(tmp_path)
-    place.rename(tmp_path / ".bundle.old")
-    with full_disk(ROOM), pytest.raises(ConfigurationError, match="make room"):
-        put(place)
-    assert [*tmp_path.iterdir()] == [place]
-    assert open_bundle(place).digest == DEFAULT.digest
-
-
-def test_what_an_export_left_that_was_killed_after_its_swap_is_removed(tmp_path: Path) -> None:
-    place = placed(tmp_path)
-    shutil.copytree(place, tmp_path / ".bundle.old")
-    put(place)
-    assert [*tmp_path.iterdir()] == [place]
-
-
-def test_an_export_that_ends_while_another_is_under_way_costs_neither(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = placed(tmp_path)
-
-    def open_late(path: Path) -> Bundle:
-        monkeypatch.undo()
-        put(place)  # another export, while the first one is about to swap
-        return open_bundle(path)
-
-    monkeypatch.setattr(writer, "open_bundle", open_late)
-    put(place)
-    assert [*tmp_path.iterdir()] == [place]
-    assert open_bundle(place).manifest == DEFAULT.manifest
-
-
-def test_a_signal_waits_until_the_folders_are_swapped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = placed(tmp_path)
-    (place / "leftover").write_text("of an older version")
-    rename = Path.rename
-
-    def interrupted(path: Path, target: Path) -> Path:
-        done = rename(path, target)
-        if path == place:
-            signal.raise_signal(signal.SIGTERM)
-        return done
-
-    monkeypatch.setattr(Path, "rename", interrupted)
-    with interrupt_on_signal(), pytest.raises(InterruptedBySignal):
-        put(place)
-    assert [*tmp_path.iterdir()] == [place]
-    assert not (place / "leftover").exists()
 
 
 def test_the_command_ends_in_order_by_a_signal() -> None:
