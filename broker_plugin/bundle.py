@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError
 
+from broker_plugin.decision import ARGMAX
 from broker_plugin.errors import BundleError
 from broker_plugin.features.base import FEATURE_SPEC_VERSION
 from broker_plugin.strata import StreamStratum
 
 __all__ = [
-    "ARGMAX",
     "FORMAT_VERSION",
     "READABLE_FORMATS",
     "Bundle",
@@ -45,9 +45,6 @@ rule, what may be odd about an alert, and forests over that."""
 
 READABLE_FORMATS = (1, 2, 3)
 """Formats whose missing fields have a meaning. A reader refuses any other, since it could misread it."""
-
-ARGMAX = "argmax"
-"""The decision rule that names the most probable class."""
 
 MANIFEST = "manifest.json"
 MAX_FILE_BYTES = 2**31

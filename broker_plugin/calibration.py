@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["class_sets", "decided", "nightly_rate", "p_value", "p_value_of_one", "softmax"]
+__all__ = ["class_sets", "nightly_rate", "p_value", "p_value_of_one", "softmax"]
 
 FloatArray = NDArray[np.floating]
 
@@ -75,17 +75,6 @@ def softmax(logits: FloatArray, temperature: FloatArray) -> NDArray[np.float64]:
     scaled = logits.astype(np.float64) / temperature[:, None]
     weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float64)
-
-
-def decided(probabilities: FloatArray, weights: FloatArray) -> NDArray[np.intp]:
-    """Return the class that is named for each row: the largest product of weight and probability.
-
-    Examples
-    --------
-    >>> decided(np.array([[0.7, 0.3], [0.7, 0.3]]), np.array([[1.0, 1.0], [1.0, 4.0]]))
-    array([0, 1])
-    """
-    return np.asarray((probabilities * weights).argmax(axis=1), np.intp)
 
 
 def class_sets(probabilities: FloatArray, threshold: FloatArray) -> list[list[int]]:

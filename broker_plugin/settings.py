@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker_plugin.codec.verdict import Tense
+from broker_plugin.decision import DecisionRule
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.prior import BUNDLE, prior_text
 from broker_plugin.settings_tables import KafkaTables, LimitsTable, RouteTable
@@ -112,11 +113,12 @@ class Settings(BaseSettings):
         description="Class frequencies that the probabilities assume: bundle (those of its training "
         "catalogue), uniform, or NAME:CLASS=FREQUENCY,... for every class; in the file also a table.",
     )
-    decision_rule: Literal["bundle", "argmax"] = Field(
+    decision_rule: DecisionRule = Field(
         default=BUNDLE,
         title="Decision rule",
-        description="What names top_class: the bundle's own rule, or argmax, the most probable class. With "
-        "another class prior than the bundle's it is always argmax.",
+        description="What names top_class: argmax, the most probable class; tempered, which names rare "
+        "classes oftener (probability over the root of the class's frequency); or the bundle's own rule, "
+        "which with another class prior is argmax.",
     )
     metrics_port: int | None = Field(
         default=None,

@@ -34,7 +34,7 @@ LAYERS = (
     ("codec",),
     ("features",),
     ("strata",),
-    ("bundle", "calibration", "distributions", "parity", "prior"),
+    ("bundle", "calibration", "decision", "distributions", "parity", "prior"),
     ("repository", "stream_reference"),
     ("engine",),
     ("streams",),

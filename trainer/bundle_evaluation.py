@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
-from broker_plugin.bundle import ARGMAX, open_bundle
+from broker_plugin.bundle import open_bundle
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.records import Alert
@@ -34,6 +34,7 @@ from trainer.predictions import (
     write_predictions,
 )
 from trainer.processes import processes
+from trainer.rules import RULE_MEASURES, Rule, decision_rules
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
 __all__ = [
@@ -97,9 +98,11 @@ def evaluate_bundle(
     by_name = {name: {setting: found[name] for setting, found in results.items()} for name in names}
     opened = open_bundle(bundle)
     named = f"{opened.manifest.name} {opened.manifest.version}"
-    measures = {"bundle": named, "stars": len(unsorted.star_id), **by_name}
-    if opened.manifest.decision_rule != ARGMAX:
-        measures["decision_rule"] = _by_rule(opened.manifest.decision_rule, by_setting, unsorted.published)
+    by_rule = {
+        name: _by_rule(rule, by_setting, unsorted.published)
+        for name, rule in decision_rules(opened.manifest).items()
+    }
+    measures = {"bundle": named, "stars": len(unsorted.star_id), **by_name, "decision_rules": by_rule}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(measures, indent=1) + "\n")
     if predictions is not None:
@@ -160,13 +163,16 @@ def measures_of(found: Predictions, published: NDArray[np.str_]) -> dict[str, An
 
 def summary_lines(measures: Mapping[str, Any]) -> list[str]:
     """Return the measures as a table to print, a line a setting."""
-    columns = ("macro_f1", "balanced_accuracy", "ece", "near_ood_auroc")
-    lines = [f"{'setting':<8}" + "".join(f"{name:>19}" for name in columns)]
+    columns = {name: measures[name] for name in ("macro_f1", "balanced_accuracy", "ece", "near_ood_auroc")}
+    columns |= {f"{rule}_macro_f1": found["macro_f1"] for rule, found in measures["decision_rules"].items()}
+    rows = [dict(zip(columns, columns, strict=True))]
     for setting in EVERY_SETTING:
-        values = [measures[name][setting] for name in columns]
-        cells = "".join(f"{'-' if value is None else format(value, '.3f'):>19}" for value in values)
-        lines.append(f"{setting:<8}{cells}")
-    return lines
+        values = {name: by_setting.get(setting) for name, by_setting in columns.items()}
+        rows.append({name: "-" if value is None else f"{value:.3f}" for name, value in values.items()})
+    return [
+        f"{head:<8}" + "".join(f"  {cell:>{max(len(name), 5)}}" for name, cell in row.items())
+        for head, row in zip(("setting", *EVERY_SETTING), rows, strict=True)
+    ]
 
 
 def _class_measures(truth: NDArray[np.int64], named: NDArray[np.int64]) -> dict[str, Any]:
@@ -182,17 +188,19 @@ def _class_measures(truth: NDArray[np.int64], named: NDArray[np.int64]) -> dict[
     }
 
 
-def _by_rule(rule: str, by_setting: Mapping[str, Predictions], published: NDArray[np.str_]) -> dict[str, Any]:
-    """Return the measures of the classes that the bundle's decision rule names, by measure and setting."""
+def _by_rule(
+    rule: Rule, by_setting: Mapping[str, Predictions], published: NDArray[np.str_]
+) -> dict[str, dict[str, float]]:
+    """Return the measures of the classes that a decision rule names, by measure and setting."""
     label = merged_label(published)
     known = label >= 0
+    named = {setting: rule(predictions) for setting, predictions in by_setting.items() if known.any()}
     found = {
-        setting: _class_measures(label[known], predictions.decided[known])
-        for setting, predictions in by_setting.items()
-        if known.any() and predictions.decided is not None
+        setting: _class_measures(label[known], each[known])
+        for setting, each in named.items()
+        if each is not None
     }
-    names = ("macro_f1", "balanced_accuracy", "accuracy")
-    return {"name": rule} | {name: {each: found[each][name] for each in found} for name in names}
+    return {name: {each: found[each][name] for each in found} for name in RULE_MEASURES}
 
 
 def _anomaly_measures(

@@ -14,8 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.bundle import ARGMAX
-from broker_plugin.calibration import decided
+from broker_plugin.decision import ARGMAX, decided
 
 __all__ = ["MEASURES", "Objective", "choose_weights"]
 

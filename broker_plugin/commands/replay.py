@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from broker_plugin.codec.verdict import Tense
+from broker_plugin.decision import DecisionRule
 from broker_plugin.engine.explanation import counted
 from broker_plugin.errors import ConfigurationError, RejectReason
 from broker_plugin.pipeline.assembly import FilterRecipe, parse_access, parse_dead_letter_access
@@ -60,7 +61,7 @@ def replay(
     bundles: Path | None = None,
     device: Literal["auto", "cpu", "cuda", "openvino"] = "auto",
     class_prior: str = BUNDLE,
-    decision_rule: Literal["bundle", "argmax"] = BUNDLE,
+    decision_rule: DecisionRule = BUNDLE,
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
     dead_letters: Path | None = None,
     schemas: Annotated[list[Path] | None, Parameter(negative="")] = None,
@@ -103,8 +104,9 @@ def replay(
         Class frequencies that the probabilities assume: bundle (those of its training catalogue), uniform, or
         NAME:CLASS=FREQUENCY,... for every class.
     decision_rule
-        What names the class: the bundle's own rule, or argmax, the most probable one. With another class
-        prior than the bundle's it is always argmax.
+        What names the class: argmax, the most probable one; tempered, which names rare classes oftener
+        (probability over the root of the class's frequency); or the bundle's own rule, which with another
+        class prior is argmax.
     workers
         Processes that decode and score. The verdicts do not depend on it. With Spark and more than one: those
         of a Spark on this machine; leave it out where Spark's own configuration names a cluster.

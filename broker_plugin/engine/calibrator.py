@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.bundle import ARGMAX, Bundle, Stratum
-from broker_plugin.calibration import class_sets, decided, p_value_of_one, softmax
+from broker_plugin.bundle import Bundle, Stratum
+from broker_plugin.calibration import class_sets, p_value_of_one, softmax
+from broker_plugin.decision import ARGMAX, TEMPERED, decided, tempered_weights
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.engine.scores import RawScores
 from broker_plugin.errors import BundleError
@@ -67,7 +68,7 @@ class Calibrator:
         self._bundle = bundle
         self._prior = prior
         self._even = [1.0] * len(bundle.manifest.classes)
-        self._weighted = rule != ARGMAX
+        self._weights_of_all = self._common_weights(rule)
         arrays = bundle.arrays(bundle.manifest.calibration_file)
         _require_calibration(bundle, frozenset(arrays))
         # Searched one score at a time, which plain numbers answer several times faster than numpy's.
@@ -103,6 +104,15 @@ class Calibrator:
             basis=basis,
         )
 
+    def _common_weights(self, rule: str) -> NDArray[np.float64] | None:
+        """Return the weights (1, C) of a rule that has the same for all strata."""
+        if rule == ARGMAX:
+            return np.array([self._even])
+        if rule == TEMPERED:
+            frequencies = self._prior.frequencies if self._prior else self._bundle.manifest.class_frequencies
+            return tempered_weights(frequencies)[None]
+        return None
+
     def _catalogue_strata(self, batch: AlertBatch, scores: RawScores) -> list[Stratum]:
         bins = np.searchsorted(self._edges, batch.n_epochs, side="right").tolist()
         kinds = list(zip(scores.modalities, bins, strict=True))
@@ -113,8 +123,8 @@ class Calibrator:
 
     def _weights(self, strata: Sequence[Stratum]) -> NDArray[np.float64]:
         """Return the weights of the classes (B, C) by the decision rule."""
-        if not self._weighted:
-            return np.array([self._even])
+        if self._weights_of_all is not None:
+            return self._weights_of_all
         return np.array([stratum.class_weights or self._even for stratum in strata])
 
     def _p_values(self, scores: RawScores, basis: Sequence[tuple[str, int]]) -> list[dict[str, float]]:

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from broker_plugin import __version__
-from broker_plugin.bundle import ARGMAX, Bundle
+from broker_plugin.bundle import Bundle
 from broker_plugin.calibration import nightly_rate
 from broker_plugin.codec.verdict import Analogue, Revision, Tense, Verdict, verdict_id
+from broker_plugin.decision import rule_in_force
 from broker_plugin.engine.calibrator import Calibrated, Calibrator
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.engine.evidence import evidence, spans
@@ -20,7 +21,7 @@ from broker_plugin.engine.inputs_digest import inputs_digests
 from broker_plugin.engine.providers import ProviderChoice
 from broker_plugin.engine.scores import RawScores
 from broker_plugin.features.period import Periods
-from broker_plugin.prior import ClassPrior
+from broker_plugin.prior import BUNDLE, ClassPrior
 from broker_plugin.records import AlertBatch, QualityFlag, SourceContext
 from broker_plugin.times import utc_iso
 
@@ -51,9 +52,13 @@ class Judge:
     ----------
     prior
         Class frequencies that the probabilities are to assume, None for the bundle's own.
-    decide
-        Whether the bundle's decision rule names the class; else the most probable one is named, as it is
-        under any other prior than the one that the rule was chosen under.
+    decision_rule
+        What names the class, a `DecisionRule`.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such rule.
     """
 
     def __init__(
@@ -63,10 +68,10 @@ class Judge:
         *,
         embeddings: bool,
         prior: ClassPrior | None = None,
-        decide: bool = True,
+        decision_rule: str = BUNDLE,
     ) -> None:
         manifest = bundle.manifest
-        rule = manifest.decision_rule if decide and prior is None else ARGMAX
+        rule = rule_in_force(decision_rule, manifest.decision_rule, other_prior=prior is not None)
         self._manifest = manifest
         self._digest = bundle.digest
         self._judged = _choices(prior, own_rule=rule == manifest.decision_rule, rule=rule)

@@ -38,8 +38,8 @@ class Scorer:
     class_prior
         Class frequencies that the probabilities assume, as `prior.parse_prior` reads them.
     decision_rule
-        `bundle` for the bundle's own rule of naming a class, or `argmax` for the most probable one. Under
-        another prior than the bundle's it is always the most probable one.
+        What names the class, a `DecisionRule`: `bundle` for the bundle's own rule, which under another prior
+        than the bundle's is `argmax`.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class Scorer:
             choice,
             embeddings=embeddings,
             prior=parse_prior(class_prior, bundle.manifest.classes),
-            decide=decision_rule == BUNDLE,
+            decision_rule=decision_rule,
         )
 
     @classmethod
@@ -97,7 +97,7 @@ class Scorer:
         BundleError, ProviderError
             If the bundle or the device cannot be had; the message says what to do.
         ConfigurationError
-            If the class prior is none of this bundle's classes.
+            If the class prior is none of this bundle's classes, or there is no such decision rule.
         """
         return cls(
             open_bundle(bundle),

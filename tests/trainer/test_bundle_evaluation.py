@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
+from broker_plugin.bundle import open_bundle
 from tests.trainer.synthetic import write_catalogue
-from trainer.bundle_evaluation import evaluate_bundle
+from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.data.catalina import FILE
 from trainer.predictions import MERGED, NEAR_ANOMALIES
 from trainer.star_settings import PACKET, SETTINGS
@@ -72,6 +73,36 @@ def test_the_measures_follow_from_the_predictions(catalogue: Path, first: Any) -
         score = found["anomaly_score"][rows]
         area = roc_auc_score(near[known | near], score[known | near])
         assert measures["near_ood_auroc"][setting] == pytest.approx(area, abs=1e-12)
+
+
+def test_the_tempered_rule_is_measured_too(catalogue: Path, first: Any) -> None:
+    measures, found = first
+    table = pq.read_table(catalogue / FILE, columns=["id", "sss_class"])
+    published = dict(zip(table["id"].to_pylist(), table["sss_class"].to_pylist(), strict=True))
+    manifest = open_bundle("default").manifest
+    frequency = dict(zip(manifest.classes, manifest.class_frequencies, strict=True))
+    names = list(MERGED)
+    merged = np.array([sum(frequency.get(each, 0.0) for each in MERGED[name]) for name in names])
+    label = {each: k for k, spellings in enumerate(MERGED.values()) for each in spellings}
+    assert set(measures["decision_rules"]) == {"tempered"}
+    differing = 0
+    for setting in SETTINGS:
+        rows = found["setting"] == setting
+        probability = np.stack([found[f"p_{name}"][rows] for name in names], axis=1)
+        truth = np.array([label.get(published[each], -1) for each in found["id"][rows]])
+        known = truth >= 0
+        named = (probability[known] / np.sqrt(merged)).argmax(axis=1)
+        f1 = f1_score(truth[known], named, average="macro", labels=np.unique(truth[known]), zero_division=0)
+        assert measures["decision_rules"]["tempered"]["macro_f1"][setting] == pytest.approx(f1, abs=1e-12)
+        differing += measures["macro_f1"][setting] != pytest.approx(f1, abs=1e-12)
+    assert differing
+
+
+def test_the_summary_fits_a_terminal(first: Any) -> None:
+    lines = summary_lines(first[0])
+    assert len({len(line) for line in lines}) == 1
+    assert len({len(line.split()) for line in lines}) == 1
+    assert len(lines[0]) <= 80
 
 
 def test_labels_and_later_epochs_change_no_prediction(

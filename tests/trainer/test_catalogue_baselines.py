@@ -100,7 +100,7 @@ def test_forests_answer_on_every_star_in_every_setting(run: Run, stars: Baseline
 def test_the_papers_architecture_answers_and_goes_on_where_it_stopped(
     stars: BaselineStars, folder: Path
 ) -> None:
-    training = InformerRun(folder=folder / BASELINES / "astrom3", passes=1, seed=3, layers=1)
+    training = InformerRun(folder=folder / BASELINES / "astrom3", passes=1, seed=3, parts=1, layers=1)
     informer_baseline(training, stars, folder, asked_in=("10",))
     first = (folder / BASELINES / "astrom3.parquet").read_bytes()
     trained = training.folder / "state.safetensors"

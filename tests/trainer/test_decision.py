@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from broker_plugin.calibration import decided
+from broker_plugin.decision import decided
 from trainer.decision import MEASURES, choose_weights
 
 SHARES = np.array([0.9, 0.08, 0.02])

@@ -288,9 +288,8 @@ def test_results_of_every_other_command_are_shown(record: Any) -> None:
                 }
             ],
         },
-        "decision_rule": {
-            "name": "macro_f1",
-            "settings": {"all": {"macro_f1": {"by_rule": [0.6, 0.5, 0.7], "lead": [0.1, 0.05, 0.15]}}},
+        "decision_rules": {
+            "tempered": {"all": {"macro_f1": {"by_rule": [0.6, 0.5, 0.7], "lead": [0.1, 0.05, 0.15]}}},
         },
         "injected": {
             "bundle": "default 2",

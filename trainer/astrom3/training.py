@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,15 @@ class Running:
         In place of the recipe's; None for that.
     layers
         Of the Informer, in place of the paper's eight; None for those.
+    parts
+        Epochs that a pass over the objects is cut into. With smaller batches an epoch then has as many steps
+        as the paper's, which its warm-up and its patience count on.
     """
 
     epochs_max: int | None = None
     batch_size: int | None = None
     layers: int | None = None
+    parts: int = 1
     padding: Padding = "gen-2"
     device: str = "cpu"
 
@@ -66,7 +71,8 @@ class Running:
     @property
     def trial(self) -> bool:
         """Whether something was changed that makes the numbers incomparable with the paper's."""
-        return any(each is not None for each in (self.epochs_max, self.batch_size, self.layers))
+        changed = any(each is not None for each in (self.epochs_max, self.batch_size, self.layers))
+        return changed or self.parts > 1
 
     @property
     def depth(self) -> int:
@@ -212,10 +218,11 @@ def train_epoch(
 ) -> tuple[float, float]:
     """Take one step a batch; return the means of loss and accuracy over the batches."""
     torch.manual_seed(seed * 1000 + epoch)
-    rng = np.random.default_rng((seed, epoch))
+    number, part = divmod(epoch, running.parts)
+    rng = np.random.default_rng((seed, number))
     model.train()
     results = []
-    for members, starts in shuffled(objects, running.size(recipe), rng):
+    for members, starts in islice(shuffled(objects, running.size(recipe), rng), part, None, running.parts):
         inputs = gather(
             objects, members, modality, starts=starts, padding=running.padding, device=running.device
         )
@@ -280,6 +287,6 @@ def _mean(results: list[torch.Tensor]) -> tuple[float, float]:
 
 def _key(recipe: Recipe, running: Running, seed: int, train: Objects, validation: Objects) -> str:
     """Return what the numbers follow from; the device and the last epoch may change on the way."""
-    settings = [asdict(recipe), running.size(recipe), running.padding, seed]
+    settings = [asdict(recipe), running.size(recipe), running.parts, running.padding, seed]
     content = [settings, train.digest(), validation.digest()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -30,6 +30,7 @@ from trainer.catalogue_baselines.informer import (
     constants_of,
     mixed_alerts,
     objects_of,
+    parts_of,
     train_informer,
 )
 from trainer.catalogue_baselines.stars import BaselineStars, baseline_stars
@@ -73,7 +74,11 @@ def baselines(
     grow_forests(run, stars, out)
     if astrom3:
         training = InformerRun(
-            folder=out / BASELINES / INFORMER, passes=passes, seed=run.settings.seed, device=device
+            folder=out / BASELINES / INFORMER,
+            passes=passes,
+            seed=run.settings.seed,
+            parts=parts_of(len(stars.train.star_id)),
+            device=device,
         )
         informer_baseline(training, stars, out)
 
@@ -135,7 +140,7 @@ def informer_baseline(
         objects_of(alerts[part], columns[part], constants, stars.label(part))
         for part in ("train", "validation")
     )
-    with progress_bar("passes of the paper's architecture", run.passes) as advance:
+    with progress_bar("epochs of the paper's architecture", run.passes * run.parts) as advance:
         outcome = train_informer(run, train, validation, on_epoch=lambda record: advance(1))
     nobody = np.zeros(len(stars.asked.star_id), np.int64)
     by_setting = {}
@@ -146,10 +151,10 @@ def informer_baseline(
             advance(1)
     recipe = run.recipe
     budget = (
-        f"the paper's Informer ({run.running.depth} layers) in its own loop: {outcome.epochs} passes over "
-        f"{len(train):,} stars, one view of each, batches of {run.running.size(recipe)}, learning rate "
-        f"{recipe.learning_rate:.2g}; best of validation after pass {outcome.best_epoch + 1}; "
-        f"{outcome.seconds / 60:.0f} minutes on {run.device}"
+        f"the paper's Informer ({run.running.depth} layers) in its own loop: {outcome.epochs / run.parts:g} "
+        f"passes over {len(train):,} stars, one view of each, batches of {run.running.size(recipe)}, "
+        f"learning rate {recipe.learning_rate:.2g}; best of validation after "
+        f"{(outcome.best_epoch + 1) / run.parts:g} passes; {outcome.seconds / 60:.0f} minutes on {run.device}"
     )
     write_baseline(out, INFORMER, stars, by_setting, budget=budget)
 

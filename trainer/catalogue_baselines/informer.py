@@ -42,6 +42,7 @@ __all__ = [
     "constants_of",
     "mixed_alerts",
     "objects_of",
+    "parts_of",
     "string_length",
     "train_informer",
 ]
@@ -51,8 +52,8 @@ FloatArray = NDArray[np.float64]
 BATCH = 128
 """Objects in a batch; the paper's 512 want 6 GB and take as many passes for a quarter of the steps."""
 
-WARMUP_EPOCHS = 2
-"""Of the paper's ten, since so short a training would end before the learning rate has risen."""
+EPOCH_STEPS = 30
+"""Steps of an epoch of the paper: 15,000 objects in batches of 512."""
 
 JD_OF_MJD = 2_400_000.5
 
@@ -91,6 +92,8 @@ class InformerRun:
 
     Parameters
     ----------
+    parts
+        Epochs that a pass is cut into; see `parts_of`.
     layers
         In place of the paper's eight; None for those.
     """
@@ -98,13 +101,20 @@ class InformerRun:
     folder: Path
     passes: int
     seed: int
+    parts: int
     device: str = "cpu"
     layers: int | None = None
 
     @property
     def running(self) -> Running:
         """How the paper's loop is carried out."""
-        return Running(epochs_max=self.passes, batch_size=BATCH, device=self.device, layers=self.layers)
+        return Running(
+            epochs_max=self.passes * self.parts,
+            batch_size=BATCH,
+            device=self.device,
+            layers=self.layers,
+            parts=self.parts,
+        )
 
     @property
     def recipe(self) -> Recipe:
@@ -114,9 +124,19 @@ class InformerRun:
         return replace(
             paper,
             learning_rate=paper.learning_rate * scale,
-            warmup_epochs=min(WARMUP_EPOCHS, self.passes),
-            epochs=self.passes,
+            epochs=self.passes * self.parts,
         )
+
+
+def parts_of(n_objects: int) -> int:
+    """Return the number of epochs that a pass is cut into, so that each has as many steps as the paper's.
+
+    Examples
+    --------
+    >>> parts_of(20_000)
+    5
+    """
+    return max(n_objects // BATCH // EPOCH_STEPS, 1)
 
 
 def train_informer(
@@ -126,7 +146,13 @@ def train_informer(
     *,
     on_epoch: Callable[[Any], None] = lambda record: None,
 ) -> Outcome:
-    """Train the Informer on one view of each star a pass, or go on with a training that was stopped."""
+    """Train the Informer on one view of each star a pass, or go on with a training that was stopped.
+
+    Parameters
+    ----------
+    on_epoch
+        Called after each part of a pass.
+    """
     torch.manual_seed(run.seed)
     config = run.recipe.config(
         "photometry", classes=len(MERGED), classification=True, layers=run.running.depth

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from broker_plugin.decision import TEMPERED
 from broker_plugin.demo.markup import confusion_table, html_table
 from trainer.report.charts import Series, Whisker, key, lines_chart, reliability_chart, whiskers_chart
 from trainer.report.wording import (
@@ -113,31 +114,25 @@ def calibration_section(record: Record) -> str:
 
 
 def rule_section(record: Record) -> str:
-    """Return what the decision rule gains."""
-    rule = record.get("decision_rule")
-    if rule is None:
-        return (
-            "<p>The bundle names the most probable class. A rule that weights the classes, for macro-F1 or "
-            "balanced accuracy, is chosen on the calibration stars where the training's "
-            "configuration says so (<code>decision_rule</code> in <code>[calibration]</code>); probabilities "
-            "stay as they are.</p>"
-        )
-    rows = [
-        [
-            SETTING_NAMES[setting],
-            *(cell for each in found.items() for cell in _ruled(*each)),
-        ]
-        for setting, found in rule["settings"].items()
+    """Return what decision rules gain."""
+    parts = [
+        "<p>All else on this page is of the most probable class. A decision rule names the class with the "
+        "largest product of probability and weight, and leaves the probabilities as they are. "
+        f"<code>{TEMPERED}</code> (<code>--decision-rule {TEMPERED}</code>) weights each class by one over "
+        "the root of its frequency. Where the training's configuration says so (<code>decision_rule</code> "
+        "in <code>[calibration]</code>), a bundle has a rule of its own, whose weights were chosen on its "
+        "calibration stars, stratum by stratum.</p>"
     ]
-    head = ["Setting"]
-    for measure in next(iter(rule["settings"].values()), {}):
-        head += [f"#{MEASURE_NAMES[measure]}", "#lead over the most probable"]
-    return (
-        f"<p>The bundle's rule <code>{escape(rule['name'])}</code> names the class with the largest product "
-        "of weight and probability; its weights were chosen on the calibration stars, for each stratum. "
-        "Probabilities are not touched by it.</p>"
-        f'<div class="panel scroll">{html_table(head, rows)}</div>'
-    )
+    for name, settings in record["decision_rules"].items():
+        rows = [
+            [SETTING_NAMES[setting], *(cell for each in found.items() for cell in _ruled(*each))]
+            for setting, found in settings.items()
+        ]
+        head = [name]
+        for measure in next(iter(settings.values()), {}):
+            head += [f"#{MEASURE_NAMES[measure]}", "#lead over the most probable"]
+        parts.append(f'<div class="panel scroll">{html_table(head, rows)}</div>')
+    return "".join(parts)
 
 
 def withheld_section(record: Record) -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from broker_plugin import __version__
-from broker_plugin.bundle import ARGMAX
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Alert
 from trainer.data.catalina import file_digest
@@ -23,6 +22,7 @@ from trainer.report.rule import rule_record
 from trainer.report.seeds import seeds_record
 from trainer.report.subject import Bar, Subject, kept_predictions
 from trainer.report.withheld import withheld_record
+from trainer.rules import decision_rules
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
 __all__ = ["BUNDLE", "Asked", "assemble"]
@@ -79,9 +79,10 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
             EVERY_SETTING,
             seed=seed,
         ),
-        "decision_rule": None
-        if manifest.decision_rule == ARGMAX
-        else rule_record(manifest.decision_rule, own, subject.published, EVERY_SETTING, seed=seed),
+        "decision_rules": {
+            name: rule_record(rule, own, subject.published, EVERY_SETTING, seed=seed)
+            for name, rule in decision_rules(manifest).items()
+        },
         "withheld": withheld_record(subject, own, asked.cache, seed=seed, bar=bar),
         "seeds": seeds_record(trained, subject.published, EVERY_SETTING),
         "p_values": p_value_record(subject, own, EVERY_SETTING),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the bundle's decision rule gains and costs against naming the most probable class."""
+"""What decision rules gain and cost against naming the most probable class."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import numpy as np
 from trainer.predictions import MERGED, PredictionFile, merged_label
 from trainer.report.comparison import Record, interval_list
 from trainer.resampling import class_measures, resamples
+from trainer.rules import RULE_MEASURES, Rule
 
 __all__ = ["rule_record"]
 
-MEASURES = ("macro_f1", "balanced_accuracy", "accuracy")
-
 
 def rule_record(
-    name: str, file: PredictionFile, published: Mapping[int, str], settings: Sequence[str], *, seed: int
+    rule: Rule, file: PredictionFile, published: Mapping[int, str], settings: Sequence[str], *, seed: int
 ) -> Record:
-    """Return by setting the measures of what the rule names, and their lead over the most probable class."""
+    """Return by setting the measures of what a rule names, and their lead over the most probable class."""
     label = merged_label(np.array([published[each] for each in file.star_id.tolist()], np.str_))
     known = label >= 0
     weights = resamples(int(known.sum()), seed=seed)
-    record: Record = {"name": name, "settings": {}}
+    record: Record = {}
     for setting in settings:
         found = file.by_setting[setting]
-        if found.decided is None or not known.any():
+        named = rule(found)
+        if named is None or not known.any():
             continue
         probable = found.probability[known].argmax(axis=1)
         ruled, plain = (
-            class_measures(weights, label[known], named, n_classes=len(MERGED))
-            for named in (found.decided[known], probable)
+            class_measures(weights, label[known], each, n_classes=len(MERGED))
+            for each in (named[known], probable)
         )
-        record["settings"][setting] = {
+        record[setting] = {
             each: {"by_rule": interval_list(ruled[each]), "lead": interval_list(ruled[each] - plain[each])}
-            for each in MEASURES
+            for each in RULE_MEASURES
         }
     return record

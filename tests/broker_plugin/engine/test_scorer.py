@@ -16,7 +16,7 @@ import pytest
 from broker_plugin.bundle import FORMAT_VERSION, installed_bundles
 from broker_plugin.codec.verdict import Tense, Verdict, to_json
 from broker_plugin.engine.scorer import Scorer
-from broker_plugin.errors import BundleError
+from broker_plugin.errors import BundleError, ConfigurationError
 from broker_plugin.records import Alert, AlertBatch, LightCurve, QualityFlag, SourceContext
 from tests.support.alerts import real_alerts
 
@@ -241,6 +241,36 @@ def test_under_another_prior_the_most_probable_class_is_named(alerts: list[Alert
         if verdict.top_class is not None:
             most = max(verdict.class_probabilities.values())
             assert verdict.class_probabilities[verdict.top_class] == most
+
+
+@pytest.mark.parametrize("prior", ["bundle", "uniform"])
+def test_the_tempered_rule_weights_each_class_by_the_root_of_its_frequency(
+    scorer: Scorer, alerts: list[Alert], tmp_path: Path, prior: str
+) -> None:
+    bundle = weighted_bundle(tmp_path, {"EA": 1e9})  # whose own rule is not asked
+    manifest = scorer.bundle.manifest
+    frequency = dict(zip(manifest.classes, manifest.class_frequencies, strict=True))
+    tempered = Scorer.open(bundle, device="cpu", class_prior=prior, decision_rule="tempered").score(alerts)
+    changed = 0
+    for before, verdict in zip(
+        Scorer.open(bundle, device="cpu", class_prior=prior, decision_rule="argmax").score(alerts),
+        tempered,
+        strict=True,
+    ):
+        found = verdict.class_probabilities
+        assert found == before.class_probabilities
+        assert verdict.decision_rule == "tempered"
+        assert verdict.verdict_id != before.verdict_id
+        if verdict.class_applies:
+            weight = {name: 1.0 if prior == "uniform" else frequency[name] ** -0.5 for name in found}
+            assert verdict.top_class == max(found, key=lambda name: found[name] * weight[name])
+            changed += verdict.top_class != before.top_class
+    assert bool(changed) == (prior == "bundle")
+
+
+def test_a_rule_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="bundle, argmax or tempered"):
+        Scorer.open("default", device="cpu", decision_rule="best")
 
 
 def test_a_bundle_with_too_few_weights_is_refused(tmp_path: Path) -> None:

@@ -72,6 +72,26 @@ def test_a_killed_run_goes_on_to_the_same_bits(processed: Path, tmp_path: Path) 
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+def test_the_parts_of_a_pass_hold_each_object_once(processed: Path, tmp_path: Path) -> None:
+    def batches(folder: Path, running: Running) -> list[list[float]]:
+        seen: list[list[float]] = []
+
+        def note(model: Model, inputs: Inputs, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            if model.training:
+                assert inputs.metadata is not None
+                seen.append(inputs.metadata[:, 0].tolist())
+            return classify(model, inputs, label)
+
+        run(processed, folder, running=running, objective=note)
+        return seen
+
+    whole = batches(tmp_path / "whole", replace(RUNNING, epochs_max=1))
+    parts = batches(tmp_path / "parts", replace(RUNNING, epochs_max=3, parts=3))
+    assert len(whole) > 3
+    assert sorted(parts) == sorted(whole)
+    assert replace(RUNNING, batch_size=None, epochs_max=None, parts=3).trial
+
+
 def test_it_learns_what_the_columns_say(processed: Path, tmp_path: Path) -> None:
     outcome = run(processed, tmp_path)
     # Ten classes: chance is 0.1. The classes are five sigma apart in one column each.
