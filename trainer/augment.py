@@ -108,10 +108,7 @@ def alert_of(
 ) -> Alert:
     """Return the alert of what a survey measured, at the position of a star and with its magnitude."""
     curve = _light_curve(measured, rng, n_epochs=n_epochs)
-    metadata = {
-        "gal_lon_deg": float(stars.gal_lon_deg[star]),
-        "gal_lat_deg": float(stars.gal_lat_deg[star]),
-    }
+    metadata = stars.galactic(star)
     if rng.random() < REFERENCE_MAG_SHARE:
         metadata["reference_mag"] = float(
             stars.mean_mag[star] + dimming_mag + rng.normal(0.0, COLOUR_MAG / 2)

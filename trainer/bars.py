@@ -41,7 +41,7 @@ class NestedBars:
         """Count it as done and print what it gave."""
         self._progress.advance(self._outer)
         if line:
-            self._progress.console.print(line, highlight=False)
+            self._progress.console.print(line, highlight=False, markup=False)
 
 
 @contextmanager

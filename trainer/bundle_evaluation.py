@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
-from broker_plugin.bundle import open_bundle
+from broker_plugin.bundle import Bundle, open_bundle
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Alert
-from trainer.data.catalina import Unsorted, read_unsorted
+from broker_plugin.streams.output_files import cannot_write, check_outputs, complete_files
+from trainer.data.unsorted import Unsorted, read_unsorted
 from trainer.metrics import auroc, calibration_error
 from trainer.predictions import (
     MERGED,
@@ -31,9 +34,10 @@ from trainer.predictions import (
     Predictions,
     joined_predictions,
     merged_label,
-    write_predictions,
+    predictions_table,
 )
 from trainer.processes import processes
+from trainer.remarks import remarks_on
 from trainer.rules import RULE_MEASURES, Rule, decision_rules
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
@@ -85,30 +89,56 @@ def evaluate_bundle(
     Raises
     ------
     ConfigurationError
-        If the file cannot be read.
+        If the file cannot be read or holds no other stars, or the outputs cannot be written.
     """
-    unsorted = read_unsorted(data)
-    unsorted = unsorted.take(
-        np.flatnonzero([str(each) not in seen for each in unsorted.stars.star_id]).astype(np.int64)
-    )
-    begin(len(unsorted.star_id) * len(EVERY_SETTING))
-    by_setting = score_settings(bundle, unsorted, EVERY_SETTING, workers=workers, advance=advance)
-    results = {setting: measures_of(found, unsorted.published) for setting, found in by_setting.items()}
-    names = next(iter(results.values())).keys()
-    by_name = {name: {setting: found[name] for setting, found in results.items()} for name in names}
+    outputs = [out] if predictions is None else [out, predictions]
+    check_outputs(outputs, [data])
     opened = open_bundle(bundle)
-    named = f"{opened.manifest.name} {opened.manifest.version}"
-    by_rule = {
-        name: _by_rule(rule, by_setting, unsorted.published)
-        for name, rule in decision_rules(opened.manifest).items()
-    }
-    measures = {"bundle": named, "stars": len(unsorted.star_id), **by_name, "decision_rules": by_rule}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(measures, indent=1) + "\n")
-    if predictions is not None:
-        about = {"bundle": named, "bundle_digest": opened.digest}
-        write_predictions(predictions, unsorted.star_id, by_setting, about=about)
+    every = read_unsorted(data)
+    measured = every.take(
+        np.flatnonzero([str(each) not in seen for each in every.stars.star_id]).astype(np.int64)
+    )
+    if len(measured.star_id) == 0:
+        raise ConfigurationError(f"the bundle was made from every star of {data}; none is left to measure it")
+    n_seen = len(every.star_id) - len(measured.star_id)
+    begin(len(measured.star_id) * len(EVERY_SETTING))
+    _make_folders(outputs)
+    with complete_files(*outputs) as (metrics, *rows):
+        by_setting = score_settings(bundle, measured, EVERY_SETTING, workers=workers, advance=advance)
+        measures = {
+            **_measures(by_setting, measured.published, opened),
+            "remarks": remarks_on(measured, opened, n_seen=n_seen),
+        }
+        metrics.write(f"{json.dumps(measures, indent=1)}\n".encode())
+        for handle in rows:
+            about = {"bundle": measures["bundle"], "bundle_digest": opened.digest}
+            pq.write_table(predictions_table(measured.star_id, by_setting, about=about), handle)
     return measures
+
+
+def _make_folders(outputs: Sequence[Path]) -> None:
+    for path in outputs:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+def _measures(
+    by_setting: Mapping[str, Predictions], published: NDArray[np.str_], bundle: Bundle
+) -> dict[str, Any]:
+    """Return the measures by name and setting, and those of decision rules."""
+    results = {setting: measures_of(found, published) for setting, found in by_setting.items()}
+    names = next(iter(results.values())).keys()
+    return {
+        "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
+        "stars": len(published),
+        **{name: {setting: found[name] for setting, found in results.items()} for name in names},
+        "decision_rules": {
+            name: _by_rule(rule, by_setting, published)
+            for name, rule in decision_rules(bundle.manifest).items()
+        },
+    }
 
 
 def score_settings(

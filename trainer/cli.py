@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from cyclopts import App
+from rich.markup import escape
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.service.logging import configure_logging
@@ -137,5 +138,5 @@ def main() -> None:
         console.print(f"[bold red]trainer:[/] stopped by {signal}", highlight=False, soft_wrap=True)
         signal.end_process()
     except ConfigurationError as error:
-        console.print(f"[bold red]trainer:[/] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]trainer:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -6,14 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from broker_plugin.bundle import open_bundle
 from broker_plugin.errors import ConfigurationError
 from trainer.bars import scoring_bar
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
-from trainer.options import say
-from trainer.seen import is_training_file, seen_by_bundle
+from trainer.options import say, warn
+from trainer.seen import seen_by_bundle
 
 __all__ = ["evaluate"]
 
@@ -37,7 +37,7 @@ def evaluate(
             "bundle's manifest splits them.",
         ),
     ] = False,
-    workers: Annotated[int, Parameter(help="Processes that score.")] = 1,
+    workers: Annotated[int, Parameter(help="Processes that score.", validator=validators.Number(gte=1))] = 1,
 ) -> None:
     """Measure a finished bundle on catalogued stars, by setting: with all epochs, the first 100, 30, 10 ...
 
@@ -61,23 +61,17 @@ def evaluate(
         )
     for line in summary_lines(measures):
         say(line)
+    for line in measures["remarks"]:
+        warn(line)
     say(f"wrote {out}")
 
 
 def _seen(bundle: str, data: Path, run: Path | None, *, unseen: bool) -> frozenset[str]:
-    """Return the stars to leave out, and warn where some should be but nobody said so."""
+    """Return the stars to leave out."""
     if run is not None and unseen:
         raise ConfigurationError("--run and --unseen name the same stars in two ways; leave one out")
     if run is not None:
         from trainer.preparation import seen_stars  # torch: seconds that only a run needs
 
         return seen_stars(run)
-    manifest = open_bundle(bundle).manifest
-    if unseen:
-        return seen_by_bundle(manifest, data)
-    if is_training_file(manifest, data):
-        say(
-            f"[yellow]warning:[/] {manifest.name} {manifest.version} was trained on most stars of {data}, so "
-            "that it looks better than it is; --unseen leaves them out"
-        )
-    return frozenset()
+    return seen_by_bundle(open_bundle(bundle).manifest, data) if unseen else frozenset()

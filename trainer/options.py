@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-__all__ = ["DEFAULT_SETTINGS", "Config", "Data", "Out", "console", "data_folder", "hush", "say"]
+__all__ = ["DEFAULT_SETTINGS", "Config", "Data", "Out", "console", "data_folder", "hush", "say", "warn"]
 
 DATA_VARIABLE = "ASTROM3_DATA"
 
@@ -43,7 +43,12 @@ def data_folder(data: Path | None) -> Path:
 
 def say(line: str) -> None:
     """Print a line beside the bars."""
-    console.print(line, highlight=False)
+    console.print(line, highlight=False, markup=False)
+
+
+def warn(line: str) -> None:
+    """Print a line that should not be overlooked."""
+    console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 def hush(line: str) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "Predictions",
     "joined_predictions",
     "merged_label",
+    "predictions_table",
     "read_predictions",
     "write_predictions",
 ]
@@ -124,20 +125,19 @@ def joined_predictions(parts: Sequence[Predictions]) -> Predictions:
     return Predictions(**joined)
 
 
-def write_predictions(
-    path: Path,
-    star_id: NDArray[np.int64],
+def predictions_table(
+    star_id: NDArray[np.generic],
     by_setting: Mapping[str, Predictions],
     *,
     about: Mapping[str, str] | None = None,
     whole: bool = False,
-) -> None:
-    """Write predictions of stars in every setting; NaN becomes null.
+) -> pa.Table:
+    """Return predictions of stars in every setting as they are written; NaN becomes null.
 
     Parameters
     ----------
     whole
-        Write everything that is known, in further columns.
+        Everything that is known, in further columns.
     """
     tables = [
         pa.table(
@@ -152,8 +152,15 @@ def write_predictions(
         )
         for setting, found in by_setting.items()
     ]
+    return pa.concat_tables(tables).replace_schema_metadata(dict(about or {}))
+
+
+def write_predictions(
+    path: Path, star_id: NDArray[np.generic], by_setting: Mapping[str, Predictions], **how: Any
+) -> None:
+    """Write the table of `predictions_table`, whose further parameters are `how`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.concat_tables(tables).replace_schema_metadata(dict(about or {}))
+    table = predictions_table(star_id, by_setting, **how)
     unfinished = path.with_name(f".{path.name}.part")
     pq.write_table(table, unfinished)
     unfinished.replace(path)

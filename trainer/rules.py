@@ -19,7 +19,7 @@ __all__ = ["RULE_MEASURES", "Rule", "decision_rules"]
 RULE_MEASURES = ("macro_f1", "balanced_accuracy", "accuracy")
 """What is measured of a rule; it leaves the probabilities alone, and all that is measured of them."""
 
-Rule = Callable[[Predictions], NDArray[np.integer] | None]
+Rule = Callable[[Predictions], NDArray[np.int64] | None]
 """Predictions to the class named for each star, a position in `MERGED`; None where that is not known."""
 
 
@@ -36,5 +36,5 @@ def decision_rules(manifest: Manifest) -> Mapping[str, Rule]:
     return rules
 
 
-def _by_weights(found: Predictions, weights: NDArray[np.float64]) -> NDArray[np.intp] | None:
-    return decided(found.probability, weights) if found.classifies else None
+def _by_weights(found: Predictions, weights: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    return decided(found.probability, weights).astype(np.int64) if found.classifies else None

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.records import Alert, SourceContext
 from trainer.augment import imitate
-from trainer.data.catalina import Unsorted
+from trainer.data.unsorted import Unsorted
 from trainer.windows import first_windows, window_alerts
 
 __all__ = ["EVERY_SETTING", "PACKET", "SETTINGS", "alerts_of"]
@@ -46,6 +47,12 @@ def alerts_of(unsorted: Unsorted, setting: str, rows: NDArray[np.int64]) -> list
     return [_packet(unsorted, int(row)) for row in rows]
 
 
+def _number(star_id: str) -> int:
+    """Return a number that follows from a star's name."""
+    digits = star_id.removeprefix("-")
+    return int(digits) if digits.isdecimal() else crc32(star_id.encode())
+
+
 def _packet(unsorted: Unsorted, row: int) -> Alert:
     """Return a star cut into an alert from its own epochs, by its name alone."""
     stars = unsorted.stars
@@ -53,7 +60,7 @@ def _packet(unsorted: Unsorted, row: int) -> Alert:
         return window_alerts(
             stars, np.array([row]), first_windows(stars, np.array([row]), None, given=False)
         )[0]
-    rng = np.random.default_rng((20241108, abs(int(unsorted.star_id[row]))))
+    rng = np.random.default_rng((20241108, _number(str(unsorted.star_id[row]))))
     n_epochs = int(np.exp(rng.uniform(0.0, np.log(PACKET_EPOCHS_MAX + 1))))
     alert = imitate(stars, row, rng, n_epochs=max(1, n_epochs), alert_id=row, observed_share=1.0)
     return replace(alert, source_context=SourceContext.STELLAR)

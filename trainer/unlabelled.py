@@ -24,10 +24,11 @@ from broker_plugin.records import Alert, AlertBatch, Origin
 from broker_plugin.taxonomy import canonical_class
 from trainer.checkpoint import Run, save_run
 from trainer.config import Settings
-from trainer.data.catalina import FILE, file_digest, learned_classes, read_unsorted
+from trainer.data.catalina import FILE, file_digest, learned_classes
 from trainer.data.objects import ObjectRow
 from trainer.data.splits import Split, deal_groups, sky_groups
 from trainer.data.stars import StarTable
+from trainer.data.unsorted import read_unsorted
 from trainer.encoders import fitted_specs
 from trainer.object_runs import UNUSED, keep_stars, prepare_objects, star_table
 from trainer.plans import Plan

@@ -172,10 +172,7 @@ def _alert(host: Host, window: slice, *, given: bool, oddity: Oddity, alert_id: 
         detector=np.zeros(n),
         access=np.full(n, Access.PUBLIC),
     )
-    metadata = {
-        "gal_lon_deg": float(stars.gal_lon_deg[star]),
-        "gal_lat_deg": float(stars.gal_lat_deg[star]),
-    }
+    metadata = stars.galactic(star)
     if n:
         metadata["reference_mag"] = float(-2.5 * np.log10(np.median(flux) / AB_ZERO_NJY))
     if given and stars.period_day[star] > 0:

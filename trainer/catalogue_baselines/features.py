@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from broker_plugin.features.base import FEATURE_SPEC_VERSION, Tokens
 from broker_plugin.records import Alert, AlertBatch
 from trainer.baseline import summary
-from trainer.data.catalina import Unsorted
+from trainer.data.unsorted import Unsorted
 from trainer.processes import processes
 from trainer.sets import IMITATION_VERSION, tokens_of
 from trainer.star_settings import PACKET, SETTINGS, alerts_of

@@ -30,7 +30,7 @@ from trainer.astrom3.recipes import Recipe, recipe
 from trainer.astrom3.scaler import META_COLUMNS
 from trainer.astrom3.scoring import probabilities
 from trainer.astrom3.training import BEST, Outcome, Running, fit
-from trainer.data.catalina import Unsorted
+from trainer.data.unsorted import Unsorted
 from trainer.predictions import MERGED, Predictions
 from trainer.star_settings import alerts_of
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from broker_plugin.errors import ConfigurationError
 from trainer.checkpoint import Run
-from trainer.data.catalina import FILE, Unsorted, file_digest, read_catalina, read_unsorted
+from trainer.data.catalina import FILE, file_digest, read_catalina
 from trainer.data.splits import Split, split_stars
 from trainer.data.stars import StarTable
+from trainer.data.unsorted import Unsorted, read_unsorted
 from trainer.predictions import MERGED, merged_label
 
 __all__ = ["BaselineStars", "baseline_stars"]

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Alert
 from broker_plugin.surveys.photometry import flux_of_mag
-from trainer.data.catalina import Unsorted
 from trainer.data.stars import N_PHASES, StarTable
+from trainer.data.unsorted import Unsorted
 from trainer.star_settings import alerts_of
 
 __all__ = ["SETTINGS", "alerts_in", "read_asas"]

@@ -16,24 +16,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.surveys.photometry import AB_ZERO_NJY, flux_of_mag
+from broker_plugin.surveys.photometry import MAG_MAX, MAG_MIN, flux_of_mag, known_pair
 from broker_plugin.taxonomy import CLASSES, canonical_class
-from trainer.data.stars import N_PHASES, StarTable, folded_profile
+from trainer.data.stars import StarTable, folded_profile
 
 __all__ = [
     "CITATION",
+    "COLUMNS",
     "FILE",
     "Funnel",
-    "Unsorted",
     "file_digest",
+    "kept_epochs",
     "learned_classes",
     "read_catalina",
-    "read_unsorted",
 ]
 
 FILE = "lightcurves/catalina_sss.parquet"
@@ -51,8 +50,6 @@ MIN_EPOCHS = 30
 """Fewer epochs do not define a folded light curve."""
 
 COLUMNS = ("id", "ra", "dec", "l", "b", "period", "sss_class", "mjd", "mag", "mag_err")
-KNOWLEDGE = ("period", "sss_class")
-"""Columns that a file of stars of which nothing is known need not have."""
 
 
 @dataclass(slots=True)
@@ -115,95 +112,6 @@ def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> tuple[StarTa
     return _table(rows), funnel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsorted:
-    """Every star of a file, whatever is known of it: what a finished bundle is measured on.
-
-    Parameters
-    ----------
-    stars
-        The stars; label -1, no profile, period 0 where it is not known.
-    star_id
-        As in the file; shape (S,).
-    published
-        The published class, empty where it is not given; shape (S,).
-    """
-
-    stars: StarTable
-    star_id: NDArray[np.int64]
-    published: NDArray[np.str_]
-
-    def take(self, rows: NDArray[np.int64]) -> Unsorted:
-        """Return some of the stars."""
-        return Unsorted(
-            stars=self.stars.take(rows), star_id=self.star_id[rows], published=self.published[rows]
-        )
-
-
-def read_unsorted(path: Path) -> Unsorted:
-    """Read every star of a file laid out like the training light curves.
-
-    Of the columns beside positions and epochs only `sss_class` and `period` are read, for measuring and for
-    the setting that is given the period; a file need not have them.
-
-    Raises
-    ------
-    ConfigurationError
-        If the file is not there or has not these columns.
-    """
-    try:
-        absent = [name for name in KNOWLEDGE if name not in pq.read_schema(path).names]
-        table = pq.read_table(path, columns=[name for name in COLUMNS if name not in absent])
-    except (OSError, pa.ArrowException) as error:
-        raise ConfigurationError(
-            f"cannot read stars from {path}: {error}; it must be a Parquet file with the columns "
-            f"{', '.join(COLUMNS)}"
-        ) from error
-    for name in absent:
-        table = table.append_column(name, pa.nulls(len(table)))
-    series = {name: _series(table[name].combine_chunks()) for name in COLUMNS[-3:]}
-    kept, flux, flux_error = [], [], []
-    for mjd, mag, mag_err in zip(*series.values(), strict=True):
-        rows = _kept_epochs(mjd, mag, mag_err, Funnel())
-        of_flux, of_error = flux_of_mag(mag[rows], mag_err[rows])
-        kept.append(mjd[rows])
-        flux.append(of_flux.astype(np.float32))
-        flux_error.append(of_error.astype(np.float32))
-    n = len(table)
-    scalars = {name: _numbers(table[name]) for name in ("ra", "dec", "l", "b", "period")}
-    period_day = np.where(scalars["period"] > 0, scalars["period"], 0.0)
-    star_id = table["id"].to_numpy()
-    return Unsorted(
-        stars=StarTable(
-            star_id=np.array([f"css:{each}" for each in star_id]),
-            label=np.full(n, -1),
-            ra_deg=scalars["ra"],
-            dec_deg=scalars["dec"],
-            gal_lon_deg=scalars["l"],
-            gal_lat_deg=scalars["b"],
-            period_day=period_day,
-            mean_mag=np.array([_median_mag(each) for each in flux]),
-            mjd=np.concatenate(kept),
-            flux_njy=np.concatenate(flux),
-            flux_err_njy=np.concatenate(flux_error),
-            offsets=np.concatenate([[0], np.cumsum([len(each) for each in kept])]).astype(np.int64),
-            profile=np.zeros((n, N_PHASES), np.float32),
-        ),
-        star_id=star_id,
-        published=np.array([each or "" for each in table["sss_class"].to_pylist()]),
-    )
-
-
-def _numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Return a column as numbers, NaN where it is null."""
-    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return values
-
-
-def _median_mag(flux_njy: NDArray[np.float32]) -> float:
-    return float(-2.5 * np.log10(np.median(flux_njy) / AB_ZERO_NJY)) if len(flux_njy) else 0.0
-
-
 def learned_classes(held_out: Collection[str]) -> list[str]:
     """Return the classes of the taxonomy that are not held out, in order.
 
@@ -251,7 +159,7 @@ def _star(
     if not (np.isfinite([scalars[key] for key in ("ra", "dec", "l", "b")]).all() and scalars["period"] > 0):
         funnel.stars_with_invalid_columns += 1
         return None
-    kept = _kept_epochs(mjd, mag, mag_err, funnel)
+    kept = kept_epochs(mjd, mag, mag_err, funnel)
     if len(kept) < MIN_EPOCHS:
         funnel.stars_with_too_few_epochs += 1
         return None
@@ -274,13 +182,15 @@ def _star(
     }
 
 
-def _kept_epochs(
+def kept_epochs(
     mjd: NDArray[np.float64], mag: NDArray[np.float64], mag_err: NDArray[np.float64], funnel: Funnel
 ) -> NDArray[np.intp]:
     """Return the positions of the epochs that are measurements, in order of time."""
     in_time = (mjd > MJD_MIN) & (mjd < MJD_MAX)
     funnel.epochs_at_impossible_times += int((~in_time).sum())
-    measured = np.isfinite(mag) & np.isfinite(mag_err) & (mag_err > 0)
+    with np.errstate(over="ignore", invalid="ignore"):  # of what is no magnitude
+        flux, _ = known_pair(*flux_of_mag(mag, mag_err))
+    measured = (mag >= MAG_MIN) & (mag <= MAG_MAX) & np.isfinite(flux)
     funnel.epochs_with_invalid_magnitudes += int((in_time & ~measured).sum())
     kept = np.flatnonzero(in_time & measured)
     return kept[np.argsort(mjd[kept], kind="stable")]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -66,6 +67,14 @@ class StarTable:
         offsets = np.concatenate([[0], np.cumsum([len(each) for each in kept])]).astype(np.int64)
         whole = {name: values[rows] for name, values in columns.items() if name not in (*ragged, "offsets")}
         return StarTable(**whole, **ragged, offsets=offsets)
+
+    def galactic(self, star: int) -> dict[str, float]:
+        """Return a star's galactic coordinates as metadata, none where its position is not known."""
+        found = {
+            "gal_lon_deg": float(self.gal_lon_deg[star]),
+            "gal_lat_deg": float(self.gal_lat_deg[star]),
+        }
+        return found if all(map(math.isfinite, found.values())) else {}
 
     def epochs(self, star: int) -> slice:
         """Return the rows of a star's epochs."""

@@ -20,8 +20,8 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.alert_files import read_alerts
 from broker_plugin.records import Alert
 from broker_plugin.taxonomy import canonical_class
-from trainer.data.catalina import read_unsorted
 from trainer.data.objects import alert_of, iter_objects
+from trainer.data.unsorted import read_unsorted
 from trainer.windows import first_windows, window_alerts
 
 __all__ = ["OTHER_TYPE", "Subject", "Subjects", "read_subjects"]

@@ -20,8 +20,8 @@ from broker_plugin.features.variability import variability
 from broker_plugin.records import Alert, AlertBatch
 from trainer.anomaly import fit_single
 from trainer.bundle_evaluation import CHUNK, Score, scoring
-from trainer.data.catalina import Unsorted, read_unsorted
 from trainer.data.stars import StarTable
+from trainer.data.unsorted import Unsorted, read_unsorted
 from trainer.injection.measures import SCORES, Scored, measures_of
 from trainer.injection.photometry import SurveyNoise
 from trainer.injection.priors import ARTEFACTS, DISCOVERIES, PRIORS_VERSION

@@ -14,7 +14,8 @@ import numpy as np
 
 from broker_plugin.bundle import Bundle, open_bundle
 from trainer.bundle_evaluation import score_settings
-from trainer.data.catalina import Unsorted, file_digest, read_unsorted
+from trainer.data.catalina import file_digest
+from trainer.data.unsorted import Unsorted, read_unsorted
 from trainer.predictions import PredictionFile, read_predictions, write_predictions
 from trainer.seen import is_training_file, seen_by_bundle
 

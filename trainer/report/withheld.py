@@ -18,7 +18,7 @@ from broker_plugin.bundle import Manifest, ModalityModel
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.records import Alert, LightCurve
 from trainer.bundle_evaluation import CHUNK, predictions_of
-from trainer.data.catalina import Unsorted
+from trainer.data.unsorted import Unsorted
 from trainer.model import EPOCH_MODALITIES
 from trainer.predictions import (
     PredictionFile,

@@ -11,7 +11,8 @@ import pytest
 
 from broker_plugin.surveys.photometry import AB_ZERO_NJY
 from tests.trainer.injection.hosts import NOISE, constant_stars
-from trainer.data.catalina import FILE, read_unsorted
+from trainer.data.catalina import FILE
+from trainer.data.unsorted import read_unsorted
 from trainer.injection import priors
 from trainer.injection.events import EVENTS, Event
 from trainer.injection.photometry import SurveyNoise, curve_of, observed

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What must be known of the stars that a bundle was measured on, to believe the measures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from broker_plugin.bundle import Bundle
+from broker_plugin.engine.explanation import counted
+from trainer.data.unsorted import Unsorted
+from trainer.predictions import NEAR_ANOMALIES, merged_label
+
+__all__ = ["remarks_on"]
+
+SHOWN = 6
+"""Classes that a remark names; the file holds all."""
+
+
+def remarks_on(measured: Unsorted, bundle: Bundle, *, n_seen: int) -> list[str]:
+    """Return the remarks, none where there is nothing to say.
+
+    Parameters
+    ----------
+    measured
+        The stars that were measured.
+    n_seen
+        Further stars of the file, left out because the bundle was made from them.
+    """
+    return [*_on_training(measured, bundle, n_seen), *_on_epochs(measured), *_on_classes(measured)]
+
+
+def _on_training(measured: Unsorted, bundle: Bundle, n_seen: int) -> Iterator[str]:
+    if n_seen:
+        yield f"left out, since the bundle was made from them: {counted(n_seen, 'star')}"
+    references = set(bundle.arrays(bundle.manifest.reference_file)["object_id"].tolist())
+    known = len(references & set(measured.stars.star_id.tolist()))
+    if known:
+        yield (
+            f"trained on by the bundle, which looks better than it is: {counted(known, 'star')} among its "
+            "references, and perhaps more; --unseen leaves out what it has seen of its training file"
+        )
+
+
+def _on_epochs(measured: Unsorted) -> Iterator[str]:
+    for name in ("epochs_at_impossible_times", "epochs_with_invalid_magnitudes"):
+        count = getattr(measured.funnel, name)
+        if count:
+            yield f"left out: {count:,} of {measured.funnel.epochs_in_file:,} {name.replace('_', ' ')}"
+    n_empty = int((np.diff(measured.stars.offsets) == 0).sum())
+    if n_empty:
+        yield f"without any epoch, judged by position alone: {counted(n_empty, 'star')}"
+
+
+def _on_classes(measured: Unsorted) -> Iterator[str]:
+    published = measured.published
+    other = (merged_label(published) < 0) & ~np.isin(published, NEAR_ANOMALIES)
+    if other.any():
+        found = Counter(each or "none given" for each in published[other].tolist()).most_common()
+        shown = ", ".join(f"{name} {count:,}" for name, count in found[:SHOWN])
+        more = ", ..." if len(found) > SHOWN else ""
+        yield f"of other classes, in no measure: {counted(int(other.sum()), 'star')} ({shown}{more})"
+    n_repeated = len(published) - len(np.unique(measured.stars.star_id))
+    if n_repeated:
+        yield f"with the id of another one: {counted(n_repeated, 'star')}"
