@@ -19,6 +19,7 @@ import torch
 from cyclopts import App, Parameter
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from torch import nn
 
 from broker_plugin.errors import ConfigurationError
@@ -127,7 +128,8 @@ def main() -> None:
     try:
         app()
     except (ConfigurationError, ParityError) as error:
-        _console.print(f"[bold red]export.astrom3:[/] {error}", highlight=False, soft_wrap=True)
+        said = f"[bold red]export.astrom3:[/] {escape(str(error))}"
+        _console.print(said, highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.console import Console
+from rich.markup import escape
 
 from broker_plugin.bundle import Bundle, open_bundle
 from broker_plugin.errors import ConfigurationError
@@ -62,7 +63,8 @@ def export(
 def _report(bundle: Bundle, out: Path) -> None:
     size = sum(len(content) for content in bundle.contents.values())
     named = f"{bundle.manifest.name} {bundle.manifest.version} {bundle.digest[:12]}"
-    _console.print(f"{out}: bundle {named}, {size / 1e6:.1f} MB", highlight=False, soft_wrap=True)
+    said = f"{out}: bundle {named}, {size / 1e6:.1f} MB"
+    _console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -74,5 +76,5 @@ def main() -> None:
         _console.print(f"[bold red]export:[/] stopped by {signal}", highlight=False, soft_wrap=True)
         signal.end_process()
     except (ConfigurationError, ParityError) as error:
-        _console.print(f"[bold red]export:[/] {error}", highlight=False, soft_wrap=True)
+        _console.print(f"[bold red]export:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -26,7 +26,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.lsst import LsstAdapter
 from broker_plugin.surveys.ztf import ZtfAdapter
 
-__all__ = ["LENGTHS", "read_corpora"]
+__all__ = ["LENGTHS", "packet_files", "read_corpora"]
 
 T = TypeVar("T")
 
@@ -54,6 +54,11 @@ class _Cuts:
     made: list[list[_Made]] = field(default_factory=list)
 
 
+def packet_files(folder: Path) -> list[Path]:
+    """Return the files of a directory that `read_corpora` may read."""
+    return [*_ztf_files(folder), *_lsst_files(folder)]
+
+
 def read_corpora(
     folder: Path, *, messages_max: int, lengths: Mapping[int, int], packets_max: int | None = None
 ) -> Corpora:
@@ -73,11 +78,11 @@ def read_corpora(
     Raises
     ------
     ConfigurationError
-        If there is neither survey.
+        If there is neither survey, or a file cannot be read as its folder says.
     """
     corpora = Corpora()
-    _read_ztf(folder / "ztf", corpora, messages_max, packets_max)
-    _read_lsst(folder / "lsst", corpora, messages_max, lengths, packets_max)
+    _read_ztf(folder, corpora, messages_max, packets_max)
+    _read_lsst(folder, corpora, messages_max, lengths, packets_max)
     if not corpora.by_name:
         raise ConfigurationError(
             f"no alert packets in {folder}/ztf or {folder}/lsst", remedy="give their directory as --alerts"
@@ -85,21 +90,31 @@ def read_corpora(
     return corpora
 
 
+def _ztf_files(folder: Path) -> list[Path]:
+    return sorted((folder / "ztf").rglob("*.avro"))
+
+
+def _lsst_files(folder: Path) -> list[Path]:
+    return sorted((folder / "lsst").glob("*.avro"))
+
+
 def _read_ztf(folder: Path, corpora: Corpora, messages_max: int, packets_max: int | None) -> None:
-    histories = ZtfAdapter().histories
+    survey = ZtfAdapter()
     as_sent: dict[int, _Made] = {}
     written: dict[int, _Made] = {}
-    for path in sorted(folder.rglob("*.avro")):
-        if packets_max is not None and len(as_sent) >= packets_max and path.parent != folder:
+    for path in _ztf_files(folder):
+        if packets_max is not None and len(as_sent) >= packets_max and path.parent != folder / "ztf":
             continue
         schema, data = read_data(path)
         form, version = ContainerForm(schema), str(schema.get("version", "?"))
-        made = {
-            packet["candid"]: _Made(
-                value=form.message(datum), rows=history_rows(packet, histories), schema=version
-            )
-            for datum, packet in islice(data, packets_max)
-        }
+        made: dict[int, _Made] = {}
+        for datum, packet in islice(data, packets_max):
+            if not survey.recognises(packet) or "candid" not in packet:
+                raise ConfigurationError(
+                    f"{path} holds other packets than ZTF's", remedy="take it out of ztf/"
+                )
+            rows = history_rows(packet, survey.histories)
+            made[packet["candid"]] = _Made(value=form.message(datum), rows=rows, schema=version)
         if len(made) == 1:
             as_sent |= {candid: replace(each, value=path.read_bytes()) for candid, each in made.items()}
         else:
@@ -107,7 +122,7 @@ def _read_ztf(folder: Path, corpora: Corpora, messages_max: int, packets_max: in
     new = [made for candid, made in written.items() if candid not in as_sent]
     chosen = _spaced([*as_sent.values(), *new], messages_max)
     if not chosen:
-        corpora.missing["ztf"] = f"no Avro container files in {folder}"
+        corpora.missing["ztf"] = f"no Avro container files in {folder}/ztf"
         return
     about = (
         f"{len(as_sent)} packets as they were sent, cutouts included, and {len(new)} of archives, each as a "
@@ -122,7 +137,7 @@ def _read_lsst(
     histories = LsstAdapter().histories
     whole: list[_Made] = []
     cuts = {rows: _Cuts(copies) for rows, copies in lengths.items()}
-    for path in sorted(folder.glob("*.avro")):
+    for path in _lsst_files(folder):
         schema, data = read_data(path)
         found = LSST_ALERT.fullmatch(_name_of(schema))
         if found is None:
@@ -141,11 +156,13 @@ def _read_lsst(
         about = f"{len(made)} of {len(whole)} packets, framed with their schema's id; cutouts as in the files"
         corpora.by_name["lsst"] = _corpus("lsst", made, about)
     else:
-        corpora.missing["lsst"] = f"no Avro container files of Rubin's alerts in {folder}"
+        corpora.missing["lsst"] = f"no Avro container files of Rubin's alerts in {folder}/lsst"
     for length, cut in cuts.items():
         name = f"lsst_{length}"
         if not cut.made:
-            corpora.missing[name] = f"no Rubin packet with {DEEP_ROWS} rows of history or more in {folder}"
+            corpora.missing[name] = (
+                f"no Rubin packet with {DEEP_ROWS} rows of history or more in {folder}/lsst"
+            )
             continue
         made = [each for each in chain(*zip_longest(*cut.made)) if each is not None][:messages_max]
         about = (

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,16 @@ def read_data(path: Path) -> tuple[Mapping[str, Any], Iterator[tuple[bytes, dict
     Raises
     ------
     ConfigurationError
-        If it cannot be read.
+        If it cannot be read; of a record, when its turn comes.
     """
-    try:
+    with _readable(path):
         blocks = fastavro.block_reader(io.BytesIO(path.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error}", remedy="remove it from the directory"
-        ) from error
-    schema: Any = blocks.writer_schema
-    return schema, _records(blocks)
+        schema: Any = blocks.writer_schema
+        # Without logical types, whose values may not be written again.
+        parsed = vet(schema).parsed
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        raise ConfigurationError(f"{path} holds no records", remedy="remove it from the directory")
+    return schema, _records(path, blocks, parsed)
 
 
 def history_rows(packet: Mapping[str, Any], histories: Sequence[str]) -> int:
@@ -142,16 +143,24 @@ def named_anew(packet: Mapping[str, Any], copy: int) -> dict[str, Any]:
     return _moved(changed, copy)
 
 
-def _records(blocks: Iterable[Any]) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    for block in blocks:
-        content = io.BytesIO(block.bytes_.getvalue())
-        parsed = vet(
-            block.writer_schema
-        ).parsed  # without logical types, whose values may not be written again
-        for _ in range(block.num_records):
-            begin = content.tell()
-            record: Any = fastavro.schemaless_reader(content, parsed, None)
-            yield content.getbuffer()[begin : content.tell()].tobytes(), record
+def _records(path: Path, blocks: Any, parsed: Any) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    with _readable(path):
+        for block in blocks:
+            content = io.BytesIO(block.bytes_.getvalue())
+            for _ in range(block.num_records):
+                begin = content.tell()
+                record: Any = fastavro.schemaless_reader(content, parsed, None)
+                yield content.getbuffer()[begin : content.tell()].tobytes(), record
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # fastavro lets out whatever the bytes cause
+        raise ConfigurationError(
+            f"cannot read {path} ({type(error).__name__}: {error})", remedy="remove it from the directory"
+        ) from error
 
 
 def _moved(record: Mapping[str, Any], copy: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from broker_plugin.benchmark.stages import STAGES, WHOLE
@@ -116,7 +117,7 @@ def _stages(document: Document) -> Table:
 def _through_kafka(document: Document) -> Table:
     found = document["kafka"]
     steady, burst = found["steady"], found.get("burst")
-    title = f"Through Kafka ({found['cluster']}), {found['workers']} processes, {found['corpus']}"
+    title = f"Through Kafka ({escape(found['cluster'])}), {found['workers']} processes, {found['corpus']}"
     table = Table(
         "", "sent", "done", "alerts/s", "latency or time", title=title, caption=processor_line(document)
     )
@@ -134,7 +135,7 @@ def _through_kafka(document: Document) -> Table:
 
 def _scaling(document: Document) -> Table:
     found = document["kafka"]
-    title = f"Through Kafka ({found['cluster']}), each process on one core, {found['corpus']}"
+    title = f"Through Kafka ({escape(found['cluster'])}), each process on one core, {found['corpus']}"
     table = Table(title=title, caption=processor_line(document))
     for column in (
         "processes",

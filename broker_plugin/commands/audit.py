@@ -200,7 +200,7 @@ def _show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> N
         verdict = f"NOT complete: {lost} gaps in what became of {total} messages; the last columns name them"
     else:
         verdict = "not known: the night's outputs have expired, and there is no --ledger to ask"
-    Console().print(verdict)
+    Console().print(verdict, markup=False)
 
 
 def _nothing(settings: Settings, night: date) -> str:

@@ -13,6 +13,7 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from broker_plugin.benchmark.archive import packet_files
 from broker_plugin.benchmark.plan import FULL, QUICK, Tell
 from broker_plugin.benchmark.plot import drawing
 from broker_plugin.benchmark.report import remarks, tables
@@ -95,7 +96,7 @@ def bench(
     through = KafkaPlan(bootstrap=kafka, offered_per_s=offered, offered_s=plan.offered_s, burst=burst)
     contents = {json_file: _as_json, plot: drawing}
     outputs = [path for path in (json_file, plot) if path is not None]
-    _make_room(outputs)
+    _make_room(outputs, packet_files(alerts))
     with complete_files(*outputs) as files:  # not to find out after a minute that they cannot be
         with _telling(console) as tell:
             document = run_bench(
@@ -111,7 +112,7 @@ def bench(
         for table in tables(document):
             out.print(table)
         for remark in remarks(document):
-            console.print(remark, style="yellow", highlight=False, soft_wrap=True)
+            console.print(remark, style="yellow", markup=False, highlight=False, soft_wrap=True)
         for path, file in zip(outputs, files, strict=True):
             file.write(contents[path](document).encode())
 
@@ -124,8 +125,8 @@ def _telling(console: Console) -> Iterator[Tell]:
         yield lambda what: progress.update(task, description=what)
 
 
-def _make_room(outputs: Sequence[Path]) -> None:
-    check_outputs(outputs, [])
+def _make_room(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    check_outputs(outputs, inputs)
     for path in outputs:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

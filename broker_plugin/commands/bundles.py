@@ -68,7 +68,8 @@ def list_(*, bundles: Repository = None, as_json: Annotated[bool, Parameter(name
         return 0
     console = Console()
     if not rows:
-        console.print(f"no bundle in {repository.root}; add one with `broker-plugin bundles add DIR`")
+        said = f"no bundle in {repository.root}; add one with `broker-plugin bundles add DIR`"
+        console.print(said, markup=False)
         return 0
     table = Table("bundle", "in force", "digest", "macro-F1", "promoted", box=None)
     for row in rows:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from broker_plugin.client.opening import CONNECT_S, reading_address, reading_schemas
@@ -119,7 +120,7 @@ def _show(console: Console, comparison: Comparison, outputs: Sequence[Path]) -> 
     table = Table("", "first", "second", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
-    table.add_row("bundle", *("; ".join(side.bundles) for side in sides))
+    table.add_row("bundle", *(escape("; ".join(side.bundles)) for side in sides))
     table.add_row("alerts that only it has", *(f"{side.only_here:,}" for side in sides))
     for level in comparison.first.shares:
         table.add_row(f"p-values at or below {level}", *(f"{side.shares[level]:.2%}" for side in sides))

@@ -151,7 +151,7 @@ def _mapping(text: str) -> tuple[str, str]:
 
 def _progress(console: Console) -> LoggedProgress:
     return LoggedProgress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[kept]:,} kept"),

@@ -162,7 +162,7 @@ def _show_alert(console: Console, summary: Mapping[str, Any]) -> None:
         console.print(f"[bold red]rejected[/] {summary['rejected']}: {detail}", highlight=False)
         return
     console.print(
-        f"[bold]{escape(summary['object_id'])}[/]  {summary['alert_key']}  "
+        f"[bold]{escape(summary['object_id'])}[/]  {escape(summary['alert_key'])}  "
         f"[cyan]{summary['source_context']}[/]  {escape(summary['schema']) or 'schema unnamed'}",
         highlight=False,
     )
@@ -206,14 +206,16 @@ def _show_bundle(console: Console, summary: Mapping[str, Any]) -> None:
         "decision_rule",
     ):
         table.add_row(key, escape(str(summary[key])))
-    table.add_row("modalities", ", ".join(summary["modalities"]))
+    classes = ", ".join(f"{key} {share:.1%}" for key, share in summary["classes"].items())
+    files = ", ".join(f"{key} ({size:,} B)" for key, size in summary["files"].items())
+    table.add_row("modalities", escape(", ".join(summary["modalities"])))
     table.add_row("taxonomy", escape(summary["taxonomy"]))
-    table.add_row("classes", ", ".join(f"{key} {share:.1%}" for key, share in summary["classes"].items()))
-    table.add_row("files", ", ".join(f"{key} ({size:,} B)" for key, size in summary["files"].items()))
+    table.add_row("classes", escape(classes))
+    table.add_row("files", escape(files))
     console.print(table)
     strata = Table("stratum", "calibration objects", "temperature", box=None)
     for key, stratum in summary["strata"].items():
-        strata.add_row(key, str(stratum["n"]), f"{stratum['temperature']:.3f}")
+        strata.add_row(escape(key), str(stratum["n"]), f"{stratum['temperature']:.3f}")
     for key, n in summary["stream_strata"].items():
         strata.add_row(escape(key), str(n), "")
     console.print(strata)

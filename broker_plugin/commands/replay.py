@@ -196,7 +196,7 @@ def _end(
     console: Console, counts: Counter[str], outputs: tuple[Path, Path], ended_early: Sequence[str]
 ) -> int:
     """Say what was written and what is missing, and return the exit status."""
-    console.print(_summary(counts, *outputs), soft_wrap=True, highlight=False)
+    console.print(_summary(counts, *outputs), soft_wrap=True, highlight=False, markup=False)
     dead = {reason for reason, n in counts.items() if n and reason != VERDICT}
     if dead and dead <= NO_PACKET and not (counts[VERDICT] or ended_early):
         _warn(

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from broker_plugin.bundle import open_bundle
@@ -77,12 +78,13 @@ def similar(
     if as_json:
         sys.stdout.writelines(json.dumps(_plain(cosine, each)) + "\n" for cosine, each in found)
         return
-    table = Table(title=f"like {of.object_id} ({of.alert_key}), among {len(recents):,} strange alerts")
+    title = f"like {of.object_id} ({of.alert_key}), among {len(recents):,} strange alerts"
+    table = Table(title=escape(title))
     for heading in ("cosine", "object", "alert", "p", "class", "context"):
         table.add_column(heading)
     for cosine, each in found:
         said = (f"{each.p_value:.3g}", each.top_class or "-", each.source_context)
-        table.add_row(f"{cosine:.3f}", each.object_id, each.alert_key, *said)
+        table.add_row(*map(escape, (f"{cosine:.3f}", each.object_id, each.alert_key, *said)))
     Console().print(table)
 
 
