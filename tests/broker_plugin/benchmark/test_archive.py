@@ -41,6 +41,13 @@ def test_a_directory_without_alerts_is_refused(tmp_path: Path) -> None:
         read_corpora(tmp_path, messages_max=1, lengths={})
 
 
+def test_packets_of_another_survey_are_refused_by_their_file(data_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "ztf").mkdir()
+    (tmp_path / "ztf/rubin.avro").symlink_to(data_dir / "alerts/lsst/lsst_v10_0_nocutouts.avro")
+    with pytest.raises(ConfigurationError, match=r"ztf/rubin\.avro holds other packets"):
+        read_corpora(tmp_path, messages_max=1, lengths={}, packets_max=5)
+
+
 def test_archived_ztf_packets_become_messages_of_one_packet(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "ztf").symlink_to(data_dir / "alerts/ztf")
     corpus = read_corpora(tmp_path, messages_max=30, lengths={}, packets_max=60).by_name["ztf"]

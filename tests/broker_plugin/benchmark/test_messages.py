@@ -62,6 +62,26 @@ def test_a_file_that_is_none_is_named(tmp_path) -> None:
         read_data(path)
 
 
+@pytest.mark.parametrize("codec", ["null", "deflate"])
+def test_a_file_that_is_cut_is_named_when_its_end_is_read(tmp_path, codec: str) -> None:
+    path = tmp_path / "alerts.avro"
+    with path.open("wb") as target:
+        fastavro.writer(target, SCHEMA, PACKETS, codec=codec, sync_interval=100)
+    whole = path.read_bytes()
+    for length in range(len(whole) - 1, len(whole) // 2, -7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ConfigurationError, match=r"alerts\.avro"):
+            list(read_data(path)[1])
+
+
+def test_a_file_of_no_records_is_refused(tmp_path) -> None:
+    path = tmp_path / "numbers.avro"
+    with path.open("wb") as target:
+        fastavro.writer(target, {"type": "long"}, [1, 2])
+    with pytest.raises(ConfigurationError, match=r"numbers\.avro holds no records"):
+        read_data(path)
+
+
 rows_of_a_history = st.lists(st.floats(50_000, 70_000).map(lambda t: {"midpointMjdTai": t}), max_size=60)
 
 

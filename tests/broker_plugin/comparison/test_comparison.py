@@ -135,14 +135,16 @@ def test_the_page_and_the_numbers_are_written(
         path = tmp_path / f"{name}.avro"
         with path.open("wb") as handle:
             writer = check_format(path)(handle)
-            writer.write(verdicts(side))
+            writer.write([replace(each, bundle_name=f"{each.bundle_name}[bold]") for each in verdicts(side)])
             writer.finish()
     page, numbers = tmp_path / "page.html", tmp_path / "numbers.json"
     files = [str(tmp_path / f"{name}.avro") for name in ("old", "new")]
     with pytest.raises(SystemExit) as ended:
         main(["bundles", "compare", *files, "--html", str(page), "--json", str(numbers)])
     assert ended.value.code in (None, 0)
-    assert "0.0% of 300" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "0.0% of 300" in said
+    assert "old[bold]" in said
     assert json.loads(numbers.read_text())["n_classified"] == 300
     text = page.read_text()
     assert text.count("<svg") == 3
