@@ -23,7 +23,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.logging import configure_logging
-from broker_plugin.streams.output_files import cannot_write, check_outputs, complete_files
+from broker_plugin.streams.output_files import check_outputs, complete_files, make_folder
 
 __all__ = ["bench"]
 
@@ -128,10 +128,7 @@ def _telling(console: Console) -> Iterator[Tell]:
 def _make_room(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
     check_outputs(outputs, inputs)
     for path in outputs:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        make_folder(path.parent)
 
 
 def _as_json(document: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ from broker_plugin.engine.scorer import Scorer
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.logging import quieten
 from broker_plugin.signals import stop_on_signal
-from broker_plugin.streams.output_files import cannot_write
+from broker_plugin.streams.output_files import cannot_write, prepare_folder
 from broker_plugin.surveys.registry import adapters
 
 __all__ = ["demo"]
@@ -79,7 +79,7 @@ def demo(
         Open the report when it is written.
     """
     quieten()
-    _make_folder(out)
+    prepare_folder(out)
     console = Console()
     night = None if alerts else simulate_night(seed, n_alerts=n_alerts)
     tracks = archive_tracks(alerts or []) if night is None else night_tracks(night)
@@ -135,12 +135,3 @@ def _closing(playback: Playback, page: Path) -> Text:
         text.append(f"{planted_sentence(playback.night, rank_objects(playback.verdicts))}\n")
     text.append(f"Report: {page.resolve().as_uri()}\nTargets: {page.with_name(TARGETS_NAME)}")
     return text
-
-
-def _make_folder(out: Path) -> None:
-    """Make the report's folder before the night is played, not to find out afterwards that it cannot be."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
-    except OSError as error:
-        raise cannot_write(out, error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO, cast
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.signals import unbroken
 
-__all__ = ["cannot_write", "check_outputs", "complete_files"]
+__all__ = ["cannot_write", "check_outputs", "complete_files", "make_folder", "prepare_folder"]
 
 
 def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
@@ -63,6 +64,35 @@ def complete_files(*paths: Path, all_written: Callable[[], None] = lambda: None)
         with unbroken():
             for output in outputs:
                 output.appear()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where there is none.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder and try to write to it, not to find out after the work that nothing can be.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be made, or nothing can be written.
+    """
+    make_folder(folder)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def cannot_write(path: Path, error: OSError) -> ConfigurationError:

@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 from trainer.bars import progress_bar
 from trainer.downstream.common import (
+    COUNT,
+    SEED,
     Out,
     Source,
     measurable,
     save_figure,
     say,
+    say_what_is_not_known,
     statement,
     write_json,
     write_table,
@@ -38,20 +42,22 @@ def audit(
     *,
     embeddings: Source = Path("embeddings.parquet"),
     number: Annotated[
-        int, Parameter(name=["-n", "--number"], help="How many of the most doubtful to draw.")
+        int,
+        Parameter(name=["-n", "--number"], validator=COUNT, help="How many of the most doubtful to draw."),
     ] = 50,
     measure: Annotated[
         bool, Parameter(help="Measure instead: flip 5 % of the labels and see how many are found.")
     ] = False,
-    seeds: Annotated[int, Parameter(help="With --measure: how often.")] = 10,
-    seed: Annotated[int, Parameter(help="Of the folds.")] = 1,
+    seeds: Annotated[int, Parameter(validator=COUNT, help="With --measure: how often.")] = 10,
+    seed: Annotated[int, Parameter(validator=SEED, help="Of the folds.")] = 1,
     out: Out = Path("downstream"),
 ) -> None:
     """Find labels that are probably wrong, by confident learning on the frozen embeddings.
 
     Every label is judged by logistic regressions of the other four fifths of the objects, so none judges
     itself. What the bundle was trained on is another matter: its embedding knows the label that it had, and
-    errors hide there; the column `seen` says where. With --measure only unseen objects count.
+    errors hide there; the column `seen` says where. With --measure only unseen objects count, and
+    those of which that is not known.
     """
     table = read_embeddings(embeddings)
     if measure:
@@ -62,6 +68,7 @@ def audit(
 
 def _audit(table: Embeddings, source: Path, out: Path, *, number: int, seed: int) -> None:
     rows, names, given, left_out = _labelled(table, np.flatnonzero(table.label != ""))
+    prepare_folder(out)
     probability = cross_fitted(table.vectors[FUSED][rows], given, table.group[rows], seed=seed)
     found = audit_labels(probability, given)
     order = found.order()
@@ -139,6 +146,7 @@ def _columns(
 
 def _measure(table: Embeddings, source: Path, out: Path, *, seeds: int) -> None:
     rows, names, given, left_out = _labelled(table, measurable(table))
+    prepare_folder(out)
     part = table.take(rows)
     spaces: dict[str, NDArray[np.floating]] = {FUSED: part.vectors[FUSED]}
     if table.about.n_features:
@@ -157,6 +165,7 @@ def _measure(table: Embeddings, source: Path, out: Path, *, seeds: int) -> None:
     result = statement(table, rows) | {"labels": names.tolist(), "labels_left_out": left_out} | found
     for line in flips_lines(result):
         say(line)
+    say_what_is_not_known(result)
     write_json(out / "audit-measure.json", result)
     save_figure(_figure(result), out / "audit-measure.png", table.about)
 

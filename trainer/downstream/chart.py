@@ -8,15 +8,26 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 from trainer.bars import progress_bar
-from trainer.downstream.common import Out, Source, save_figure, say, statement, write_json, write_table
+from trainer.downstream.common import (
+    COUNT,
+    SEED,
+    Out,
+    Source,
+    save_figure,
+    say,
+    statement,
+    write_json,
+    write_table,
+)
 from trainer.downstream.manifold import MIN_DIST, NEIGHBOURS, map_of
 from trainer.downstream.pages import Section, write_page
 from trainer.downstream.similarity import spread_evenly
@@ -29,6 +40,8 @@ __all__ = ["chart"]
 EXAMPLES = 6
 """Objects that are drawn of each cluster, the nearest to its centre."""
 
+PAIR = validators.Number(gte=2)
+
 NAMES = 10
 """Most names in a legend, as many as there are colours; the rarest are left grey."""
 
@@ -40,14 +53,23 @@ def chart(
     within: Annotated[
         str | None, Parameter(help="Find subclasses of this class: clusters in the embedding space.")
     ] = None,
-    clusters: Annotated[int | None, Parameter(help="Their number; default: of the best silhouette.")] = None,
-    neighbours: Annotated[int, Parameter(help="UMAP: neighbours that are kept together.")] = NEIGHBOURS,
-    min_dist: Annotated[float, Parameter(help="UMAP: how near to one another points may lie.")] = MIN_DIST,
+    clusters: Annotated[
+        int | None, Parameter(validator=PAIR, help="Their number; default: of the best silhouette.")
+    ] = None,
+    neighbours: Annotated[
+        int, Parameter(validator=PAIR, help="UMAP: neighbours that are kept together.")
+    ] = NEIGHBOURS,
+    min_dist: Annotated[
+        float,
+        Parameter(
+            validator=validators.Number(gte=0, lte=1), help="UMAP: how near to one another points may lie."
+        ),
+    ] = MIN_DIST,
     measure: Annotated[
         bool, Parameter(help="Measure instead: do clusters agree with subclasses that are known?")
     ] = False,
-    seeds: Annotated[int, Parameter(help="With --measure: how often.")] = 10,
-    seed: Annotated[int, Parameter(help="Of the map and the clusters.")] = 42,
+    seeds: Annotated[int, Parameter(validator=COUNT, help="With --measure: how often.")] = 10,
+    seed: Annotated[int, Parameter(validator=SEED, help="Of the map and the clusters.")] = 42,
     out: Out = Path("downstream"),
 ) -> None:
     """Draw a map (UMAP) of the embeddings by class and by strangeness, or of one class by its clusters.
@@ -58,6 +80,8 @@ def chart(
     Clusters are found among the embeddings, never on the map, and the page shows what they look like. With
     --measure they are compared with Blazhko stars, Miras and semi-regulars, EB and EW; that needs no map.
     """
+    if clusters is not None and within is None:
+        raise ConfigurationError("--clusters is for subclasses; give --within CLASS too")
     table = read_embeddings(embeddings)
     if by not in table.vectors:
         raise ConfigurationError(f"no embedding {by!r}; --by is one of {', '.join(table.about.sources)}")
@@ -71,6 +95,9 @@ def chart(
         raise ConfigurationError(
             f"{len(table)} objects{f' of class {within}' if within else ''} with {by}: too few"
         )
+    if clusters is not None and clusters > len(table):
+        raise ConfigurationError(f"--clusters {clusters}: there are {len(table)} objects of class {within}")
+    prepare_folder(out)
     found = None if within is None else cluster(table.vectors[by], clusters, seed=seed)
     say(f"mapping {len(table):,} objects; the first map takes a minute more, to compile")
     place = map_of(table.vectors[by], neighbours=neighbours, min_dist=min_dist, seed=seed)
@@ -91,6 +118,7 @@ def chart(
 
 
 def _measure(table: Embeddings, source: Path, out: Path, *, seeds: int) -> None:
+    prepare_folder(out)
     features = read_features(source) if table.about.n_features else None
     results: dict[str, Any] = {}
     spaces = len(table.about.sources) + (features is not None)

@@ -4,22 +4,26 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import complete_files, make_folder
 from trainer.downstream.table import About, Embeddings
 
 __all__ = [
+    "COUNT",
+    "SEED",
     "Out",
     "Source",
     "measurable",
@@ -27,13 +31,20 @@ __all__ = [
     "plus_minus",
     "save_figure",
     "say",
+    "say_what_is_not_known",
     "statement",
+    "write_file",
     "write_json",
     "write_table",
 ]
 
 Source = Annotated[Path, Parameter(name="--embeddings", help="File of `trainer embed`.")]
 Out = Annotated[Path, Parameter(help="Folder for the results.")]
+
+COUNT = validators.Number(gte=1)
+
+SEED = validators.Number(gte=0, lte=2**31 - 1)
+"""Every library takes these, and the sums that are made of them."""
 
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -45,6 +56,8 @@ def say(line: str) -> None:
 
 def measurable(embeddings: Embeddings, *, labelled: bool = True) -> NDArray[np.intp]:
     """Return the rows to measure on: of labels that the bundle knows, and none that it was trained on.
+
+    Objects of which it is not known whether it was trained on them are among them.
 
     Raises
     ------
@@ -77,6 +90,16 @@ def statement(embeddings: Embeddings, rows: NDArray[np.intp]) -> dict[str, Any]:
     }
 
 
+def say_what_is_not_known(stated: Mapping[str, Any]) -> None:
+    """Say of how many objects of a `statement` it is not known whether the bundle was trained on them."""
+    number = stated["not_known_whether_trained_on"]
+    if number:
+        say(
+            f"of {number:,} of {stated['objects']:,} objects it is not known whether the bundle was trained "
+            "on them; they count as unseen, and `trainer embed --trained-on FILE` would tell"
+        )
+
+
 def over_seeds(values: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, float]]:
     """Return mean and standard deviation of each number that all have.
 
@@ -105,19 +128,18 @@ def plus_minus(found: Mapping[str, float]) -> str:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write results, with no number that is not finite."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    write_file(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     say(f"wrote {path}")
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any] | NDArray[Any]]) -> None:
     """Write columns as CSV."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows: Iterable[tuple[Any, ...]] = zip(*(_plain(values) for values in columns.values()), strict=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_file(path, text.getvalue().encode())
     say(f"wrote {path}")
 
 
@@ -125,9 +147,23 @@ def save_figure(figure: Figure, path: Path, about: About) -> None:
     """Write a figure as PNG; one of simulated objects says so."""
     if about.simulated:
         figure.text(0.5, 0.5, "SIMULATED", fontsize=48, color="0.85", ha="center", va="center", rotation=20)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure).print_figure(path, format="png", metadata={"Software": None})
+    drawn = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(drawn, format="png", metadata={"Software": None})
+    write_file(path, drawn.getvalue())
     say(f"wrote {path}")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, with its folder; an older one stays until the new one is whole.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be written.
+    """
+    make_folder(path.parent)
+    with complete_files(path) as (file,):
+        file.write(content)
 
 
 def _plain(values: Sequence[Any] | NDArray[Any]) -> Iterable[Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -42,14 +42,18 @@ def embed_command(
         list[Path],
         Parameter(
             consume_multiple=True,
-            help="Stars like lightcurves/catalina_sss.parquet, a file of `trainer build` or `simulate`, or a "
-            "survey's alerts: files, archives, directories.",
+            help="Stars like lightcurves/catalina_sss.parquet, whose classes and periods may be missing, a "
+            "file of `trainer build` or `simulate`, or a survey's alerts: files, archives, directories.",
         ),
     ],
     bundle: Annotated[str, Parameter(help="Name of an installed bundle, or a directory.")] = "default",
     out: Annotated[Path, Parameter(help="Parquet file to write.")] = Path("embeddings.parquet"),
     first: Annotated[
-        int | None, Parameter(help="Of stars: only so many first epochs, as a stream sees.")
+        int | None,
+        Parameter(
+            validator=validators.Number(gte=1),
+            help="Of stars: only so many first epochs, as a stream sees.",
+        ),
     ] = None,
     period: Annotated[bool, Parameter(help="Of stars: give the catalogue's period to the encoders.")] = False,
     features: Annotated[

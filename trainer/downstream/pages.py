@@ -15,6 +15,7 @@ import numpy as np
 from broker_plugin.demo.cards import ECLIPSING
 from broker_plugin.demo.figures import folded_figure, light_curve_figure
 from broker_plugin.records import LightCurve
+from trainer.downstream.common import write_file
 from trainer.downstream.storage import read_curves
 from trainer.downstream.table import About, Embeddings
 
@@ -74,17 +75,15 @@ def write_page(
         The file of the embeddings, which holds the light curves.
     """
     curves = read_curves(source, (int(embeddings.row[row]) for section in sections for row in section.rows))
-    path.write_text(
-        PAGE.substitute(
-            title=escape(title),
-            lede=escape(lede),
-            style=resources.files("broker_plugin.demo").joinpath("report.css").read_text("utf-8"),
-            banner=_banner(embeddings.about),
-            sections="".join(_section(section, embeddings, curves) for section in sections),
-            footer=escape(_footer(embeddings.about)),
-        ),
-        "utf-8",
+    page = PAGE.substitute(
+        title=escape(title),
+        lede=escape(lede),
+        style=resources.files("broker_plugin.demo").joinpath("report.css").read_text("utf-8"),
+        banner=_banner(embeddings.about),
+        sections="".join(_section(section, embeddings, curves) for section in sections),
+        footer=escape(_footer(embeddings.about)),
     )
+    write_file(path, page.encode())
 
 
 def _section(section: Section, embeddings: Embeddings, curves: dict[int, LightCurve]) -> str:

@@ -14,13 +14,17 @@ from numpy.typing import NDArray
 
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 from trainer.bars import progress_bar
 from trainer.downstream.common import (
+    COUNT,
+    SEED,
     Out,
     Source,
     measurable,
     save_figure,
     say,
+    say_what_is_not_known,
     statement,
     write_json,
     write_table,
@@ -43,20 +47,22 @@ def rank(
     embeddings: Source = Path("embeddings.parquet"),
     by: Annotated[str, Parameter(help="Embedding: fused or a modality.")] = FUSED,
     number: Annotated[
-        int, Parameter(name=["-n", "--number"], help="How many to draw, of each ranking.")
+        int,
+        Parameter(name=["-n", "--number"], validator=COUNT, help="How many to draw, of each ranking."),
     ] = 20,
     measure: Annotated[
         bool, Parameter(help="Measure too: objects of classes that the bundle does not know are to be found.")
     ] = False,
-    seeds: Annotated[int, Parameter(help="With --measure: how often.")] = 5,
-    seed: Annotated[int, Parameter(help="Of parts and forests.")] = 1,
+    seeds: Annotated[int, Parameter(validator=COUNT, help="With --measure: how often.")] = 5,
+    seed: Annotated[int, Parameter(validator=SEED, help="Of parts and forests.")] = 1,
     out: Out = Path("downstream"),
 ) -> None:
     """Rank objects by strangeness: one isolation forest of all, and per-class forests (MCIF), side by side.
 
     P-values are counted among objects with as many epochs and the same kinds of data; strata that are too
     small are widened, and the table says to what. Objects whose label the bundle does not know shape neither
-    forests nor p-values. What the bundle was trained on is left out: it would look too ordinary.
+    forests nor p-values. What the bundle was trained on is left out: it would look too ordinary. Objects of
+    which that is not known, for want of `embed --trained-on`, are ranked as unseen; their number is told.
     """
     table = read_embeddings(embeddings)
     if by not in table.vectors:
@@ -69,6 +75,7 @@ def rank(
         raise ConfigurationError(
             f"{n_ordinary} ordinary, unseen objects with {by}; a ranking needs {OBJECTS_MIN}"
         )
+    prepare_folder(out)
     ranking = _ranking(table, label, by, seed=seed)
     result = statement(table, np.arange(len(table))) | {
         "by": by,
@@ -76,6 +83,7 @@ def rank(
         "classes_without_forest": [table.about.classes[each] for each in ranking.without_forest],
         "in_both_top": _in_both(ranking, number),
     }
+    say_what_is_not_known(result)
     write_table(out / "rank.csv", _columns(table, ranking))
     if measure:
         with progress_bar("seeds", seeds) as advance:

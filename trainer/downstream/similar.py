@@ -13,8 +13,19 @@ from matplotlib.figure import Figure
 
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 from trainer.bars import progress_bar
-from trainer.downstream.common import Out, Source, measurable, save_figure, say, statement, write_json
+from trainer.downstream.common import (
+    COUNT,
+    Out,
+    Source,
+    measurable,
+    save_figure,
+    say,
+    say_what_is_not_known,
+    statement,
+    write_json,
+)
 from trainer.downstream.neighbours import nearest
 from trainer.downstream.pages import Section, write_page
 from trainer.downstream.similarity import MEMBERS_MIN, measure_similarity, similarity_lines
@@ -34,7 +45,9 @@ def similar(
     by: Annotated[
         str, Parameter(help="What is compared: fused, or a modality such as light_curve, metadata, spectrum.")
     ] = FUSED,
-    number: Annotated[int, Parameter(name=["-n", "--number"], help="How many neighbours.")] = 10,
+    number: Annotated[
+        int, Parameter(name=["-n", "--number"], validator=COUNT, help="How many neighbours.")
+    ] = 10,
     measure: Annotated[
         bool, Parameter(help="Measure class precision@10 instead, by modality and against features.")
     ] = False,
@@ -45,7 +58,8 @@ def similar(
         trainer similar --id css:3023114035457 --by light_curve -n 10
 
     An object is never its own neighbour, nor is what lies within 10 arcsec of it. With --measure: how often
-    the ten nearest are of the same class, on labelled objects that the bundle has not seen.
+    the ten nearest are of the same class, on labelled objects that the bundle has not seen, or of which that
+    is not known.
     """
     table = read_embeddings(embeddings)
     if measure:
@@ -63,8 +77,9 @@ def _search(table: Embeddings, source: Path, out: Path, *, row: int, by: str, nu
     if row not in having:
         raise ConfigurationError(f"{table.id[row]} has no {by}; choose another --by")
     others = len(having) - int((table.group[having] == table.group[row]).sum())
-    if not 1 <= number <= others:
+    if number > others:
         raise ConfigurationError(f"-n {number}: there are {others} other objects with {by}")
+    prepare_folder(out)
     query = np.flatnonzero(having == row)
     found, distance = nearest(table.vectors[by][having], table.group[having], number, queries=query)
     rows, cosine = having[found[0]].tolist(), (1 - distance[0]).tolist()
@@ -123,6 +138,7 @@ def _measure(table: Embeddings, source: Path, out: Path) -> None:
     rows = rows[~np.isin(table.label[rows], left_out)]
     if len(np.unique(table.label[rows])) < 2:
         raise ConfigurationError(f"fewer than two classes with {MEMBERS_MIN} labelled, unseen objects each")
+    prepare_folder(out)
     features = read_features(source)[table.row[rows]] if table.about.n_features else None
     spaces = len(table.about.sources) + (0 if features is None else 2)
     with progress_bar("spaces", spaces) as advance:
@@ -130,6 +146,7 @@ def _measure(table: Embeddings, source: Path, out: Path) -> None:
     result = statement(table, rows) | {"classes_left_out": left_out} | found
     for line in similarity_lines(result):
         say(line)
+    say_what_is_not_known(result)
     if features is None:
         say("no hand-made features in the file; `trainer embed --features` keeps them to compare with")
     write_json(out / "similarity.json", result)

@@ -44,7 +44,7 @@ from pydantic import ValidationError
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Access, LightCurve
-from broker_plugin.streams.output_files import complete_files
+from broker_plugin.streams.output_files import complete_files, make_folder
 from trainer.downstream.table import About, Embeddings
 
 __all__ = ["CURVE_EPOCHS", "column_of", "read_curves", "read_embeddings", "read_features", "write_rows"]
@@ -99,7 +99,7 @@ def write_rows(path: Path, about: About, batches: Iterable[Sequence[Mapping[str,
     """
     schema = _schema(about)
     n = 0
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with complete_files(path) as (handle,), pq.ParquetWriter(handle, schema, compression="zstd") as writer:
         for rows in batches:
             flat = [{**row, **_curve_columns(row["curve"])} for row in rows]
@@ -119,11 +119,13 @@ def read_embeddings(path: Path) -> Embeddings:
     Raises
     ------
     ConfigurationError
-        If it is not one.
+        If it is not one, or holds no object.
     """
     about = _about(path)
     names = [*_SCALARS, "probability", *(column_of(source) for source in about.sources)]
     table = pq.read_table(path, columns=names)
+    if len(table) == 0:
+        raise ConfigurationError(f"{path} holds no object; make one that does with {_command(path)}")
     texts = ("label", "published", "other_type")
     numbers = ("catalogue_period_day", "period_day")
     columns: dict[str, Any] = {
@@ -194,8 +196,14 @@ def _about(path: Path) -> About:
     except (OSError, pa.ArrowException, KeyError, ValidationError) as error:
         raise ConfigurationError(
             f"{path} is no file of embeddings that this version reads ({type(error).__name__}); make one "
-            f"with `trainer embed --data FILE --out {path}`"
+            f"with {_command(path)}"
         ) from error
+
+
+def _command(path: Path) -> str:
+    """Return what makes embeddings, never in the place of a file: it may be the stars that are meant."""
+    out = path.with_name(f"{path.stem}-embeddings.parquet") if path.exists() else path
+    return f"`trainer embed --data FILE --out {out}`"
 
 
 def _matrix(column: pa.ChunkedArray, width: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:

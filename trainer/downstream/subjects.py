@@ -7,6 +7,7 @@ catalogue period where that is asked for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
@@ -93,12 +94,12 @@ def read_subjects(
     Raises
     ------
     ConfigurationError
-        If the paths cannot be read so.
+        If the paths cannot be read so, or a star or object has no id of its own.
     """
     columns = _columns(paths[0]) if len(paths) == 1 else frozenset()
     if {"object_id", "published_label", "split"} <= columns:
         return _objects(paths[0], without)
-    if {"sss_class", "mjd", "mag"} <= columns:
+    if {"id", "mjd", "mag"} <= columns:
         return _stars(paths[0], without, first=first, period=period)
     if first is not None or period:
         raise ConfigurationError("--first and --period are for catalogued stars; leave them away")
@@ -115,8 +116,24 @@ def _columns(path: Path) -> frozenset[str]:
         raise ConfigurationError(f"{path} is no Parquet file: {error}") from error
 
 
+def _check_ids(path: Path, column: str) -> None:
+    """Make sure that every row has an id that no other row has."""
+    ids = pq.read_table(path, columns=[column])[column]
+    absent = np.flatnonzero(ids.is_null(nan_is_null=True).to_numpy())
+    if len(absent):
+        raise ConfigurationError(
+            f"{path}: row {absent[0] + 1} has no {column}; give every row one of its own"
+        )
+    name, number = Counter(ids.to_pylist()).most_common(1)[0] if len(ids) else ("", 0)
+    if number > 1:
+        raise ConfigurationError(
+            f"{path}: {number} rows have the {column} {name}; give every row one of its own"
+        )
+
+
 def _stars(path: Path, without: Container[str], *, first: int | None, period: bool) -> Subjects:
     unsorted = read_unsorted(path)
+    _check_ids(path, "id")
     stars = unsorted.stars
     wanted = np.flatnonzero([str(name) not in without for name in stars.star_id])
     known = OTHER_TYPE in _columns(path)
@@ -143,6 +160,7 @@ def _stars(path: Path, without: Container[str], *, first: int | None, period: bo
 
 
 def _objects(path: Path, without: Container[str]) -> Subjects:
+    _check_ids(path, "object_id")
     table = pq.read_table(path, columns=["object_id", "simulated"])
     wanted = [name not in without for name in table["object_id"].to_pylist()]
     rows = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.trainer.downstream.made import CLASSES, write_made
 from trainer.downstream.audit import audit
 from trainer.downstream.chart import chart
 from trainer.downstream.common import measurable
-from trainer.downstream.rank import rank
+from trainer.downstream.rank import OBJECTS_MIN, rank
 from trainer.downstream.similar import similar
 from trainer.downstream.storage import read_embeddings
 
@@ -40,6 +41,14 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         published=label,
         seen=[n % 2 == 0 for n in range(N)],
     )
+    return path
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many objects as a ranking needs."""
+    path = tmp_path_factory.mktemp("unseen") / "embeddings.parquet"
+    write_made(path, np.random.default_rng(SEED), OBJECTS_MIN)
     return path
 
 
@@ -76,6 +85,45 @@ def test_similar_says_what_cannot_be(
         similar(embeddings=source, out=tmp_path, **options)
 
 
+def test_the_embeddings_of_nothing_are_said_to_be_empty(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_made(tmp_path / "e.parquet", rng, 0)
+    with pytest.raises(ConfigurationError, match=r"e\.parquet holds no object"):
+        similar(embeddings=tmp_path / "e.parquet", id="made:1", out=tmp_path)
+
+
+@pytest.mark.parametrize("place", ["file", "file/within", "/proc/downstream"])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (similar, {"id": "made:5"}),
+        (similar, {"measure": True}),
+        (audit, {}),
+        (audit, {"measure": True}),
+        (rank, {}),
+        (chart, {}),
+        (chart, {"measure": True}),
+    ],
+)
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    unseen: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[..., None],
+    options: dict[str, Any],
+    place: str,
+) -> None:
+    (tmp_path / "file").write_text("not to be lost")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=f"cannot write {place}"):
+        command(embeddings=unseen, out=Path(place), **options)
+    assert (tmp_path / "file").read_text() == "not to be lost"
+
+
+def test_more_clusters_than_objects_are_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--clusters 500: there are 189 objects of class LPV"):
+        chart(embeddings=source, within="LPV", clusters=500, out=tmp_path)
+
+
 def test_similarity_is_measured_by_modality_and_against_features(source: Path, tmp_path: Path) -> None:
     similar(embeddings=source, measure=True, out=tmp_path)
     found = written(tmp_path / "similarity.json")
@@ -109,20 +157,21 @@ def test_the_audit_is_measured_on_unseen_labels_only(source: Path, tmp_path: Pat
 
 
 def test_rank_gives_both_rankings_and_leaves_out_what_was_seen(
-    tmp_path: Path, rng: np.random.Generator
+    tmp_path: Path, rng: np.random.Generator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     n = 460
     label = [CLASSES[number % 3] for number in range(n)]
     label[:20] = ["CEP"] * 20
-    write_made(
-        tmp_path / "e.parquet", rng, n, label=label, published=label, seen=[k >= 450 for k in range(n)]
-    )
+    seen = [None] * 7 + [k >= 450 for k in range(7, n)]
+    write_made(tmp_path / "e.parquet", rng, n, label=label, published=label, seen=seen)
     rank(embeddings=tmp_path / "e.parquet", number=3, measure=True, seeds=1, out=tmp_path)
     with (tmp_path / "rank.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["id"] for row in rows} == {f"made:{number}" for number in range(450)}
     found = written(tmp_path / "rank.json")
     assert found["ordinary"] == 430
+    assert found["not_known_whether_trained_on"] == 7
+    assert "of 7 of 450 objects it is not known" in capsys.readouterr().err
     assert found["measured"]["odd_objects"] == {"CEP": 20}
     assert set(found["measured"]["found"]) == {"one forest", "class forests"}
     assert (tmp_path / "rank.html").read_text().count("<article") == 6

@@ -105,6 +105,47 @@ def test_fewer_epochs_and_a_given_period_are_another_input(
         assert not np.array_equal(table.vectors["fused"], made[1].vectors["fused"])
 
 
+def test_stars_of_which_nothing_is_known_are_stars(
+    stars: Path, scorer: Scorer, made: tuple[Path, Embeddings], tmp_path: Path
+) -> None:
+    unknown = pq.read_table(stars).drop_columns(["sss_class", "period", "gcvs_type"])
+    pq.write_table(unknown, tmp_path / "unknown.parquet")
+    table = embedded(tmp_path / "unknown.parquet", scorer, tmp_path / "e.parquet")
+    assert (table.label == "").all()
+    assert np.isnan(table.catalogue_period_day).all()
+    assert np.array_equal(table.vectors["fused"], made[1].vectors["fused"])
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [(None, "row 2 has no id"), (float("nan"), "row 2 has no id"), (3, "2 rows have the id 3")],
+)
+def test_ids_that_are_none_are_refused(stars: Path, tmp_path: Path, second: float | None, said: str) -> None:
+    table = pq.read_table(stars).slice(0, 3)
+    ids = pa.array([1, second, 3])
+    pq.write_table(table.set_column(table.column_names.index("id"), "id", ids), tmp_path / "odd.parquet")
+    with pytest.raises(ConfigurationError, match=f"odd.parquet: {said}"):
+        read_subjects([tmp_path / "odd.parquet"])
+
+
+def test_objects_share_no_id(simulated: Path, tmp_path: Path) -> None:
+    table = pq.read_table(simulated)
+    pq.write_table(pa.concat_tables([table, table.slice(5, 1)]), tmp_path / "twice.parquet")
+    name = table["object_id"][5].as_py()
+    with pytest.raises(ConfigurationError, match=f"2 rows have the object_id {name}"):
+        read_subjects([tmp_path / "twice.parquet"])
+
+
+@pytest.mark.parametrize("place", ["file/e.parquet", "/proc/e.parquet", "/proc/none/e.parquet"])
+def test_where_nothing_can_be_written_is_said(
+    stars: Path, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="cannot write"):
+        embed(read_subjects([stars]), scorer, Path(place), seen=None, source="stars")
+
+
 def test_of_an_archive_each_object_comes_once_with_its_latest_alert(data_dir: Path, scorer: Scorer) -> None:
     subjects = list(read_subjects([data_dir / "alerts/lsst/lsst_v9_0_nocutouts.avro"]).rows)
     assert len({each.id for each in subjects}) == len(subjects) <= 229
@@ -141,3 +182,8 @@ def test_a_file_of_anything_else_is_no_embeddings(catalogue: Path, tmp_path: Pat
     for path in (catalogue / FILE, tmp_path / "absent.parquet"):
         with pytest.raises(ConfigurationError, match="trainer embed"):
             read_embeddings(path)
+
+
+def test_the_advice_spares_the_file_of_stars(catalogue: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"--out \S*catalina_sss-embeddings\.parquet"):
+        read_embeddings(catalogue / FILE)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A number that cannot be meant is refused by its option's name before anything is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from broker_plugin.errors import ConfigurationError
+from trainer.cli import make_app
+from trainer.downstream.chart import chart
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("embed", "--data", "stars.parquet", "--first", "0"),
+        ("embed", "--data", "stars.parquet", "--first", "-2"),
+        ("similar", "--number", "0"),
+        ("audit", "--number", "-1"),
+        ("audit", "--measure", "--seeds", "0"),
+        ("audit", "--seed", "-1"),
+        ("audit", "--seed", "4294967296"),
+        ("rank", "--number", "0"),
+        ("rank", "--measure", "--seeds", "0"),
+        ("rank", "--seed", "-1"),
+        ("map", "--within", "LPV", "--clusters", "1"),
+        ("map", "--neighbours", "1"),
+        ("map", "--min-dist", "5"),
+        ("map", "--min-dist", "-0.1"),
+        ("map", "--measure", "--seeds", "0"),
+        ("map", "--seed", "-1"),
+    ],
+)
+def test_it_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        make_app(arguments[0])(arguments)
+    assert ended.value.code in (1, 2)
+    captured = capsys.readouterr()
+    assert arguments[-2] in captured.out + captured.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_clusters_of_no_class_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="--within"):
+        chart(clusters=3)
