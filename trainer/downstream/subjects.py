@@ -132,8 +132,8 @@ def _check_ids(path: Path, column: str) -> None:
 
 
 def _stars(path: Path, without: Container[str], *, first: int | None, period: bool) -> Subjects:
-    unsorted = read_unsorted(path)
     _check_ids(path, "id")
+    unsorted = read_unsorted(path)
     stars = unsorted.stars
     wanted = np.flatnonzero([str(name) not in without for name in stars.star_id])
     known = OTHER_TYPE in _columns(path)
