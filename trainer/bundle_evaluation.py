@@ -25,7 +25,7 @@ from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Alert
-from broker_plugin.streams.output_files import cannot_write, check_outputs, complete_files
+from broker_plugin.streams.output_files import check_outputs, complete_files, make_folder
 from trainer.data.unsorted import Unsorted, read_unsorted
 from trainer.metrics import auroc, calibration_error
 from trainer.predictions import (
@@ -102,7 +102,8 @@ def evaluate_bundle(
         raise ConfigurationError(f"the bundle was made from every star of {data}; none is left to measure it")
     n_seen = len(every.star_id) - len(measured.star_id)
     begin(len(measured.star_id) * len(EVERY_SETTING))
-    _make_folders(outputs)
+    for path in outputs:
+        make_folder(path.parent)
     with complete_files(*outputs) as (metrics, *rows):
         by_setting = score_settings(bundle, measured, EVERY_SETTING, workers=workers, advance=advance)
         measures = {
@@ -114,14 +115,6 @@ def evaluate_bundle(
             about = {"bundle": measures["bundle"], "bundle_digest": opened.digest}
             pq.write_table(predictions_table(measured.star_id, by_setting, about=about), handle)
     return measures
-
-
-def _make_folders(outputs: Sequence[Path]) -> None:
-    for path in outputs:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(path, error) from error
 
 
 def _measures(
