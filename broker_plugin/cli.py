@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status, line = exit_status(error)
         sys.stderr.write(f"{line}\n")
     except BrokenPipeError:
-        discard_output()
+        if not discard_output():
+            raise
         status = EXIT_UNREAD
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:

@@ -43,16 +43,15 @@ def put_bundle(files: Mapping[str, bytes], manifest: Manifest, out: Path) -> Pat
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[bool]:
     """Wait until no other export puts anything into a folder; tell whether that can be known here."""
-    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with ExitStack() as stack:
         try:
+            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, place)
             fcntl.flock(place, fcntl.LOCK_EX)
             alone = True
-        except OSError:  # a file system without locks of folders, as NFS is
+        except OSError:  # a file system without locks of folders, as NFS is, or a folder that none may list
             alone = False
         yield alone
-    finally:
-        os.close(place)
 
 
 def _remove_leftovers(out: Path) -> None:

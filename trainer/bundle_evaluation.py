@@ -185,17 +185,20 @@ def measures_of(found: Predictions, published: NDArray[np.str_]) -> dict[str, An
 
 
 def summary_lines(measures: Mapping[str, Any]) -> list[str]:
-    """Return the measures as a table to print, a line a setting."""
-    columns = {name: measures[name] for name in ("macro_f1", "balanced_accuracy", "ece", "near_ood_auroc")}
-    columns |= {f"{rule}_macro_f1": found["macro_f1"] for rule, found in measures["decision_rules"].items()}
-    rows = [dict(zip(columns, columns, strict=True))]
+    """Return the measures as tables to print, a line a setting: of the most probable class, and by rule."""
+    lines = _table(measures, ("macro_f1", "balanced_accuracy", "ece", "near_ood_auroc"))
+    for rule, found in measures["decision_rules"].items():
+        lines += ["", f"named by the rule {rule}:", *_table(found, ("macro_f1", "balanced_accuracy"))]
+    return lines
+
+
+def _table(measures: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    lines = [f"{'setting':<8}" + "".join(f"{name:>18}" for name in names)]
     for setting in EVERY_SETTING:
-        values = {name: by_setting.get(setting) for name, by_setting in columns.items()}
-        rows.append({name: "-" if value is None else f"{value:.3f}" for name, value in values.items()})
-    return [
-        f"{head:<8}" + "".join(f"  {cell:>{max(len(name), 5)}}" for name, cell in row.items())
-        for head, row in zip(("setting", *EVERY_SETTING), rows, strict=True)
-    ]
+        values = [measures[name].get(setting) for name in names]
+        cells = "".join(f"{'-' if value is None else format(value, '.3f'):>18}" for value in values)
+        lines.append(f"{setting:<8}{cells}")
+    return lines
 
 
 def _class_measures(truth: NDArray[np.int64], named: NDArray[np.int64]) -> dict[str, Any]:

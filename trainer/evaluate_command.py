@@ -74,4 +74,6 @@ def _seen(bundle: str, data: Path, run: Path | None, *, unseen: bool) -> frozens
         from trainer.preparation import seen_stars  # torch: seconds that only a run needs
 
         return seen_stars(run)
+    if unseen and not data.is_file():
+        raise ConfigurationError(f"there is no file {data}")
     return seen_by_bundle(open_bundle(bundle).manifest, data) if unseen else frozenset()

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import complete_files, make_folder
 
 __all__ = [
     "MERGED",
@@ -155,15 +156,17 @@ def predictions_table(
     return pa.concat_tables(tables).replace_schema_metadata(dict(about or {}))
 
 
-def write_predictions(
-    path: Path, star_id: NDArray[np.generic], by_setting: Mapping[str, Predictions], **how: Any
-) -> None:
-    """Write the table of `predictions_table`, whose further parameters are `how`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = predictions_table(star_id, by_setting, **how)
-    unfinished = path.with_name(f".{path.name}.part")
-    pq.write_table(table, unfinished)
-    unfinished.replace(path)
+def write_predictions(path: Path, table: pa.Table) -> None:
+    """Write a `predictions_table`, with its folder; an older file stays until the new one is whole.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be written.
+    """
+    make_folder(path.parent)
+    with complete_files(path) as (file,):
+        pq.write_table(table, file)
 
 
 def read_predictions(path: Path) -> PredictionFile:

@@ -45,10 +45,14 @@ def _on_training(measured: Unsorted, bundle: Bundle, n_seen: int) -> Iterator[st
 
 
 def _on_epochs(measured: Unsorted) -> Iterator[str]:
-    for name in ("epochs_at_impossible_times", "epochs_with_invalid_magnitudes"):
-        count = getattr(measured.funnel, name)
+    funnel = measured.funnel
+    reasons = {
+        "at impossible times": funnel.epochs_at_impossible_times,
+        "with invalid magnitudes": funnel.epochs_with_invalid_magnitudes,
+    }
+    for reason, count in reasons.items():
         if count:
-            yield f"left out: {count:,} of {measured.funnel.epochs_in_file:,} {name.replace('_', ' ')}"
+            yield f"left out: {count:,} of the file's {funnel.epochs_in_file:,} epochs, {reason}"
     n_empty = int((np.diff(measured.stars.offsets) == 0).sum())
     if n_empty:
         yield f"without any epoch, judged by position alone: {counted(n_empty, 'star')}"
@@ -64,4 +68,4 @@ def _on_classes(measured: Unsorted) -> Iterator[str]:
         yield f"of other classes, in no measure: {counted(int(other.sum()), 'star')} ({shown}{more})"
     n_repeated = len(published) - len(np.unique(measured.stars.star_id))
     if n_repeated:
-        yield f"with the id of another one: {counted(n_repeated, 'star')}"
+        yield f"not to be told apart in predictions, with the id of another: {counted(n_repeated, 'star')}"

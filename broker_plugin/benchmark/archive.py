@@ -36,6 +36,9 @@ LENGTHS = (100, 600)
 DEEP_ROWS = max(LENGTHS)
 """Rubin packets with at least so many rows are cut to every length, so that all lengths are of one kind."""
 
+ZTF_ALERT = "ztf.alert"
+"""Name of the schema of ZTF's packets."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Made:
@@ -141,7 +144,9 @@ def _read_lsst(
         schema, data = read_data(path)
         found = LSST_ALERT.fullmatch(_name_of(schema))
         if found is None:
-            continue
+            if _name_of(schema) == ZTF_ALERT:
+                raise ConfigurationError(f"{path} holds ZTF's packets", remedy="take it out of lsst/")
+            continue  # Rubin sends more than alerts
         number = 100 * int(found["major"]) + int(found["minor"])
         corpora.schemas[number] = schema
         form = FramedForm(schema, number)

@@ -32,12 +32,35 @@ from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.settings import Settings
 from broker_plugin.streams.base import Message
 
-__all__ = ["audit"]
+__all__ = ["audit", "show"]
 
 COMPLETE, MISSING = 0, 3
 
 SHOWN_RANGES = 8
 """Missing ranges that a cell of the table names; JSON names all."""
+
+COLUMNS: Mapping[str, Callable[[PartitionAudit], str]] = MappingProxyType(
+    {
+        "partition": lambda each: f"{each.topic}[{each.partition}]",
+        "offsets": lambda each: f"{each.first_offset} - {each.last_offset}",
+        "in": lambda each: str(each.messages),
+        "verdicts": lambda each: str(each.verdicts),
+        "dead letters": lambda each: str(each.dead_letters),
+        "twice": lambda each: str(each.duplicates),
+        "differing": lambda each: str(each.differing),
+        "missing": lambda each: "expired" if each.missing is None else _ranges(each.missing),
+        "ledger": lambda each: _of_ledger(each, str(each.recorded)),
+        "redone": lambda each: _of_ledger(each, str(each.redone)),
+        "not in the ledger": lambda each: _of_ledger(each, _ranges(each.unrecorded)),
+    }
+)
+"""What the table says of each partition."""
+
+UNUSUAL = ("twice", "differing", "redone")
+"""Columns of the table that are left out where they count nothing, so that it fits into 80 characters."""
+
+FOLDED = ("partition", "offsets", "missing", "not in the ledger")
+"""Columns that take another line where the terminal is narrow; numbers never do."""
 
 
 def audit(
@@ -115,7 +138,7 @@ def audit(
     if output_format == "json":
         sys.stdout.write(f"{json.dumps(_report(settings, asked, found))}\n")
     else:
-        _show(settings, asked, found)
+        show(settings, asked, found)
     return COMPLETE if all(each.complete for each in found) else MISSING
 
 
@@ -169,7 +192,8 @@ def _report(settings: Settings, night: date, found: Sequence[PartitionAudit]) ->
     }
 
 
-def _show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> None:
+def show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> None:
+    """Print what became of a night's partitions, and whether that is complete."""
     over = "" if _is_over(str(settings.survey), night) else ", which is not over yet"
     table = Table(
         title=f"{settings.survey} night of {night}{over}",
@@ -184,8 +208,13 @@ def _show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> N
         if name not in UNUSUAL or any(cell(each) not in ("0", "-") for each in found)
     }
     for name in shown:
-        place = name in ("partition", "offsets")
-        table.add_column(name, justify="left" if place else "right", overflow="fold", no_wrap=place)
+        folded = name in FOLDED
+        table.add_column(
+            name if folded else name.replace(" ", "\n"),
+            justify="left" if name in ("partition", "offsets") else "right",
+            overflow="fold",
+            no_wrap=not folded,
+        )
     for each in found:
         table.add_row(*(cell(each) for cell in shown.values()))
     if found:
@@ -222,27 +251,6 @@ def _ranges(ranges: OffsetRanges) -> str:
 
 def _of_ledger(found: PartitionAudit, text: str) -> str:
     return "-" if found.recorded is None else text
-
-
-COLUMNS: Mapping[str, Callable[[PartitionAudit], str]] = MappingProxyType(
-    {
-        "partition": lambda each: f"{each.topic}[{each.partition}]",
-        "offsets": lambda each: f"{each.first_offset}-{each.last_offset}",
-        "in": lambda each: str(each.messages),
-        "verdicts": lambda each: str(each.verdicts),
-        "dead letters": lambda each: str(each.dead_letters),
-        "twice": lambda each: str(each.duplicates),
-        "differing": lambda each: str(each.differing),
-        "missing": lambda each: "expired" if each.missing is None else _ranges(each.missing),
-        "ledger": lambda each: _of_ledger(each, str(each.recorded)),
-        "redone": lambda each: _of_ledger(each, str(each.redone)),
-        "not in the ledger": lambda each: _of_ledger(each, _ranges(each.unrecorded)),
-    }
-)
-"""What the table says of each partition."""
-
-UNUSUAL = ("twice", "differing", "redone")
-"""Columns of the table that are left out where they count nothing, so that it fits into 80 characters."""
 
 
 @contextmanager

@@ -181,16 +181,16 @@ def verify(*wanted: str, bundles: Repository = None, rehearsal: Flag = False) ->
             bundle = changes.check_bundle(repository.path_of(name, version))
             if rehearsal:
                 _rehearse(bundle)
-            table.add_row(f"{name}@{version}", "[green]good[/]", bundle.digest[:16])
+            table.add_row(escape(f"{name}@{version}"), "[green]good[/]", bundle.digest[:16])
         except ConfigurationError as error:
             defects += 1
-            table.add_row(f"{name}@{version}", "[bold red]refused[/]", escape(str(error)))
+            table.add_row(escape(f"{name}@{version}"), "[bold red]refused[/]", escape(str(error)))
     for name in repository.names():
         try:
             repository.promotions(name)
         except BundleError as error:
             defects += 1
-            table.add_row(name, "[bold red]refused[/]", escape(str(error)))
+            table.add_row(escape(name), "[bold red]refused[/]", escape(str(error)))
     Console().print(table)
     return EXIT_DEFECT if defects else 0
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 
 from rich.console import Console
@@ -32,7 +33,22 @@ def print_table(table: Table) -> None:
     sys.stdout.write(captured.get())
 
 
-def discard_output() -> None:
-    """Write nothing any more: the reader of our pipe has gone, as `head` does when it has enough."""
+def discard_output() -> bool:
+    """Write nothing any more if the reader of standard output has gone, as `head` does when it has enough.
+
+    Returns
+    -------
+    bool
+        Whether it has.
+    """
+    try:
+        output = sys.stdout.fileno()
+    except OSError:  # no file at all
+        return False
+    watch = select.poll()
+    watch.register(output, 0)  # what is wrong is told unasked
+    if not watch.poll(0):
+        return False
     # What is still buffered must not fail again when the process ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True

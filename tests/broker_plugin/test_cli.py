@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -117,6 +118,23 @@ def test_a_pipe_that_nobody_reads_is_no_traceback(tmp_path: Path) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (cli.EXIT_UNREAD, b"")
+
+
+def test_a_pipe_that_is_not_the_output_is_no_closed_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_app(chosen: str = "") -> App:
+        app = App(name=chosen)
+
+        @app.command
+        def fail() -> None:
+            raise BrokenPipeError(errno.EPIPE, "of a worker")
+
+        return app
+
+    monkeypatch.setattr(cli, "make_app", make_app)
+    with Path(os.devnull).open("w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(BrokenPipeError):
+            cli.main(["fail"])
 
 
 def test_no_room_for_what_is_printed_is_said_without_a_traceback() -> None:

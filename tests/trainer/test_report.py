@@ -22,7 +22,13 @@ from broker_plugin.records import Attachment
 from tests.trainer.synthetic import write_catalogue
 from trainer.bundle_evaluation import measures_of
 from trainer.data.catalina import FILE
-from trainer.predictions import MERGED, PredictionFile, Predictions, write_predictions
+from trainer.predictions import (
+    MERGED,
+    PredictionFile,
+    Predictions,
+    predictions_table,
+    write_predictions,
+)
 from trainer.report.command import PAGE, RECORD, report
 from trainer.report.comparison import MEASURES, Contender, compare
 from trainer.report.inputs import FILES, find_inputs
@@ -85,9 +91,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, catalogue: Path) -> Path:
     ids = np.sort(np.array(pq.read_table(catalogue, columns=["id"])["id"].to_pylist()))
     guesses = {setting: guessed(rng, len(ids)) for setting in EVERY_SETTING}
     path = folder / "baselines" / "random_forest.parquet"
-    write_predictions(path, ids, guesses, about={"budget": "none: it <guesses>"})
+    write_predictions(path, predictions_table(ids, guesses, about={"budget": "none: it <guesses>"}))
     of_other_stars = folder / "seeds" / "seed1.parquet"
-    write_predictions(of_other_stars, ids + 100_000, guesses, about={"bundle": "another"})
+    others = predictions_table(ids + 100_000, guesses, about={"bundle": "another"})
+    write_predictions(of_other_stars, others)
     pair = {"n": 7, "recall@1": {"value": 0.5, "chance": 0.1}}
     retrieval = {"objects": {"split": "test", "simulated": True}, "pairs": {"a->b": pair}}
     (folder / "retrieval.json").write_text(json.dumps(retrieval))

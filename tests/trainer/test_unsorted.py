@@ -18,6 +18,7 @@ from tests.trainer.synthetic import write_catalogue
 from trainer.bundle_evaluation import evaluate_bundle
 from trainer.data.catalina import FILE
 from trainer.data.unsorted import read_unsorted
+from trainer.star_settings import PACKET, SETTINGS
 
 Row = dict[str, Any]
 
@@ -66,7 +67,7 @@ def test_a_star_that_is_odd_costs_only_itself(rows: list[Row], tmp_path: Path) -
             assert found[number, setting] == plain[number, setting]
     assert measures["stars"] == len(rows)
     remarks = "\n".join(measures["remarks"])
-    for said in ("epochs at impossible times", "8 of", "judged by position alone: 1 star", "(QSO 1)"):
+    for said in ("epochs, at impossible", "8 of the file's", "judged by position alone: 1 star", "(QSO 1)"):
         assert said in remarks
 
 
@@ -75,7 +76,11 @@ def test_stars_may_have_names(rows: list[Row], tmp_path: Path) -> None:
     _, found = predicted(named, tmp_path)
     _, plain = predicted(rows, tmp_path)
     for name, row in zip(named, rows, strict=True):
-        assert found[name["id"], "all"] == plain[row["id"], "all"]
+        for setting in SETTINGS:
+            assert found[name["id"], setting] == plain[row["id"], setting]
+    assert {setting for _, setting in found} == {*SETTINGS, PACKET}
+    _, again = predicted(named, tmp_path)
+    assert again == found, "its cut into an alert follows from its name"
 
 
 def test_galactic_coordinates_follow_from_the_position(rows: list[Row], tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def reproduce(
     _console.print(rich_table(summary))
     for caveat in summary["caveats"]:
         _console.print(f"- {caveat}", highlight=False)
-    _console.print(f"wrote {out / 'table.json'}", highlight=False, soft_wrap=True)
+    _console.print(f"wrote {out / 'table.json'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _name(cell: Cell | None, seed: int) -> str:

@@ -151,7 +151,9 @@ def fit(
     found = load_state(folder / STATE, model, optimiser)
     if found is not None:
         if found["key"] != key:
-            raise ConfigurationError(f"{folder} holds a run of other settings or data; use another --out")
+            raise ConfigurationError(
+                f"{folder} holds a run of other settings or data; use another --out, or remove it"
+            )
         progress = _Progress(**found["progress"])
         plateau.load_state_dict(found["plateau"])
     while progress.epoch < running.epochs(recipe) and not progress.finished:
@@ -287,6 +289,7 @@ def _mean(results: list[torch.Tensor]) -> tuple[float, float]:
 
 def _key(recipe: Recipe, running: Running, seed: int, train: Objects, validation: Objects) -> str:
     """Return what the numbers follow from; the device and the last epoch may change on the way."""
-    settings = [asdict(recipe), running.size(recipe), running.parts, running.padding, seed]
+    parts = [running.parts] if running.parts > 1 else []  # runs of before there were any go on
+    settings = [asdict(recipe), running.size(recipe), *parts, running.padding, seed]
     content = [settings, train.digest(), validation.digest()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -36,7 +36,7 @@ from trainer.catalogue_baselines.informer import (
 from trainer.catalogue_baselines.stars import BaselineStars, baseline_stars
 from trainer.checkpoint import Run, load_run
 from trainer.options import Data, data_folder, say
-from trainer.predictions import Predictions, write_predictions
+from trainer.predictions import Predictions, predictions_table, write_predictions
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
 __all__ = ["BASELINES", "INFORMER", "baselines"]
@@ -164,7 +164,8 @@ def write_baseline(
 ) -> None:
     """Write what a baseline says and how good it is, and print the latter."""
     path = out / BASELINES / f"{name}.parquet"
-    write_predictions(path, stars.asked.star_id, by_setting, about={"baseline": name, "budget": budget})
+    about = {"baseline": name, "budget": budget}
+    write_predictions(path, predictions_table(stars.asked.star_id, by_setting, about=about))
     results = {setting: measures_of(found, stars.asked.published) for setting, found in by_setting.items()}
     path.with_suffix(".json").write_text(
         json.dumps({"baseline": name, "budget": budget, "settings": results}, indent=1) + "\n"

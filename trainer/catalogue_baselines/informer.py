@@ -124,6 +124,7 @@ class InformerRun:
         return replace(
             paper,
             learning_rate=paper.learning_rate * scale,
+            warmup_epochs=min(paper.warmup_epochs, max(self.passes * self.parts // 2, 1)),
             epochs=self.passes * self.parts,
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -26,6 +27,9 @@ OPTIONAL = ("period", "sss_class", "l", "b")
 """Columns that a file need not have: what nobody may know of its stars, and what their positions tell."""
 
 SERIES = ("mjd", "mag", "mag_err")
+
+PERIOD_MAX_DAY = 1e5
+"""No survey is as long, so that nobody knows such a period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +100,7 @@ def read_unsorted(path: Path) -> Unsorted:
             dec_deg=dec,
             gal_lon_deg=gal_lon,
             gal_lat_deg=gal_lat,
-            period_day=np.where((period > 0) & np.isfinite(period), period, 0.0),
+            period_day=np.where((period > 0) & (period < PERIOD_MAX_DAY), period, 0.0),
             mean_mag=np.array([_median_mag(each) for each in flux]),
             mjd=np.concatenate(kept),
             flux_njy=np.concatenate(flux),
@@ -125,7 +129,7 @@ def _read(path: Path) -> pa.Table:
         raise ConfigurationError(f"cannot read stars from {path}: {error}; give a Parquet file") from error
     if len(table) == 0:
         raise ConfigurationError(f"{path} holds no star")
-    if table["id"].null_count:
+    if pc.any(pc.is_null(table["id"], nan_is_null=True)).as_py():
         raise ConfigurationError(f"{path}: a star has no id; give each one")
     for name in missing:
         table = table.append_column(name, pa.nulls(len(table)))
@@ -166,9 +170,9 @@ def _numbers(table: pa.Table, name: str, path: Path) -> FloatArray:
 def _galactic(
     ra_deg: FloatArray, dec_deg: FloatArray, longitude: FloatArray, latitude: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return galactic coordinates, from the positions where the file does not give them."""
-    known = np.isfinite(longitude) & np.isfinite(latitude)
-    placed = ~known & np.isfinite(ra_deg) & np.isfinite(dec_deg)
+    """Return galactic coordinates, from the positions where the file gives none that can be."""
+    known = (np.abs(longitude) <= 360) & (np.abs(latitude) <= 90)
+    placed = ~known & (np.abs(ra_deg) <= 360) & (np.abs(dec_deg) <= 90)
     longitude, latitude = (np.where(known, each, np.nan) for each in (longitude, latitude))
     longitude[placed], latitude[placed] = galactic_deg(ra_deg[placed], dec_deg[placed])
     return longitude, latitude

@@ -68,4 +68,6 @@ def inject(
         measures = measure_injections(asked, begin=begin, advance=advance)
     for table in rich_tables(measures):
         _console.print(table)
-    _console.print(f"wrote {out} and {out.with_suffix('.png')}", highlight=False, soft_wrap=True)
+    _console.print(
+        f"wrote {out} and {out.with_suffix('.png')}", markup=False, highlight=False, soft_wrap=True
+    )

@@ -16,7 +16,7 @@ from broker_plugin.bundle import Bundle, open_bundle
 from trainer.bundle_evaluation import score_settings
 from trainer.data.catalina import file_digest
 from trainer.data.unsorted import Unsorted, read_unsorted
-from trainer.predictions import PredictionFile, read_predictions, write_predictions
+from trainer.predictions import PredictionFile, predictions_table, read_predictions, write_predictions
 from trainer.seen import is_training_file, seen_by_bundle
 
 __all__ = ["Bar", "Subject", "kept_predictions", "open_subject"]
@@ -101,7 +101,7 @@ def kept_predictions(
     if not path.is_file():
         by_setting = score_settings(subject.name, subject.stars, settings, workers=workers, advance=advance)
         about = {"bundle": subject.title, "bundle_digest": subject.bundle.digest}
-        write_predictions(path, subject.stars.star_id, by_setting, about=about, whole=True)
+        write_predictions(path, predictions_table(subject.stars.star_id, by_setting, about=about, whole=True))
     else:
         advance(len(settings) * len(subject.stars.star_id))
     return read_predictions(path)

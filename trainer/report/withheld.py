@@ -24,6 +24,7 @@ from trainer.predictions import (
     PredictionFile,
     Predictions,
     joined_predictions,
+    predictions_table,
     read_predictions,
     write_predictions,
 )
@@ -124,5 +125,7 @@ def _kept_or_scored(
     by_setting = {
         setting: score_withheld(scorer, subject.stars, kept, setting, advance=advance) for setting in SETTINGS
     }
-    write_predictions(path, subject.stars.star_id, by_setting, about={"kept": "+".join(kept)})
+    write_predictions(
+        path, predictions_table(subject.stars.star_id, by_setting, about={"kept": "+".join(kept)})
+    )
     return read_predictions(path)

@@ -36,6 +36,17 @@ def test_no_output_takes_the_place_of_a_packet(
     assert (alerts / name).read_bytes() == before
 
 
+def test_packets_in_the_other_surveys_folder_are_named(
+    alerts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (alerts / "lsst").mkdir()
+    shutil.copy(alerts / "ztf/one.avro", alerts / "lsst/astray.avro")
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "--alerts", str(alerts), "--quick"])
+    assert ended.value.code == 2
+    assert "lsst/astray.avro holds ZTF's packets" in capsys.readouterr().err
+
+
 def test_what_is_to_be_typed_is_shown_whole(
     alerts: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,26 @@ def test_the_parts_of_a_pass_hold_each_object_once(processed: Path, tmp_path: Pa
     assert len(whole) > 3
     assert sorted(parts) == sorted(whole)
     assert replace(RUNNING, batch_size=None, epochs_max=None, parts=3).trial
+
+
+def test_a_pass_in_parts_goes_on_to_the_same_bits(processed: Path, tmp_path: Path) -> None:
+    running = replace(RUNNING, epochs_max=4, parts=3)
+    whole = run(processed, tmp_path / "whole", running=running)
+    with pytest.raises(Killed):
+        run(processed, tmp_path / "killed", running=running, kill_after=2)
+    resumed = run(processed, tmp_path / "killed", running=running)
+    assert replace(resumed, seconds=whole.seconds) == whole
+    assert log(tmp_path / "killed") == log(tmp_path / "whole")
+    with pytest.raises(ConfigurationError, match="or remove it"):
+        run(processed, tmp_path / "killed", running=replace(running, parts=2))
+
+
+def test_runs_of_before_there_were_parts_go_on(processed: Path, tmp_path: Path) -> None:
+    run(processed, tmp_path, running=replace(RUNNING, epochs_max=1))
+    objects = [read_objects(processed, "full_42", split) for split in ("train", "validation")]
+    content = [[asdict(RECIPE), 8, "gen-2", 42], *(each.digest() for each in objects)]
+    text = (tmp_path / "state.safetensors").read_bytes()[:1_000_000]
+    assert hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest().encode() in text
 
 
 def test_it_learns_what_the_columns_say(processed: Path, tmp_path: Path) -> None:
