@@ -60,6 +60,14 @@ def _remove_leftovers(out: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _remove(old: Path) -> None:
+    """Remove an older bundle, or the link to it that stood in its place."""
+    if old.is_symlink():
+        old.unlink()
+    else:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def _put(files: Mapping[str, bytes], out: Path) -> None:
     # The new folder's name is random: without locks two exports may be at work. The old one's is not, so that
     # the next export finds it.
@@ -74,7 +82,7 @@ def _put(files: Mapping[str, bytes], out: Path) -> None:
             (new / name).write_bytes(content)
         open_bundle(new)
         if out.exists():
-            shutil.rmtree(old, ignore_errors=True)  # of an export that was killed after its swap
+            _remove(old)  # of an export that was killed after its swap
         with unbroken():
             if out.exists():
                 out.rename(old)
@@ -84,4 +92,4 @@ def _put(files: Mapping[str, bytes], out: Path) -> None:
                 if old.exists():
                     old.rename(out)
                 raise
-            stack.callback(shutil.rmtree, old, ignore_errors=True)
+            stack.callback(_remove, old)

@@ -61,6 +61,15 @@ def test_what_an_export_left_that_was_killed_after_its_swap_is_removed(tmp_path:
     assert [*tmp_path.iterdir()] == [place]
 
 
+def test_a_link_in_its_place_is_replaced_and_what_it_led_to_stays(tmp_path: Path) -> None:
+    place = tmp_path / "bundle"
+    place.symlink_to(shutil.copytree(DEFAULT.path, tmp_path / "older"))
+    put(place)
+    assert {*tmp_path.iterdir()} == {place, tmp_path / "older"}
+    assert not place.is_symlink()
+    assert open_bundle(tmp_path / "older").digest == DEFAULT.digest
+
+
 def test_what_an_export_left_that_was_killed_before_its_swap_is_removed(tmp_path: Path) -> None:
     place = placed(tmp_path)
     for stem in ("bundle", "other"):
