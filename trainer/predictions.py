@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.streams.output_files import complete_files, make_folder
+from broker_plugin.streams.output_files import complete_file
 
 __all__ = [
     "MERGED",
@@ -157,15 +157,8 @@ def predictions_table(
 
 
 def write_predictions(path: Path, table: pa.Table) -> None:
-    """Write a `predictions_table`, with its folder; an older file stays until the new one is whole.
-
-    Raises
-    ------
-    ConfigurationError
-        If it cannot be written.
-    """
-    make_folder(path.parent)
-    with complete_files(path) as (file,):
+    """Write a `predictions_table`, with its folder; an older file stays until the new one is whole."""
+    with complete_file(path) as file:
         pq.write_table(table, file)
 
 

@@ -15,7 +15,14 @@ from typing import Any, BinaryIO, cast
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.signals import unbroken
 
-__all__ = ["cannot_write", "check_outputs", "complete_files", "make_folder", "prepare_folder"]
+__all__ = [
+    "cannot_write",
+    "check_outputs",
+    "complete_file",
+    "complete_files",
+    "make_folder",
+    "prepare_folder",
+]
 
 
 def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
@@ -93,6 +100,20 @@ def prepare_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise cannot_write(folder, error) from error
+
+
+@contextmanager
+def complete_file(path: Path) -> Iterator[BinaryIO]:
+    """Open one file as `complete_files` does, in a folder that is made where there is none.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be made or written.
+    """
+    make_folder(path.parent)
+    with complete_files(path) as (file,):
+        yield file
 
 
 def cannot_write(path: Path, error: OSError) -> ConfigurationError:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.streams.output_files import complete_files, make_folder
+from broker_plugin.streams.output_files import complete_file
 from trainer.downstream.table import About, Embeddings
 
 __all__ = [
@@ -154,15 +154,8 @@ def save_figure(figure: Figure, path: Path, about: About) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, with its folder; an older one stays until the new one is whole.
-
-    Raises
-    ------
-    ConfigurationError
-        If it cannot be written.
-    """
-    make_folder(path.parent)
-    with complete_files(path) as (file,):
+    """Write a file, with its folder; an older one stays until the new one is whole."""
+    with complete_file(path) as file:
         file.write(content)
 
 
