@@ -183,7 +183,8 @@ def subscribe(
                 if not verdicts.n_wanted:
                     _warn(_nothing(verdicts.n_read))
         except BrokenPipeError:
-            discard_output()
+            if not discard_output():
+                raise
     return 0
 
 

@@ -44,7 +44,7 @@ from pydantic import ValidationError
 from broker_plugin.engine.encoders import FUSED
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Access, LightCurve
-from broker_plugin.streams.output_files import complete_files, make_folder
+from broker_plugin.streams.output_files import complete_file
 from trainer.downstream.table import About, Embeddings
 
 __all__ = ["CURVE_EPOCHS", "column_of", "read_curves", "read_embeddings", "read_features", "write_rows"]
@@ -99,8 +99,7 @@ def write_rows(path: Path, about: About, batches: Iterable[Sequence[Mapping[str,
     """
     schema = _schema(about)
     n = 0
-    make_folder(path.parent)
-    with complete_files(path) as (handle,), pq.ParquetWriter(handle, schema, compression="zstd") as writer:
+    with complete_file(path) as handle, pq.ParquetWriter(handle, schema, compression="zstd") as writer:
         for rows in batches:
             flat = [{**row, **_curve_columns(row["curve"])} for row in rows]
             writer.write_batch(
