@@ -39,11 +39,11 @@ __all__ = [
     "stratum_name",
 ]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Format of the manifest: 2 added strata of a stream's own alerts, and forests of one survey; 3 the decision
-rule, what may be odd about an alert, and forests over that."""
+rule, what may be odd about an alert, and forests over that; 4 graphs for alerts with one token."""
 
-READABLE_FORMATS = (1, 2, 3)
+READABLE_FORMATS = (1, 2, 3, 4)
 """Formats whose missing fields have a meaning. A reader refuses any other, since it could misread it."""
 
 MANIFEST = "manifest.json"
@@ -65,6 +65,18 @@ class ModalityModel(_Part):
         description="Lengths T and largest batches B by rising length; an alert takes the first that fits. "
         "Smaller batches are run only where they are found to give the same bits."
     )
+    lone: str | None = Field(
+        default=None, description="File of a graph that does the same at T = 1 for less; 4 on."
+    )
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files of its graphs."""
+        return (self.file,) if self.lone is None else (self.file, self.lone)
+
+    def file_at(self, length: int) -> str:
+        """Return the file of the graph that runs at a length."""
+        return self.file if self.lone is None or length > 1 else self.lone
 
 
 class HeadModel(_Part):
@@ -121,7 +133,7 @@ class Stratum(_Part):
 class Manifest(_Part):
     """Everything about a bundle that is not an array."""
 
-    format_version: Literal[1, 2, 3]
+    format_version: Literal[1, 2, 3, 4]
     name: str
     version: str
     description: str
@@ -301,7 +313,7 @@ def _read(path: Path) -> bytes:
 
 
 def _needed_files(manifest: Manifest) -> Iterator[str]:
-    yield from (model.file for model in manifest.modalities)
+    yield from (file for model in manifest.modalities for file in model.files)
     yield manifest.head.file
     yield from (forest.file for forest in manifest.forests)
     yield manifest.calibration_file

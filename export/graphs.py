@@ -15,13 +15,16 @@ from torch import nn
 from broker_plugin.features.base import build_modality
 from trainer.model import AlertModel, fuse
 
-__all__ = ["OPSET", "encoder_graph", "export_module", "head_graph"]
+__all__ = ["OPSET", "encoder_graph", "export_module", "head_graph", "lone_graph"]
 
 OPSET = 20
 """Newest operator set that every ONNX Runtime from 1.22 on runs, on CPU and CUDA."""
 
 EXAMPLE_BATCH = 3
 """Rows of the example. With one row the exporter silently fixes the batch at one."""
+
+EXAMPLE_LENGTH = 5
+"""Tokens of the example, likewise."""
 
 
 class _Encoder(nn.Module):
@@ -59,16 +62,16 @@ class _Head(nn.Module):
 
 def encoder_graph(model: AlertModel, name: str, spec: Mapping[str, Any]) -> bytes:
     """Return the graph `tokens` (B, T, F), `mask` (B, T) -> `embedding` (B, D) of one modality."""
-    width = build_modality(name, spec).width
-    tokens = torch.zeros(EXAMPLE_BATCH, 5, width)
-    mask = torch.ones(EXAMPLE_BATCH, 5, dtype=torch.bool)
-    batch, length = torch.export.Dim("batch", min=1), torch.export.Dim("length", min=1)
-    return export_module(
-        _Encoder(model.encoders[name]),
-        {"tokens": tokens, "mask": mask},
-        ["embedding"],
-        {"tokens": {0: batch, 1: length}, "mask": {0: batch, 1: length}},
-    )
+    axes = {0: torch.export.Dim("batch", min=1), 1: torch.export.Dim("length", min=1)}
+    return _tokens_graph(model.encoders[name], name, spec, length=EXAMPLE_LENGTH, axes=axes)
+
+
+def lone_graph(model: AlertModel, name: str, spec: Mapping[str, Any]) -> bytes | None:
+    """Return the graph that does the same at one token for less, None where the encoder has none."""
+    lone = getattr(model.encoders[name], "lone", None)
+    if lone is None:
+        return None
+    return _tokens_graph(lone(), name, spec, length=1, axes={0: torch.export.Dim("batch", min=1)})
 
 
 def head_graph(model: AlertModel, reference: torch.Tensor, *, neighbours: int) -> bytes:
@@ -124,6 +127,19 @@ def export_module(
     _require_dynamic(graph, dynamic)
     onnx.checker.check_model(graph)
     return bytes(graph.SerializeToString())
+
+
+def _tokens_graph(
+    encoder: nn.Module, name: str, spec: Mapping[str, Any], *, length: int, axes: Mapping[int, Any]
+) -> bytes:
+    tokens = torch.zeros(EXAMPLE_BATCH, length, build_modality(name, spec).width)
+    mask = torch.ones(EXAMPLE_BATCH, length, dtype=torch.bool)
+    return export_module(
+        _Encoder(encoder),
+        {"tokens": tokens, "mask": mask},
+        ["embedding"],
+        {"tokens": axes, "mask": axes},
+    )
 
 
 def _forget_origin(model: onnx.ModelProto) -> None:

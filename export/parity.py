@@ -6,14 +6,17 @@ The graphs run in ONNX Runtime on the CPU, at the shapes that the manifest names
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from broker_plugin.bundle import ModalityModel
 from broker_plugin.calibration import softmax
 from broker_plugin.engine.runtime import load_runtime
+from broker_plugin.features.base import build_modality
 from broker_plugin.parity import COSINE_MIN, FOREST_MAX, PROBABILITY_MAX, SURPRISE_MAX
 from trainer.model import AlertModel, fuse
 
@@ -48,25 +51,28 @@ def session(graph: bytes, *, threads: int = 1) -> Any:
 
 
 def encoder_parity(
-    graph: bytes,
-    model: AlertModel,
-    name: str,
-    shapes: list[tuple[int, int]],
-    width: int,
-    *,
-    seed: int = 0,
+    graphs: Mapping[str, bytes], model: AlertModel, exported: ModalityModel, *, seed: int = 0
 ) -> dict[str, float]:
     """Compare an encoder with torch at every shape, and check that rows do not depend on one another.
+
+    Parameters
+    ----------
+    graphs
+        The graphs that `exported` names, by file.
 
     Raises
     ------
     ParityError
         If they differ by more than `COSINE_MIN` allows, or a row's bits depend on where it stands.
     """
-    rng = np.random.default_rng(seed)
+    rng, name = np.random.default_rng(seed), exported.name
+    width = build_modality(name, exported.spec).width
     worst_cosine, worst = 1.0, 0.0
-    open_session, threaded = session(graph), session(graph, threads=THREADS)
-    for length, batch in shapes:
+    sessions = {
+        file: (session(graphs[file]), session(graphs[file], threads=THREADS)) for file in exported.files
+    }
+    for length, batch in exported.shapes:
+        open_session, threaded = sessions[exported.file_at(length)]
         tokens, mask = random_tokens(rng, batch, length, width)
         found = open_session.run(None, {"tokens": tokens, "mask": mask})[0]
         with torch.no_grad():

@@ -38,7 +38,7 @@ def write_reshaped_bundle(base: Bundle, out: Path, *, version: str | None = None
     modalities = []
     for model in base.manifest.modalities:
         shapes = encoder_shapes(build_modality(model.name, model.spec).longest)
-        difference = _difference(base.graph(model.file), model, shapes)
+        difference = _difference(base, model, shapes)
         if difference > SHAPES_MAX:
             raise ParityError(f"{model.name}: embeddings at other lengths differ by {difference}")
         parity[f"{model.name}_shapes_difference_max"] = difference
@@ -55,11 +55,12 @@ def write_reshaped_bundle(base: Bundle, out: Path, *, version: str | None = None
     return put_bundle(files, Manifest.model_validate(manifest), out)
 
 
-def _difference(graph: bytes, model: ModalityModel, shapes: list[tuple[int, int]]) -> float:
+def _difference(base: Bundle, model: ModalityModel, shapes: list[tuple[int, int]]) -> float:
     """Return the largest difference between embeddings at the bundle's lengths and at others."""
     width = build_modality(model.name, model.spec).width
     old, new = ([length for length, _ in each] for each in (model.shapes, shapes))
-    encoder, rng, worst = session(graph), np.random.default_rng(0), 0.0
+    sessions = {file: session(base.graph(file)) for file in model.files}
+    rng, worst = np.random.default_rng(0), 0.0
     for n_tokens in sorted(
         {length for each in (old, new) for length in (1, *each, *(n // 2 + 1 for n in each))}
     ):
@@ -70,6 +71,7 @@ def _difference(graph: bytes, model: ModalityModel, shapes: list[tuple[int, int]
             padded = np.zeros((ROWS, length, width), np.float32)
             padded[:, :n_tokens] = tokens
             mask = np.broadcast_to(np.arange(length) < n_tokens, (ROWS, length))
+            encoder = sessions[model.file_at(length)]
             found.append(encoder.run(None, {"tokens": padded, "mask": np.ascontiguousarray(mask)})[0])
         worst = max(worst, float(np.abs(found[0] - found[1]).max()))
     return worst

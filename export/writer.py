@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from broker_plugin.features.base import FEATURE_SPEC_VERSION, build_modality
 from broker_plugin.taxonomy import TAXONOMY
 from export.card import CARD, description, model_card
 from export.forest import forest_graph
-from export.graphs import encoder_graph, head_graph
+from export.graphs import encoder_graph, head_graph, lone_graph
 from export.parity import encoder_parity, forest_parity, head_parity
 from export.placing import put_bundle
 from trainer.anomaly import FUSED, read_forests
@@ -38,7 +38,7 @@ from trainer.lengths import padded_lengths
 from trainer.model import DISCOVERIES, DOUBT, AlertModel
 from trainer.outliers import ODDITIES
 
-__all__ = ["BATCH", "arrays_of", "digests_of", "encoder_shapes", "npz_bytes", "write_bundle"]
+__all__ = ["BATCH", "arrays_of", "digests_of", "encoder_files", "encoder_shapes", "npz_bytes", "write_bundle"]
 
 BATCH = 256
 """Rows of a run of the head and of the forests, and the most that an encoder takes."""
@@ -69,15 +69,12 @@ def write_bundle(checkpoint: Path, out: Path) -> Path:
     references = arrays_of(checkpoint / REFERENCES)
     files: dict[str, bytes] = {}
     parity: dict[str, float] = {}
-    shapes = {
-        name: encoder_shapes(build_modality(name, run.specs[name]).longest) for name in model.modalities
-    }
+    modalities = []
     for name in model.modalities:
-        spec = run.specs[name]
-        files[f"{name}.onnx"] = encoder_graph(model, name, spec)
-        parity |= encoder_parity(
-            files[f"{name}.onnx"], model, name, shapes[name], build_modality(name, spec).width
-        )
+        exported, graphs = encoder_files(model, name, run.specs[name])
+        modalities.append(exported)
+        files |= graphs
+        parity |= encoder_parity(graphs, model, exported)
     files["head.onnx"] = head_graph(model, torch.from_numpy(references["embedding"]), neighbours=NEIGHBOURS)
     parity |= head_parity(files["head.onnx"], model, BATCH)
     for source in (FUSED, *model.modalities):
@@ -88,10 +85,28 @@ def write_bundle(checkpoint: Path, out: Path) -> Path:
     files["reference.npz"] = npz_bytes(
         {name: references[name] for name in ("object_id", "label", "profile", "period_day")}
     )
-    manifest = _manifest(run, model, checkpoint, shapes, parity)
+    manifest = _manifest(run, model, checkpoint, modalities, parity)
     files[CARD] = model_card(run, manifest).encode()
     manifest["files"] = digests_of(files)
     return put_bundle(files, Manifest.model_validate(manifest), out)
+
+
+def encoder_files(
+    model: AlertModel, name: str, spec: Mapping[str, Any]
+) -> tuple[ModalityModel, dict[str, bytes]]:
+    """Return a modality as the manifest describes it, and the graphs that it names by file."""
+    graphs = {f"{name}.onnx": encoder_graph(model, name, spec)}
+    lone = lone_graph(model, name, spec)
+    if lone is not None:
+        graphs[f"{name}-lone.onnx"] = lone
+    exported = ModalityModel(
+        name=name,
+        file=f"{name}.onnx",
+        lone=None if lone is None else f"{name}-lone.onnx",
+        spec=dict(spec),
+        shapes=encoder_shapes(build_modality(name, spec).longest),
+    )
+    return exported, graphs
 
 
 def digests_of(files: Mapping[str, bytes]) -> dict[str, str]:
@@ -114,7 +129,7 @@ def _manifest(
     run: Run,
     model: AlertModel,
     checkpoint: Path,
-    shapes: Mapping[str, list[tuple[int, int]]],
+    modalities: Sequence[ModalityModel],
     parity: Mapping[str, float],
 ) -> dict[str, Any]:
     evaluation, catalogue = checkpoint / EVALUATION, checkpoint / CATALOGUE
@@ -129,10 +144,7 @@ def _manifest(
         "feature_spec_version": FEATURE_SPEC_VERSION,
         "precision": "fp32",
         "embedding_dim": model.embedding_dim,
-        "modalities": [
-            ModalityModel(name=name, file=f"{name}.onnx", spec=dict(run.specs[name]), shapes=shapes[name])
-            for name in model.modalities
-        ],
+        "modalities": list(modalities),
         "head": HeadModel(
             file="head.onnx",
             batch=BATCH,

@@ -12,28 +12,32 @@ import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
 __all__ = ["compile_writer", "long_bytes"]
 
-Put = Callable[[bytes], None]
-Write = Callable[[Any, Put], None]
+Encode = Callable[[Any], bytes]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
 KEPT = 8192
-"""Strings and times that are kept as bytes: names of classes, strata and reference stars recur in every
-record. Fewer, and the stars would push one another out; a bundle names some thousands."""
+"""Strings, numbers and times that are kept as bytes: names of classes, strata and reference stars recur in
+every record. Fewer, and the stars would push one another out; a bundle names some thousands."""
 
 END = b"\x00"
-"""Ends an array or a map; also the branch `null` of our unions, and False."""
+"""Ends an array or a map; also the branch `null` of our unions."""
+
+GIVEN = b"\x02"
+"""The other branch of our unions."""
 
 _double = struct.Struct("<d").pack
+_boolean = {False: b"\x00", True: b"\x01"}.__getitem__
 
 
-def compile_writer(schema: Any, *, unique: Collection[str] = ()) -> Callable[[Any], bytes]:
+def compile_writer(schema: Any, *, unique: Collection[str] = ()) -> Encode:
     r"""Return a function from an object with a record's fields as attributes to the record's bytes.
 
     Parameters
@@ -56,14 +60,7 @@ def compile_writer(schema: Any, *, unique: Collection[str] = ()) -> Callable[[An
     >>> write(SimpleNamespace(n=-2, band="g"))
     b'\x03\x02\x02g'
     """
-    write = _record(schema, unique)
-
-    def to_bytes(value: Any) -> bytes:
-        parts: list[bytes] = []
-        write(value, parts.append)
-        return b"".join(parts)
-
-    return to_bytes
+    return _record(schema, unique)
 
 
 def long_bytes(value: int) -> bytes:
@@ -83,160 +80,120 @@ def long_bytes(value: int) -> bytes:
     return bytes(encoded)
 
 
-_SMALL = tuple(long_bytes(value) for value in range(2048))
-"""Lengths and counts, most of which are small."""
+_long = lru_cache(KEPT)(long_bytes)
 
 
-def _writer_of(schema: Any) -> Write:
+def _encoder_of(schema: Any) -> Encode:
     if isinstance(schema, str):
         return _primitive(schema)
     if isinstance(schema, list):
         return _optional(schema)
     if schema.get("logicalType") == "timestamp-millis":
-        return _timestamp
+        return _milliseconds
     match schema["type"]:
         case "record":
             return _record(schema)
         case "enum":
-            return _enum(schema)
+            return {symbol: long_bytes(at) for at, symbol in enumerate(schema["symbols"])}.__getitem__
         case "map":
             return _map(schema)
         case "array":
             return _array(schema)
         case kind:
-            return _writer_of(kind)
+            return _encoder_of(kind)
 
 
-def _primitive(name: str) -> Write:
-    writers: dict[str, Write] = {
-        "string": _string,
-        "double": _put_double,
+def _primitive(name: str) -> Encode:
+    encoders: dict[str, Encode] = {
+        "string": _text,
+        "double": _double,
         "boolean": _boolean,
         "int": _long,
         "long": _long,
     }
-    if name not in writers:
+    if name not in encoders:
         raise NotImplementedError(f"no writer of Avro's {name!r}; add it beside the others")
-    return writers[name]
+    return encoders[name]
 
 
-def _record(schema: Any, unique: Collection[str] = ()) -> Write:
+def _record(schema: Any, unique: Collection[str] = ()) -> Encode:
     names = [field["name"] for field in schema["fields"]]
-    writers = [
-        _unique_string if field["name"] in unique else _writer_of(field["type"]) for field in schema["fields"]
+    encoders = [
+        _unique_text if field["name"] in unique else _encoder_of(field["type"]) for field in schema["fields"]
     ]
+    values_of = _values_of(names)
+
+    def encode_record(record: Any) -> bytes:
+        return b"".join([encode(value) for encode, value in zip(encoders, values_of(record), strict=True)])
+
+    return encode_record
+
+
+def _values_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     values_of = attrgetter(*names)
-
-    def write(record: Any, put: Put) -> None:
-        for write_value, value in zip(writers, values_of(record), strict=True):
-            write_value(value, put)
-
-    return write
+    return values_of if len(names) > 1 else lambda record: (values_of(record),)
 
 
-def _optional(branches: Sequence[Any]) -> Write:
+def _optional(branches: Sequence[Any]) -> Encode:
     if len(branches) != 2 or branches[0] != "null":
         raise NotImplementedError(f"no writer of the union {branches!r}; ours are of null and one type")
-    write_value = _writer_of(branches[1])
-
-    def write(value: Any, put: Put) -> None:
-        if value is None:
-            put(END)
-        else:
-            put(b"\x02")
-            write_value(value, put)
-
-    return write
+    encode = _encoder_of(branches[1])
+    return lambda value: END if value is None else GIVEN + encode(value)
 
 
-def _enum(schema: Any) -> Write:
-    symbols = {symbol: long_bytes(position) for position, symbol in enumerate(schema["symbols"])}
-
-    def write(value: str, put: Put) -> None:
-        put(symbols[value])
-
-    return write
-
-
-def _map(schema: Any) -> Write:
+def _map(schema: Any) -> Encode:
     if schema["values"] == "double":
         return _doubles_by_name
-    write_value = _writer_of(schema["values"])
+    encode = _encoder_of(schema["values"])
 
-    def write(values: Mapping[str, Any], put: Put) -> None:
-        if values:
-            _long(len(values), put)
-            for name, value in values.items():
-                put(_text(name))
-                write_value(value, put)
-        put(END)
+    def encode_map(values: Mapping[str, Any]) -> bytes:
+        if not values:
+            return END
+        entries = (part for name, value in values.items() for part in (_text(name), encode(value)))
+        return b"".join((_long(len(values)), *entries, END))
 
-    return write
+    return encode_map
 
 
-def _array(schema: Any) -> Write:
+def _array(schema: Any) -> Encode:
     if schema["items"] == "float":
         return _floats
-    write_item = _writer_of(schema["items"])
+    encode = _encoder_of(schema["items"])
 
-    def write(values: Sequence[Any], put: Put) -> None:
-        if values:
-            _long(len(values), put)
-            for value in values:
-                write_item(value, put)
-        put(END)
+    def encode_array(values: Sequence[Any]) -> bytes:
+        return b"".join((_long(len(values)), *map(encode, values), END)) if values else END
 
-    return write
+    return encode_array
 
 
-def _doubles_by_name(values: Mapping[str, float], put: Put) -> None:
-    if values:
-        _long(len(values), put)
-        for name, value in values.items():
-            put(_text(name))
-            put(_double(value))
-    put(END)
+def _doubles_by_name(values: Mapping[str, float]) -> bytes:
+    if not values:
+        return END
+    pack, names = _layout(tuple(values))
+    return pack(*chain.from_iterable(zip(names, values.values(), strict=True)))
 
 
-def _floats(values: Sequence[float], put: Put) -> None:
-    if values:
-        _long(len(values), put)
-        put(struct.pack(f"<{len(values)}f", *values))
-    put(END)
+@lru_cache(KEPT)
+def _layout(names: tuple[str, ...]) -> tuple[Callable[..., bytes], list[bytes]]:
+    """Return what packs names and doubles in turn to a map, and the names. Few maps differ in those."""
+    parts = [_text(name) for name in names]
+    parts[0] = _long(len(names)) + parts[0]
+    # The last `x` is a zero byte, which ends the map.
+    return struct.Struct("<" + "".join(f"{len(part)}sd" for part in parts) + "x").pack, parts
 
 
-def _string(value: str, put: Put) -> None:
-    put(_text(value))
+def _floats(values: Sequence[float]) -> bytes:
+    return _long(len(values)) + struct.pack(f"<{len(values)}fx", *values) if values else END
 
 
-def _unique_string(value: str, put: Put) -> None:
-    text = value.encode()
-    _long(len(text), put)
-    put(text)
+def _unique_text(value: str) -> bytes:
+    encoded = value.encode()
+    return _long(len(encoded)) + encoded
 
 
-def _put_double(value: float, put: Put) -> None:
-    put(_double(value))
-
-
-def _boolean(value: bool, put: Put) -> None:
-    put(b"\x01" if value else END)
-
-
-def _long(value: int, put: Put) -> None:
-    put(_SMALL[value] if 0 <= value < len(_SMALL) else long_bytes(value))
-
-
-def _timestamp(value: datetime, put: Put) -> None:
-    put(_milliseconds(value))
+_text = lru_cache(KEPT)(_unique_text)
 
 
 @lru_cache(KEPT)
 def _milliseconds(value: datetime) -> bytes:
     return long_bytes((value - EPOCH) // MILLISECOND)
-
-
-@lru_cache(KEPT)
-def _text(value: str) -> bytes:
-    encoded = value.encode()
-    return long_bytes(len(encoded)) + encoded

@@ -37,11 +37,14 @@ class Encoder:
         self.model = model
         self.modality: Modality = build_modality(model.name, model.spec)
         self.dim = bundle.manifest.embedding_dim
-        session = open_session(bundle.graph(model.file), choice, threads=threads)
+        sessions = {file: open_session(bundle.graph(file), choice, threads=threads) for file in model.files}
         width = self.modality.width
         self._graphs = [
             BatchedGraph(
-                session, rows_max=batch, example=partial(_example_tokens, length, width), length=length
+                sessions[model.file_at(length)],
+                rows_max=batch,
+                example=partial(_example_tokens, length, width),
+                length=length,
             )
             for length, batch in model.shapes
         ]

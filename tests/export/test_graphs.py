@@ -8,10 +8,19 @@ import torch
 
 from broker_plugin.bundle import open_bundle
 from broker_plugin.features.base import build_modality
+from broker_plugin.features.modalities.light_curve import CANDIDATE_WIDTH, SUMMARY_WIDTH
 from export.graphs import export_module
-from export.parity import COSINE_MIN, random_tokens, session
+from export.parity import COSINE_MIN, ParityError, encoder_parity, random_tokens, session
+from export.writer import encoder_files
 from tests.export.conftest import Exported
 from tests.support.artefacts import REPOSITORY
+from tests.trainer.multimodal import multimodal_settings
+from trainer.model import AlertModel
+
+LIGHT_CURVE_SPEC = {
+    "mean": [0.0] * (SUMMARY_WIDTH + CANDIDATE_WIDTH),
+    "std": [1.0] * (SUMMARY_WIDTH + CANDIDATE_WIDTH),
+}
 
 
 def encoders(exported: Exported) -> list[tuple[str, int, int]]:
@@ -115,6 +124,36 @@ def test_a_bundle_does_not_tell_where_it_was_made(exported: Exported) -> None:
     for bundle in (exported.bundle, "default"):
         for name, content in open_bundle(bundle).contents.items():
             assert not any(place in content for place in places), name
+
+
+def light_curve_model(seed: int) -> AlertModel:
+    torch.manual_seed(seed)
+    sizes = {"model_dim": 16, "heads": 2, "layers": 2, "feedforward_dim": 32}
+    settings = multimodal_settings({"light_curve": {"encoder": sizes}})
+    return AlertModel({"light_curve": LIGHT_CURVE_SPEC}, 2, settings).eval()
+
+
+def test_alerts_of_one_token_have_a_graph_that_does_the_same(rng: np.random.Generator) -> None:
+    model = light_curve_model(1)
+    exported, graphs = encoder_files(model, "light_curve", LIGHT_CURVE_SPEC)
+    assert exported.lone is not None
+    assert (exported.file_at(1), exported.file_at(4)) == (exported.lone, exported.file)
+    assert set(graphs) == set(exported.files)
+    assert len(graphs[exported.lone]) < len(graphs[exported.file])
+    tokens, mask = random_tokens(rng, 64, 1, SUMMARY_WIDTH + CANDIDATE_WIDTH)
+    found = session(graphs[exported.lone]).run(None, {"tokens": tokens, "mask": mask})[0]
+    with torch.no_grad():
+        expected = model.encode("light_curve", torch.from_numpy(tokens), torch.from_numpy(mask)).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)  # float32 unit vectors, another order of sums
+
+
+def test_a_graph_of_one_token_that_does_something_else_is_not_written() -> None:
+    model = light_curve_model(1)
+    exported, graphs = encoder_files(model, "light_curve", LIGHT_CURVE_SPEC)
+    _, others = encoder_files(light_curve_model(2), "light_curve", LIGHT_CURVE_SPEC)
+    assert exported.lone is not None
+    with pytest.raises(ParityError, match="light_curve: cosine"):
+        encoder_parity(graphs | {exported.lone: others[exported.lone]}, model, exported)
 
 
 def test_an_axis_that_was_fixed_on_export_is_refused() -> None:

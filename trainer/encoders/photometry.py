@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from broker_plugin.features.modalities.photometry import CHANNELS
-from trainer.encoders.attention import MASKED, AttentionLayer, attended, wave
+from trainer.encoders.attention import AttentionLayer, attended, hiding, wave
 from trainer.encoders.sizes import AttentionSizes
 from trainer.encoders.unit import unit
 
@@ -92,14 +92,15 @@ class PhotometryEncoder(nn.Module):
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return the embeddings (B, D) of tokens (B, T, F), of which `mask` (B, T) are real."""
+        batch, length, _ = tokens.shape
         weight = mask.to(tokens.dtype).unsqueeze(2)  # (B, T, 1)
         states = self.embed(torch.cat([tokens[:, :, 1:], self._waves(tokens)], dim=2)) * weight
-        bias = ((1.0 - weight) * MASKED).transpose(1, 2).unsqueeze(1)  # (B, 1, 1, T)
+        states, bias = states.reshape(batch * length, -1), hiding(weight)
         for layer in self.layers:
             states = layer(states, bias)
         states = self.norm(states)
         count = weight.sum(dim=1).clamp(min=1.0)  # (B, 1)
-        mean = (states * weight).sum(dim=1) / count
+        mean = (states.reshape(batch, length, -1) * weight).sum(dim=1) / count
         pooled = torch.cat(
             [
                 attended(self.pool(states), self.value(states), weight),
