@@ -71,4 +71,9 @@ def scoring_bar() -> Iterator[tuple[Callable[[int], None], Callable[[int], None]
 
 
 def _columns() -> tuple[ProgressColumn, ...]:
-    return (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )

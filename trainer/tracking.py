@@ -107,7 +107,7 @@ def tracked(folder: Path, kind: str, *, passes: int, shown: bool) -> Iterator[Wa
     if not shown:
         yield Silent()
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn())
     with Progress(
         *columns,
         TextColumn("pass {task.completed:.1f} of {task.total}  {task.fields[losses]}"),

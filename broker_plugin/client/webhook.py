@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -14,7 +16,7 @@ import httpx2
 
 from broker_plugin import __version__
 from broker_plugin.codec.verdict import Verdict, to_json
-from broker_plugin.errors import ConfigurationError
+from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.links import object_pages
 from broker_plugin.service.logging import keep_addresses_out_of_logs
@@ -54,6 +56,8 @@ class Webhook:
         Where to post, http or https. Redirects are not followed: the secret would go with them.
     header
         A secret header, `NAME: VALUE`.
+    give_up_s
+        How long one verdict is tried; None for ever.
     wait
         Waits for so many seconds and returns whether to go on: `Subscription.wait`, which stays in the group.
     warn
@@ -71,6 +75,7 @@ class Webhook:
         *,
         header: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        give_up_s: float | None = None,
         backoff: Backoff | None = None,
         wait: Callable[[float], bool] = lambda pause_s: not threading.Event().wait(pause_s),
         warn: Callable[[str], None] = lambda text: None,
@@ -78,6 +83,7 @@ class Webhook:
         keep_addresses_out_of_logs()
         self._host = _host_of(url)
         self._url = url
+        self._give_up_s = math.inf if give_up_s is None else give_up_s
         self._backoff = Backoff(first_s=0.5, cap_s=CAP_S) if backoff is None else backoff
         self._wait = wait
         self._warn = warn
@@ -91,13 +97,18 @@ class Webhook:
         ------
         ConfigurationError
             If the receiver refuses it, which no retry would cure; the message says what to do.
+        TransientError
+            If it was tried for too long.
         """
-        body = webhook_body(verdict)
+        body, end_s = webhook_body(verdict), time.monotonic() + self._give_up_s
         for pause_s in self._backoff.pauses():
             asked_s = self._attempt(body, verdict.verdict_id)
             if asked_s is None:
                 return True
-            if not self._wait(min(max(pause_s, asked_s), CAP_S)):
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                raise TransientError(f"the webhook at {self._host} took no verdict for {self._give_up_s:g} s")
+            if not self._wait(min(max(pause_s, asked_s), CAP_S, left_s)):
                 return False
         raise AssertionError("pauses have no end")
 

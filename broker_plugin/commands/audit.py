@@ -256,7 +256,12 @@ def _of_ledger(found: PartitionAudit, text: str) -> str:
 @contextmanager
 def _progress() -> Iterator[Watch]:
     """Yield what shows how far the reading of each topic is, on a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
 

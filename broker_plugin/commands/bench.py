@@ -119,7 +119,7 @@ def bench(
 
 @contextmanager
 def _telling(console: Console) -> Iterator[Tell]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("")
         yield lambda what: progress.update(task, description=what)

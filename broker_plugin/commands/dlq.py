@@ -260,7 +260,7 @@ def _sink(letters: LetterTopic) -> TransactionalKafkaSink:
 
 def _progress(console: Console) -> LoggedProgress:
     return LoggedProgress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

@@ -247,7 +247,7 @@ def _some(names: Sequence[object]) -> str:
 
 def _progress(console: Console) -> LoggedProgress:
     return LoggedProgress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[alerts]:,} verdicts"),

@@ -138,7 +138,8 @@ def subscribe(
     limit
         Stop after so many verdicts that were asked for.
     timeout_s
-        Stop when nothing has come, or could be read, for so many seconds.
+        Stop when nothing has come, or could be read, for so many seconds; if the webhook took nothing for so
+        long, with status 75.
     registry
         URL of the schema registry, where the verdicts are framed.
     config
@@ -176,7 +177,7 @@ def subscribe(
                     warn=_warn,
                     after_poll=listing.show,
                 ) as verdicts,
-                _webhook(address, verdicts) if address else nullcontext() as hook,
+                _webhook(address, verdicts, timeout_s) if address else nullcontext() as hook,
                 listing,
             ):
                 _follow(verdicts, listing, hook)
@@ -220,11 +221,11 @@ def _webhook_address(url: str | None, path: Path | None) -> str | None:
     return read_secret(secret_path(str(path)), "--webhook-file").strip() if path else url
 
 
-def _webhook(url: str, verdicts: Subscription[Verdict]) -> Webhook:
+def _webhook(url: str, verdicts: Subscription[Verdict], timeout_s: float | None) -> Webhook:
     header, path = os.environ.get(HEADER), os.environ.get(f"{HEADER}_FILE")
     if path:
         header = read_secret(secret_path(path), f"{HEADER}_FILE")
-    return Webhook(url, header=header, wait=verdicts.wait, warn=_warn)
+    return Webhook(url, header=header, give_up_s=timeout_s, wait=verdicts.wait, warn=_warn)
 
 
 def _warn(text: str) -> None:

@@ -262,6 +262,29 @@ def test_a_webhook_gets_each_verdict_though_it_and_the_process_fail(
 
 
 @pytest.mark.service
+def test_a_webhook_that_stays_away_ends_it_after_the_timeout_and_nothing_is_committed(
+    kafka_broker: KafkaCluster, subscribe: Subscribe, verdicts: list[Verdict], topic: str
+) -> None:
+    kafka_broker.create_topic(topic, 1)
+    kafka_broker.produce(topic, as_records([encode_container(verdicts[0])]))
+    with Receiver(always=Answer(503)) as receiver:
+        process = subscribe(
+            "--bootstrap",
+            kafka_broker.bootstrap,
+            "--group",
+            topic,
+            "--timeout-s",
+            "2",
+            "--webhook",
+            receiver.url,
+        )
+        _, complaints = process.communicate(timeout=ENDS_S)
+    assert process.returncode == 75
+    assert "took no verdict for 2 s" in complaints
+    assert kafka_broker.group_committed(topic, topic) in ({}, {0: 0})
+
+
+@pytest.mark.service
 def test_a_refusing_webhook_ends_it_and_nothing_is_committed_or_betrayed(
     kafka_broker: KafkaCluster,
     subscribe: Subscribe,

@@ -12,7 +12,7 @@ import pytest
 
 from broker_plugin.client.webhook import Webhook, webhook_body
 from broker_plugin.codec.verdict import Tense, to_json
-from broker_plugin.errors import ConfigurationError
+from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.pipeline.backoff import Backoff
 from tests.broker_plugin.client.verdicts import a_verdict
 from tests.support.receiver import Answer, Receiver
@@ -78,6 +78,25 @@ def test_nobody_there_is_waited_for_and_a_stop_ends_the_wait() -> None:
         assert not hook.deliver(VERDICT)
     assert len(waits) == 3
     assert all(10.0 <= pause_s <= 30.0 for pause_s in waits)
+
+
+def test_one_verdict_is_not_tried_for_longer_than_asked() -> None:
+    waits: list[float] = []
+
+    def wait(pause_s: float) -> bool:
+        waits.append(pause_s)
+        time.sleep(pause_s)
+        return True
+
+    patient = Backoff(first_s=20.0, cap_s=30.0)
+    with (
+        Receiver(always=Answer(503, {"Retry-After": "30"})) as receiver,
+        Webhook(receiver.url, give_up_s=0.2, backoff=patient, wait=wait) as hook,
+        pytest.raises(TransientError, match=r"took no verdict for 0\.2 s"),
+    ):
+        hook.deliver(VERDICT)
+    assert len(receiver.posted) == 2
+    assert max(waits) <= 0.2
 
 
 def test_the_receiver_may_ask_for_a_pause() -> None:
