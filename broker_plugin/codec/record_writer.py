@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Objects to bare Avro by a writer that is put together once from the schema.
+"""Tuples to bare Avro by a writer that is put together once from the schema.
 
 fastavro looks at the schema and at every value's type for each record, which takes longer than to judge an
 alert. Here each field has its own function from the start. Only what the schemas of our topics are made of
@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
-from operator import attrgetter
 from typing import Any
 
 __all__ = ["compile_writer", "long_bytes"]
@@ -38,7 +37,7 @@ _boolean = {False: b"\x00", True: b"\x01"}.__getitem__
 
 
 def compile_writer(schema: Any, *, unique: Collection[str] = ()) -> Encode:
-    r"""Return a function from an object with a record's fields as attributes to the record's bytes.
+    r"""Return a function from the values of a record's fields, in the schema's order, to the record's bytes.
 
     Parameters
     ----------
@@ -54,10 +53,9 @@ def compile_writer(schema: Any, *, unique: Collection[str] = ()) -> Encode:
 
     Examples
     --------
-    >>> from types import SimpleNamespace
     >>> fields = [{"name": "n", "type": "int"}, {"name": "band", "type": ["null", "string"]}]
     >>> write = compile_writer({"type": "record", "name": "R", "fields": fields})
-    >>> write(SimpleNamespace(n=-2, band="g"))
+    >>> write((-2, "g"))
     b'\x03\x02\x02g'
     """
     return _record(schema, unique)
@@ -117,21 +115,10 @@ def _primitive(name: str) -> Encode:
 
 
 def _record(schema: Any, unique: Collection[str] = ()) -> Encode:
-    names = [field["name"] for field in schema["fields"]]
     encoders = [
         _unique_text if field["name"] in unique else _encoder_of(field["type"]) for field in schema["fields"]
     ]
-    values_of = _values_of(names)
-
-    def encode_record(record: Any) -> bytes:
-        return b"".join([encode(value) for encode, value in zip(encoders, values_of(record), strict=True)])
-
-    return encode_record
-
-
-def _values_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    values_of = attrgetter(*names)
-    return values_of if len(names) > 1 else lambda record: (values_of(record),)
+    return lambda values: b"".join([encode(value) for encode, value in zip(encoders, values, strict=True)])
 
 
 def _optional(branches: Sequence[Any]) -> Encode:

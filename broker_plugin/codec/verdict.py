@@ -7,12 +7,11 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
-from operator import attrgetter
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from fastavro.types import Schema
 
@@ -57,8 +56,7 @@ class Revision(StrEnum):
     RETRACTION = "retraction"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Analogue:
+class Analogue(NamedTuple):
     """A labelled object whose embedding is near; `cosine` is 1 for the same direction."""
 
     object_id: str
@@ -66,9 +64,11 @@ class Analogue:
     cosine: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What is said of one alert. The fields are documented in `schemas/verdict.v1.avsc`."""
+class Verdict(NamedTuple):
+    """What is said of one alert. The fields, and their order, are those of `schemas/verdict.v1.avsc`.
+
+    A tuple, since a batch of them is then a transposed table.
+    """
 
     verdict_id: str
     alert_key: str
@@ -90,7 +90,7 @@ class Verdict:
     top_class_probability: float | None
     class_set: tuple[str, ...]
     class_prior: str
-    decision_rule: str = "argmax"
+    decision_rule: str
     anomaly_score: float
     anomaly_p_value: float
     anomaly_scores: Mapping[str, float]
@@ -102,8 +102,8 @@ class Verdict:
     n_epochs: int
     n_epochs_by_band: Mapping[str, int]
     history_origin: str
-    n_stored_epochs: int | None = None
-    context_sources: tuple[str, ...] = ()
+    n_stored_epochs: int | None
+    context_sources: tuple[str, ...]
     period_day: float | None
     period_false_alarm_probability: float | None
     period_aliases_day: tuple[float, ...]
@@ -123,7 +123,11 @@ class Verdict:
     emitted_at: datetime
 
 
-FIELDS = tuple(column.name for column in fields(Verdict))
+BEFORE: Mapping[str, Any] = MappingProxyType(
+    {"decision_rule": "argmax", "n_stored_epochs": None, "context_sources": ()}
+)
+"""What the fields that came later are in a verdict of before."""
+
 PLAIN = frozenset({bool, datetime, float, int, str, type(None)})
 """Types of fields that are the same in a verdict and in its record."""
 
@@ -131,8 +135,6 @@ OWN_TEXTS = frozenset(
     {"verdict_id", "alert_key", "inputs_digest", "object_id", "observed_utc", "explanation"}
 )
 """Texts that are hardly ever the same in two verdicts."""
-
-_values_of = attrgetter(*FIELDS)
 
 
 def verdict_id(survey: str, alert_id: int, bundle_digest: str, *, judged: str = "") -> str:
@@ -169,11 +171,8 @@ def verdict_schema() -> Schema:
 
 def to_record(verdict: Verdict) -> dict[str, Any]:
     """Return a verdict as the Avro record of the verdict schema."""
-    record: dict[str, Any] = dict(zip(FIELDS, map(_plain, _values_of(verdict)), strict=True))
-    record["analogues"] = [
-        {"object_id": near.object_id, "label": near.label, "cosine": near.cosine}
-        for near in verdict.analogues
-    ]
+    record: dict[str, Any] = dict(zip(verdict._fields, map(_plain, verdict), strict=True))
+    record["analogues"] = [near._asdict() for near in verdict.analogues]
     return record
 
 
@@ -184,18 +183,14 @@ def from_record(record: Mapping[str, Any]) -> Verdict:
     their defaults. A symbol that a later one added is the schema's default, as any reader of Avro takes it: a
     tense that is not known is `test`, on which nobody acts.
     """
-    known = {
-        column.name: record[column.name]
-        for column in fields(Verdict)
-        if column.name in record or column.default is MISSING
-    }
+    known = {name: record[name] for name in Verdict._fields if name in record or name not in BEFORE}
+    known = {**BEFORE, **known}
     known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
     known |= {name: _symbol(enum, known[name]) for name, enum in _enums().items()}
     known["tense"] = Tense(known["tense"])
     known["revision"] = Revision(known["revision"])
     known["analogues"] = tuple(
-        Analogue(**{column.name: near[column.name] for column in fields(Analogue) if column.name in near})
-        for near in record["analogues"]
+        Analogue(*(near[name] for name in Analogue._fields)) for near in record["analogues"]
     )
     return Verdict(**known)
 

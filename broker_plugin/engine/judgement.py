@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from broker_plugin import __version__
@@ -78,21 +77,18 @@ class Judge:
         self._embeddings = embeddings
         self._calibrator = Calibrator(bundle, prior=prior, rule=rule)
         reference = bundle.arrays(manifest.reference_file)
-        self._references = list(
-            zip(map(str, reference["object_id"]), map(str, reference["label"]), strict=True)
-        )
-        self._verdict = partial(
-            Verdict,
-            taxonomy=manifest.taxonomy,
-            class_prior=prior.name if prior else manifest.class_prior,
-            decision_rule=rule,
-            bundle_name=manifest.name,
-            bundle_digest=bundle.digest,
-            feature_spec_version=manifest.feature_spec_version,
-            plugin_version=__version__,
-            provider=choice.provider,
-            precision=choice.precision,
-        )
+        self._object_ids, self._labels = (list(map(str, reference[name])) for name in ("object_id", "label"))
+        self._common = {
+            "taxonomy": manifest.taxonomy,
+            "class_prior": prior.name if prior else manifest.class_prior,
+            "decision_rule": rule,
+            "bundle_name": manifest.name,
+            "bundle_digest": bundle.digest,
+            "feature_spec_version": manifest.feature_spec_version,
+            "plugin_version": __version__,
+            "provider": choice.provider,
+            "precision": choice.precision,
+        }
 
     def verdicts(
         self,
@@ -106,7 +102,7 @@ class Judge:
     ) -> list[Verdict]:
         """Return one verdict for each alert of a batch, in order."""
         calibrated = self._calibrator.calibrate(batch, scores)
-        # Whole columns of fields, as plain numbers: making a verdict is then no more than to read a row.
+        # Whole columns of fields, as plain numbers: a verdict is then no more than a row of them.
         columns: Columns = (
             self._identity(batch)
             | self._classification(batch, calibrated)
@@ -115,9 +111,9 @@ class Judge:
             | self._resemblance(scores)
         )
         columns["explanation"] = _explanations(batch, columns)
-        verdict = partial(self._verdict, tense=tense, received_at=received_at, emitted_at=emitted_at)
-        names = tuple(columns)
-        return [verdict(**dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+        common = self._common | {"tense": tense, "received_at": received_at, "emitted_at": emitted_at}
+        columns |= {name: [value] * len(batch) for name, value in common.items()}
+        return list(map(Verdict._make, zip(*(columns[name] for name in Verdict._fields), strict=True)))
 
     def _identity(self, batch: AlertBatch) -> Columns:
         alert_id = batch.alert_id.tolist()
@@ -195,7 +191,7 @@ class Judge:
         return {
             "analogues": [
                 tuple(
-                    Analogue(object_id=self._references[at][0], label=self._references[at][1], cosine=cosine)
+                    Analogue(self._object_ids[at], self._labels[at], cosine)
                     for at, cosine in zip(positions, cosines, strict=True)
                 )
                 for positions, cosines in found

@@ -254,7 +254,7 @@ class AlertFilter:
             self._memory.remember([alerts[row] for row in judged], verdicts)
         if not self._keep_embeddings:
             outcomes = [
-                replace(each, embedding=None) if isinstance(each, Verdict) else each for each in outcomes
+                each._replace(embedding=None) if isinstance(each, Verdict) else each for each in outcomes
             ]
         return list(zip(recalled, outcomes, strict=True))
 

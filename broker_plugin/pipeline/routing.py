@@ -8,7 +8,7 @@ a topic is named.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -127,7 +127,7 @@ def embedding_record(verdict: Verdict, number_format: NumberFormat) -> dict[str,
 
 def without_embedding(verdict: Verdict) -> Verdict:
     """Return a verdict for the topic of all, which stays small."""
-    return verdict if verdict.embedding is None else replace(verdict, embedding=None)
+    return verdict if verdict.embedding is None else verdict._replace(embedding=None)
 
 
 def _epochs(whole: LightCurve) -> list[dict[str, Any]]:

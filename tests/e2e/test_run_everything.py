@@ -51,7 +51,7 @@ def assert_sound(records: Sequence[KafkaRecord]) -> list[Verdict]:
 
 
 def timeless(verdict: Verdict) -> Verdict:
-    return dataclasses.replace(verdict, received_at=verdict.emitted_at)
+    return verdict._replace(received_at=verdict.emitted_at)
 
 
 def test_every_ztf_packet_comes_out_once(

@@ -154,7 +154,7 @@ def earlier(alert: Alert, verdict: Verdict) -> tuple[Alert, Verdict]:
     curve = alert.light_curve.take(slice(None, max(1, len(alert.light_curve) // 2)))
     return (
         replace(alert, light_curve=replace(curve, flux_njy=curve.flux_njy * 1.5)),
-        replace(verdict, mjd_tai=verdict.mjd_tai - 1.0, anomaly_p_value=0.987, explanation="before"),
+        verdict._replace(mjd_tai=verdict.mjd_tai - 1.0, anomaly_p_value=0.987, explanation="before"),
     )
 
 

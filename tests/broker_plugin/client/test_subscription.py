@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,7 @@ def later_message(verdict: Verdict, **parts: Any) -> Message:
 
 
 def test_a_later_minor_version_is_read_and_nobody_acts_on_a_tense_that_is_not_known() -> None:
-    current = [replace(verdict, tense=Tense.CURRENT) for verdict in VERDICTS[:4]]
+    current = [verdict._replace(tense=Tense.CURRENT) for verdict in VERDICTS[:4]]
     parts = [{}, {"revision": "later"}, {"source_context": "later"}, {"tense": "later"}]
     later = [later_message(verdict, **part) for verdict, part in zip(current, parts, strict=True)]
     said: list[str] = []
@@ -148,9 +147,9 @@ def test_a_later_minor_version_is_read_and_nobody_acts_on_a_tense_that_is_not_kn
     assert said == []
     assert found == [
         current[0],
-        replace(current[1], revision=Revision.INITIAL),
-        replace(current[2], source_context="unknown"),
-        replace(current[3], tense=Tense.TEST),
+        current[1]._replace(revision=Revision.INITIAL),
+        current[2]._replace(source_context="unknown"),
+        current[3]._replace(tense=Tense.TEST),
     ]
     with subscription(MemorySource(later), conditions=Conditions()) as verdicts:
         assert numbers(verdicts) == [0, 1, 2]
@@ -239,7 +238,7 @@ def test_only_what_the_conditions_say(conditions: Conditions, wanted: list[int])
         a_verdict(n, ra_deg=10.0, dec_deg=float(n), anomaly_p_value=0.05 + 0.1 * (n - 1), tense=Tense.CURRENT)
         for n in range(1, 4)
     ]
-    source = MemorySource(as_messages([*sky, replace(a_verdict(4), tense=Tense.ARCHIVAL)]))
+    source = MemorySource(as_messages([*sky, a_verdict(4)._replace(tense=Tense.ARCHIVAL)]))
     with subscription(source, conditions=conditions) as verdicts:
         assert numbers(verdicts) == wanted
     assert (verdicts.n_read, verdicts.n_wanted) == (4, len(wanted))

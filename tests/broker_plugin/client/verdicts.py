@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from broker_plugin.codec.verdict import Verdict, encode_container, verdict_id
@@ -22,7 +21,7 @@ def a_verdict(number: int, **parts: Any) -> Verdict:
         "verdict_id": verdict_id("ztf", number, VERDICT.bundle_digest),
         "object_id": f"ztf:ZTF{number}",
     }
-    return replace(VERDICT, **{**identity, **parts})
+    return VERDICT._replace(**{**identity, **parts})
 
 
 def as_messages(verdicts: Iterable[Verdict], *, partitions: int = 3) -> list[Message]:

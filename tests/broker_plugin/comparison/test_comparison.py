@@ -99,7 +99,7 @@ def test_only_alerts_of_both_count_and_the_last_verdict_on_each(seen: list[Seen]
 
 def verdicts(seen: Sequence[Seen]) -> list[Verdict]:
     names = ("alert_key", "object_id", "class_probabilities", "top_class", "anomaly_p_value", "bundle_name")
-    return [replace(VERDICT, **{name: getattr(each, name) for name in names}) for each in seen]
+    return [VERDICT._replace(**{name: getattr(each, name) for name in names}) for each in seen]
 
 
 @pytest.mark.parametrize("suffix", [".avro", ".parquet", ".jsonl"])
@@ -135,7 +135,7 @@ def test_the_page_and_the_numbers_are_written(
         path = tmp_path / f"{name}.avro"
         with path.open("wb") as handle:
             writer = check_format(path)(handle)
-            writer.write([replace(each, bundle_name=f"{each.bundle_name}[bold]") for each in verdicts(side)])
+            writer.write([each._replace(bundle_name=f"{each.bundle_name}[bold]") for each in verdicts(side)])
             writer.finish()
     page, numbers = tmp_path / "page.html", tmp_path / "numbers.json"
     files = [str(tmp_path / f"{name}.avro") for name in ("old", "new")]

@@ -24,7 +24,7 @@ from broker_plugin.demo.simulator import Night
 
 
 def with_p_value(verdict: Verdict, p_value: float, **changes: object) -> Verdict:
-    return replace(verdict, anomaly_p_value=p_value, **changes)
+    return verdict._replace(anomaly_p_value=p_value, **changes)
 
 
 def test_a_night_adds_up_only_if_every_message_came_out_once(playback: Playback) -> None:
@@ -122,7 +122,7 @@ def test_the_limit_is_fixed_before_looking() -> None:
 
 def test_the_confusion_counts_each_ordinary_star_once(playback: Playback, small_night: Night) -> None:
     perfect = [
-        replace(v, top_class=small_night.objects[v.object_id].source.label or v.top_class)
+        v._replace(top_class=small_night.objects[v.object_id].source.label or v.top_class)
         for v in playback.verdicts
     ]
     matrix = confusion(small_night, perfect)
@@ -135,7 +135,7 @@ def test_the_confusion_counts_each_ordinary_star_once(playback: Playback, small_
     ]
     assert int(matrix.counts.sum()) == len(expected) > 10
     assert matrix.accuracy == 1.0
-    worst = confusion(small_night, [replace(v, top_class="ROT") for v in perfect])
+    worst = confusion(small_night, [v._replace(top_class="ROT") for v in perfect])
     rotators = sum(thing.source.label == "ROT" for thing in expected)
     assert worst.accuracy == pytest.approx(rotators / len(expected))
 

@@ -138,7 +138,7 @@ def test_real_alerts_carry_no_banner_and_link_to_the_brokers(real_page: Page) ->
 def test_what_came_from_a_message_is_escaped(page: Page, playback: Playback, profiles: Profiles) -> None:
     assert "<b>nothing</b>" in page.text  # as text, not as a tag
     assert "b" not in {tag for tag, _ in page.tags}
-    hostile = replace(playback.verdicts[0], object_id='ztf:<i onload="x">', explanation="<script>")
+    hostile = playback.verdicts[0]._replace(object_id='ztf:<i onload="x">', explanation="<script>")
     html = render_report(replace(playback, night=None, verdicts=(hostile,), played=2), profiles)
     assert "<script>" not in html
     assert "<i onload" not in html
@@ -179,9 +179,9 @@ def test_targets_are_ranked_and_complete(playback: Playback, profiles: Profiles,
 
 def test_links_fit_the_kind_of_object(playback: Playback) -> None:
     one = playback.verdicts[0]
-    ztf = dict(object_links(replace(one, survey="ztf", object_id="ztf:ZTF18abcdefg")))
-    lsst = dict(object_links(replace(one, survey="lsst", object_id="lsst:313875416785879049")))
-    moving = dict(object_links(replace(one, survey="lsst", object_id="lsst:sso:211636116952")))
+    ztf = dict(object_links(one._replace(survey="ztf", object_id="ztf:ZTF18abcdefg")))
+    lsst = dict(object_links(one._replace(survey="lsst", object_id="lsst:313875416785879049")))
+    moving = dict(object_links(one._replace(survey="lsst", object_id="lsst:sso:211636116952")))
     assert ztf["ALeRCE"].endswith("/ZTF18abcdefg")
     assert "313875416785879049" in lsst["Fink"]
     assert list(moving) == ["SIMBAD"]  # brokers' object pages go by diaObjectId

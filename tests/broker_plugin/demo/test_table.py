@@ -2,7 +2,6 @@
 """The live table fits its terminal and keeps the books."""
 
 import io
-from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -95,7 +94,7 @@ def test_an_empty_night_can_be_shown() -> None:
 
 @pytest.mark.parametrize("width", [80, 160])
 def test_no_two_cells_touch(progress: Progress, width: int) -> None:
-    long = replace(progress.verdicts[0], object_id="lsst:src:9100000000000000000", source_context="unknown")
+    long = progress.verdicts[0]._replace(object_id="lsst:src:9100000000000000000", source_context="unknown")
     shown = next(line for line in screen(Progress(verdicts=[long]), width=width) if long.object_id in line)
     assert f"{long.object_id} " in shown
     assert "unknown source " in shown

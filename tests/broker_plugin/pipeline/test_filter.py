@@ -38,7 +38,7 @@ def said(judgements: Sequence[Judgement]) -> list[object]:
     """What was judged, without the clock."""
 
     def of(verdict: Verdict) -> Verdict:
-        return dataclasses.replace(verdict, emitted_at=verdict.received_at)
+        return verdict._replace(emitted_at=verdict.received_at)
 
     return [[of(v) for v in j.verdicts] or j.rejection for j in judgements]
 

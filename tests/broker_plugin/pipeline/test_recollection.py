@@ -330,7 +330,7 @@ def test_a_file_survives_its_process(decoder: Decoder, scorer: Scorer, tmp_path:
         judge = AlertFilter(decoder, scorer, memory=memory).judge
         said.append(
             [
-                dataclasses.replace(verdict, emitted_at=received)
+                verdict._replace(emitted_at=received)
                 for night in range(3)
                 for judgement in judge(night_of(night), received_at=received)
                 for verdict in judgement.verdicts

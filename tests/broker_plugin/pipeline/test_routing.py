@@ -132,7 +132,7 @@ def test_a_light_curve_that_no_topic_takes_is_cut_to_its_end(monkeypatch: pytest
 def test_a_route_sends_what_its_rule_accepts_and_nothing_else(
     p_value: float, limit: float | None, context: str, wanted: str
 ) -> None:
-    verdict = dataclasses.replace(VERDICT, anomaly_p_value=p_value, source_context=context)
+    verdict = VERDICT._replace(anomaly_p_value=p_value, source_context=context)
     chosen = route(max_p_value=limit, context=wanted)
     expected = (limit is None or p_value <= limit) and wanted in ("any", context)
     assert bool(chosen.candidates(verdict, ALERT)) == expected == chosen.selection.accepts(verdict)
@@ -144,7 +144,7 @@ def test_an_embedding_is_read_back_as_its_format_says(
 ) -> None:
     vector = rng.normal(size=64)
     vector /= np.linalg.norm(vector)
-    verdict = dataclasses.replace(VERDICT, embedding=tuple(vector.tolist()))
+    verdict = VERDICT._replace(embedding=tuple(vector.tolist()))
     topic = EmbeddingTopic(
         topic="embeddings", number_format=number_format, encode=topic_schema("embedding.v1").container
     )
@@ -157,8 +157,8 @@ def test_an_embedding_is_read_back_as_its_format_says(
 
 
 def test_the_outbox_sends_each_to_its_topic_and_keeps_verdicts_small() -> None:
-    verdict = dataclasses.replace(VERDICT, embedding=(0.6, 0.8))
-    other = dataclasses.replace(verdict, alert_key="ztf:2", anomaly_p_value=0.9)
+    verdict = VERDICT._replace(embedding=(0.6, 0.8))
+    other = verdict._replace(alert_key="ztf:2", anomaly_p_value=0.9)
     sent: list[Any] = []
     outbox = Outbox(
         "verdicts",

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -24,13 +23,12 @@ NIGHT = datetime(2026, 3, 1, 23, 0, tzinfo=UTC)
 @pytest.fixture
 def verdicts(alert_filter: AlertFilter, messages: list[Message]) -> list[Verdict]:
     judged = [v for j in alert_filter.judge(messages) for v in j.verdicts]
-    return [dataclasses.replace(v, emitted_at=NIGHT) for v in judged]
+    return [v._replace(emitted_at=NIGHT) for v in judged]
 
 
 def stellar(verdict: Verdict, **probabilities: float) -> Verdict:
     top = max(probabilities, key=probabilities.__getitem__)
-    return dataclasses.replace(
-        verdict,
+    return verdict._replace(
         class_applies=True,
         class_probabilities=probabilities,
         top_class=top,
@@ -68,7 +66,7 @@ def test_classes_and_probabilities(
     selection = Selection(classes=classes, min_probability=min_probability)
     assert selection.accepts(verdict) is accepted
     # What the classes do not describe is a candidate for none of them.
-    assert not selection.accepts(dataclasses.replace(verdict, class_applies=False, top_class=None))
+    assert not selection.accepts(verdict._replace(class_applies=False, top_class=None))
 
 
 def test_every_class_is_selected_by_its_name_and_its_synonyms(verdicts: list[Verdict]) -> None:
@@ -103,9 +101,7 @@ def test_a_ranking_is_the_head_of_all_sorted_in_any_order(
 
 
 def test_ties_go_to_the_larger_score(verdicts: list[Verdict]) -> None:
-    tied = [
-        dataclasses.replace(v, anomaly_p_value=0.01, object_id=str(k)) for k, v in enumerate(verdicts[:10])
-    ]
+    tied = [v._replace(anomaly_p_value=0.01, object_id=str(k)) for k, v in enumerate(verdicts[:10])]
     ranking = Ranking(10)
     for verdict in tied:
         ranking.add(verdict, NIGHT)
@@ -114,9 +110,7 @@ def test_ties_go_to_the_larger_score(verdicts: list[Verdict]) -> None:
 
 
 def seen_again(verdict: Verdict, *, p_value: float, digest: str, at: datetime = NIGHT) -> Verdict:
-    return dataclasses.replace(
-        verdict, verdict_id=digest, inputs_digest=digest, anomaly_p_value=p_value, emitted_at=at
-    )
+    return verdict._replace(verdict_id=digest, inputs_digest=digest, anomaly_p_value=p_value, emitted_at=at)
 
 
 def test_an_object_stands_once_and_with_its_strangest_verdict(verdicts: list[Verdict]) -> None:
@@ -148,18 +142,18 @@ def test_an_object_returns_in_another_night_only_if_it_changed(
     assert ranking.add(first, NIGHT)
     tomorrow = NIGHT + timedelta(days=1)
     again = seen_again(verdicts[0], p_value=p_value, digest=digest, at=tomorrow)
-    again = dataclasses.replace(again, anomaly_score=first.anomaly_score + score_step)
+    again = again._replace(anomaly_score=first.anomaly_score + score_step)
     ranking.add(again, tomorrow)
     assert (ranking.verdicts == (again,)) is returns
     # Two nights later it is compared with the strangest that was listed, not with the last.
     later = NIGHT + timedelta(days=2)
-    ranking.add(dataclasses.replace(again, inputs_digest="later", emitted_at=later), later)
+    ranking.add(again._replace(inputs_digest="later", emitted_at=later), later)
     assert bool(ranking.verdicts) is (digest == "one epoch")
 
 
 @pytest.mark.parametrize("context", ["stellar", "galaxy_host", "solar_system", "artefact", "unknown"])
 def test_a_context_is_asked_for_by_its_name(verdicts: list[Verdict], context: str) -> None:
-    verdict = dataclasses.replace(verdicts[0], source_context=context)
+    verdict = verdicts[0]._replace(source_context=context)
     assert Selection(context=context).accepts(verdict)
     assert Selection(context="any").accepts(verdict)
     assert not Selection(context="unknown" if context == "stellar" else "stellar").accepts(verdict)
@@ -168,9 +162,9 @@ def test_a_context_is_asked_for_by_its_name(verdicts: list[Verdict], context: st
 def test_noon_begins_a_new_night_and_yesterday_is_not_in_it(verdicts: list[Verdict]) -> None:
     ranking = Ranking(3)
     assert ranking.add(verdicts[0], NIGHT)
-    assert not ranking.add(dataclasses.replace(verdicts[1], emitted_at=NIGHT - timedelta(hours=12)), NIGHT)
+    assert not ranking.add(verdicts[1]._replace(emitted_at=NIGHT - timedelta(hours=12)), NIGHT)
     next_day = NIGHT + timedelta(hours=14)
-    assert ranking.add(dataclasses.replace(verdicts[2], emitted_at=next_day), next_day)
+    assert ranking.add(verdicts[2]._replace(emitted_at=next_day), next_day)
     assert [v.verdict_id for v in ranking.verdicts] == [verdicts[2].verdict_id]
 
 
@@ -180,7 +174,7 @@ def test_the_night_in_which_clocks_are_put_back_is_one_night(verdicts: list[Verd
     for number, verdict in enumerate(verdicts[:3]):
         when = half_past_one + number * timedelta(hours=1)
         local = datetime.fromisoformat(when.astimezone(zone).isoformat())  # with the offset of the moment
-        ranking.add(dataclasses.replace(verdict, emitted_at=when, object_id=str(number)), local)
+        ranking.add(verdict._replace(emitted_at=when, object_id=str(number)), local)
     assert len(ranking.verdicts) == 3
 
 

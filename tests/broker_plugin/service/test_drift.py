@@ -147,8 +147,7 @@ def made_up(rng: np.random.Generator, scorer: Scorer, *, n: int, power: float, p
     for p_value in rng.random(n) ** power:
         label = rng.choice(len(classes), p=shares / shares.sum())
         verdicts.append(
-            replace(
-                VERDICT,
+            VERDICT._replace(
                 bundle_digest=scorer.bundle.digest,
                 modalities=("light_curve",),
                 class_applies=True,

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -101,11 +100,11 @@ def test_delay_counts_from_the_messages_own_time() -> None:
 
 def test_verdicts_are_counted_by_class_context_and_p_value() -> None:
     metrics = Metrics("ztf")
-    star = dataclasses.replace(VERDICT, source_context="stellar", top_class="RRAB", anomaly_p_value=0.004)
+    star = VERDICT._replace(source_context="stellar", top_class="RRAB", anomaly_p_value=0.004)
     metrics.delivered(
         outcome(
-            judged(star, star, dataclasses.replace(star, top_class="NOVEL", anomaly_p_value=1.0)),
-            judged(dataclasses.replace(star, source_context="galaxy_host", top_class=None)),
+            judged(star, star, star._replace(top_class="NOVEL", anomaly_p_value=1.0)),
+            judged(star._replace(source_context="galaxy_host", top_class=None)),
         )
     )
     found = samples(metrics)
@@ -166,7 +165,7 @@ def test_the_page_lists_every_metric_and_nothing_else(
     show_readiness(Health(), metrics.registry)
     BundleMetrics(metrics.registry)
     drift = DriftWatch(bundle, "ztf", metrics.registry)
-    verdict = dataclasses.replace(VERDICT, class_applies=False, bundle_digest=bundle.digest)
+    verdict = VERDICT._replace(class_applies=False, bundle_digest=bundle.digest)
     drift.delivered(outcome(judged(*[verdict] * LEAST)))
     drift.refresh()
     recipe = MemoryRecipe.of("memory")
