@@ -8,13 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 from broker_plugin.errors import ConfigurationError
 
-__all__ = ["iso_utc", "milliseconds", "moment_of", "parse_moment"]
+__all__ = ["iso_utc", "milliseconds", "moment_of", "parse_moment", "stamp_of"]
 
 AGO = re.compile(r"(?P<number>\d+)(?P<unit>[smhd])")
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+CLOCKS_DIFFER = timedelta(days=1)
+"""A clock may be ahead of ours, in a wrong time zone for instance, but by no more."""
 
 EARLIEST_MS, LATEST_MS = 631_152_000_000, 4_102_444_800_000
 """1990 and 2100, as for observations."""
@@ -71,6 +74,22 @@ def moment_of(timestamp_ms: int | None) -> datetime | None:
     if timestamp_ms is None or not EARLIEST_MS <= timestamp_ms <= LATEST_MS:
         return None
     return EPOCH + timedelta(milliseconds=timestamp_ms)
+
+
+def stamp_of(message_ms: int | None, *, now: datetime | None = None) -> datetime | None:
+    """Return the moment of the time that a message bears; None where that cannot be true.
+
+    It may be none of `moment_of`, or later than now by more than a day: then somebody's clock is wrong.
+
+    Examples
+    --------
+    >>> now = datetime(2026, 11, 24, tzinfo=UTC)
+    >>> stamp_of(milliseconds(now), now=now) == now, stamp_of(2_900_000_000_000, now=now)
+    (True, None)
+    """
+    moment = moment_of(message_ms)
+    latest = (now or datetime.now(UTC)) + CLOCKS_DIFFER
+    return None if moment is None or moment > latest else moment
 
 
 def iso_utc(timestamp_ms: int | None) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,9 @@ UNIFORM: Final = "uniform"
 
 LEAST_FREQUENCY = 1e-6
 """Stands for the frequency of a class without a training star, whose logarithm must be finite."""
+
+MOST_FREQUENT = 1e100
+"""More stars than any unit could mean; larger ones could have no sum."""
 
 FORM = "CLASS=FREQUENCY,CLASS=FREQUENCY,..."
 
@@ -74,12 +78,15 @@ def parse_prior(text: str, classes: Sequence[str]) -> ClassPrior | None:
     if wanted == UNIFORM:
         return ClassPrior(name=UNIFORM, frequencies=(1.0 / len(classes),) * len(classes))
     name, colon, table = wanted.rpartition(":")
-    given = dict(_entry(each) for each in table.split(",") if each.strip())
+    entries = [_entry(each) for each in table.split(",") if each.strip()]
+    given = dict(entries)
     missing, unknown = set(classes) - set(given), set(given) - set(classes)
-    if missing or unknown:
+    repeated = {each for each, n in Counter(each for each, _ in entries).items() if n > 1}
+    if missing or unknown or repeated:
         raise ConfigurationError(
             f"the class prior must give each class of the bundle once ({', '.join(classes)})",
-            remedy=f"add what is missing: {_names(missing)}; leave out what is unknown: {_names(unknown)}",
+            remedy=f"add what is missing: {_names(missing)}; leave out what is unknown: {_names(unknown)}; "
+            f"give once what is repeated: {_names(repeated)}",
         )
     total = math.fsum(given.values())
     prior = ClassPrior(name=name.strip(), frequencies=tuple(given[each] / total for each in classes))
@@ -128,7 +135,7 @@ def _entry(text: str) -> tuple[str, float]:
         frequency = float(number)
     except ValueError:
         frequency = math.nan
-    if not (name.strip() and 0 < frequency < math.inf):
+    if not (name.strip() and 0 < frequency <= MOST_FREQUENT):
         raise ConfigurationError(
             f"{text.strip()!r} is no class with a positive frequency",
             remedy=f"write the class prior as {FORM}, or {BUNDLE} or {UNIFORM}",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from broker_plugin.bundle import Bundle, Manifest, ModalityModel
+from broker_plugin.bundle import FORMAT_VERSION, Bundle, Manifest, ModalityModel
 from broker_plugin.features.base import build_modality
 from broker_plugin.parity import SHAPES_MAX
 from export.card import CARD, retitled
@@ -47,6 +47,7 @@ def write_reshaped_bundle(base: Bundle, out: Path, *, version: str | None = None
     files = {name: base.contents[name] for name in base.manifest.files}
     files[CARD] = retitled(files[CARD].decode(), base.manifest.name, version).encode()
     manifest = base.manifest.model_dump(mode="json") | {
+        "format_version": FORMAT_VERSION,
         "version": version,
         "modalities": modalities,
         "parity": parity,

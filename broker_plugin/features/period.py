@@ -36,6 +36,8 @@ CATALOGUE_PERIOD = "catalogue_period_day"
 
 CATALOGUE_COLUMN = METADATA_COLUMNS.index(CATALOGUE_PERIOD)
 
+LEAST_PERIOD_DAY = 1e-4
+"""A shorter period is no star's: it is nine seconds, and the fastest binaries take five minutes."""
 
 N_CANDIDATES = 6
 """Peaks that are kept. Of Catalina's variables 98 % have the catalogue's period or a simple multiple of it
@@ -136,8 +138,9 @@ class Periods:
 
 def catalogue_periods(batch: AlertBatch) -> NDArray[np.float64]:
     """Return the period in days that a catalogue gives for each alert, 0 where none is known; shape (B,)."""
-    known = batch.metadata_valid[:, CATALOGUE_COLUMN] & (batch.metadata[:, CATALOGUE_COLUMN] > 0)
-    return np.where(known, batch.metadata[:, CATALOGUE_COLUMN], 0.0).astype(np.float64)
+    given = batch.metadata[:, CATALOGUE_COLUMN]
+    known = batch.metadata_valid[:, CATALOGUE_COLUMN] & (given >= LEAST_PERIOD_DAY)
+    return np.where(known, given, 0.0).astype(np.float64)
 
 
 def without_catalogue_period(batch: AlertBatch) -> AlertBatch:

@@ -21,7 +21,7 @@ from datetime import UTC, date, datetime
 
 from broker_plugin import __version__
 from broker_plugin.codec.topic_schema import EncodeRecord
-from broker_plugin.instants import moment_of
+from broker_plugin.instants import stamp_of
 from broker_plugin.nights import night_of
 from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams.base import OutgoingMessage
@@ -174,7 +174,8 @@ class Ledger:
     def _by_key(self, parcels: Sequence[Parcel]) -> dict[Key, list[Parcel]]:
         found: dict[Key, list[Parcel]] = {}
         for parcel in parcels:
-            when = moment_of(parcel.message.timestamp_ms) or datetime.now(UTC)
+            # Of a night to come there is no message yet, and it would end this one.
+            when = stamp_of(parcel.message.timestamp_ms) or datetime.now(UTC)
             key = (parcel.message.topic, parcel.message.partition, night_of(self._survey, when))
             found.setdefault(key, []).append(parcel)
         return found

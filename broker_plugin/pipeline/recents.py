@@ -39,16 +39,17 @@ class Recents:
         self.hours = hours
         self._access = access
         self._now = now
-        self._keys: list[str] = []
         self._digest = ""
 
     def keys(self) -> list[str]:
         """Return the key of the current slot, once a verdict has said of which bundle."""
-        self._keys = slot_keys(self._digest, self._access, now=self._now()) if self._digest else []
-        return self._keys
+        return slot_keys(self._digest, self._access, now=self._now()) if self._digest else []
 
     def updates(self, verdicts: Sequence[Verdict]) -> dict[str, Update]:
-        """Return what verdicts add to the slot that was read with their batch."""
+        """Return what verdicts add to the current slot, by its key."""
+        if not (verdicts and self.hours):
+            return {}
+        self._digest = verdicts[-1].bundle_digest
         kept = [
             _recent(verdict)
             for verdict in verdicts
@@ -57,10 +58,8 @@ class Recents:
             and verdict.anomaly_p_value <= P_VALUE_MAX
             and verdict.bundle_digest == self._digest
         ]
-        if verdicts and self.hours:
-            self._digest = verdicts[-1].bundle_digest
         ttl_s = self.hours * 3600.0
-        return {key: Update(partial(merged_recents, new=kept), ttl_s) for key in self._keys if kept}
+        return {key: Update(partial(merged_recents, new=kept), ttl_s) for key in self.keys() if kept}
 
 
 def _recent(verdict: Verdict) -> Recent:

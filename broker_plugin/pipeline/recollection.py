@@ -83,6 +83,9 @@ class Recollection:
 
     def recall(self, alerts: Sequence[Alert]) -> list[Alert]:
         """Return the alerts with what the store adds, in order; flagged where the store is away."""
+        self._held = {}
+        if not alerts:
+            return []  # what nobody asked the store for is not to be taken for empty
         wanted = (
             *self.histories.keys(alerts),
             *self.contexts.keys(alerts),
@@ -90,9 +93,8 @@ class Recollection:
             *self.backlog.oldest(BACKLOG_BATCH),
         )
         keys = list(dict.fromkeys(wanted))
-        self._held = {}
         try:
-            self._held = dict(zip(keys, self.store.fetch(keys), strict=True)) if alerts else {}
+            self._held = self._fetched(keys)
         except StoreError:
             return [_flagged(alert) if self.histories.applies(alert) else alert for alert in alerts]
         with_history = self.histories.recalled(alerts, self._rows_of)
@@ -106,7 +108,7 @@ class Recollection:
         ttl_s = self.histories.bounds.days * SECONDS_PER_DAY
         updates = {key: Update(partial(self.histories.merged, new=rows), ttl_s) for key, rows in new.items()}
         try:
-            left = merge(self.store, updates | self.recents.updates(verdicts), held=self._held)
+            left = merge(self.store, updates | self._recent_updates(verdicts), held=self._held)
         except StoreError:
             left = set(new)
         self.backlog.put({key: rows for key, rows in new.items() if key in left})
@@ -124,11 +126,20 @@ class Recollection:
         """Write the oldest of what waits, and tell whether any of it was taken."""
         waiting, keys = len(self.backlog), self.backlog.oldest(BACKLOG_BATCH)
         try:
-            self._held = dict(zip(keys, self.store.fetch(keys), strict=True))
+            self._held = self._fetched(keys)
         except StoreError:
             return False
         self.remember((), ())
         return len(self.backlog) < waiting
+
+    def _recent_updates(self, verdicts: Sequence[Verdict]) -> dict[str, Update]:
+        """Return what verdicts add to the slot of now, and read that if it was not read with their batch."""
+        updates = self.recents.updates(verdicts) if self._held else {}
+        self._held |= self._fetched([key for key in updates if key not in self._held])
+        return updates
+
+    def _fetched(self, keys: Sequence[str]) -> dict[str, bytes | None]:
+        return dict(zip(keys, self.store.fetch(keys), strict=True)) if keys else {}
 
     def _rows_of(self, key: str) -> Rows:
         return joined([self.histories.rows_in(self._held.get(key)), self.backlog[key]])

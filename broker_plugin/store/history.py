@@ -2,7 +2,7 @@
 """The measurements of one object that its alerts have brought, as a store keeps them.
 
 A history is a set of rows. A row is known by exposure, detector, band and origin; where several alerts bring
-the same one, a withdrawn row wins over one that is not. Else a detection, which was measured once, has the
+the same one, the first withdrawn row wins. Else a detection, which was measured once, has the
 values of the first alert that brought it, and forced photometry, which is measured anew for every alert and
 changes with the position, those of the last (by the alerts' times, then their numbers). So histories can be
 joined in any order, and any number of times, with the same result. The bounds keep the latest rows, which
@@ -167,7 +167,7 @@ def joined(parts: Iterable[Rows]) -> Rows:
         return given[0] if given else NOTHING
     rows: Rows = np.concatenate(given)
     content = [rows[name] for name in ("access", *MEASURED)]
-    sign = np.where(rows["origin"] == Origin.DETECTION, -1, 1)
+    sign = np.where((rows["origin"] == Origin.DETECTION) | rows["withdrawn"], -1, 1)
     stamp = (sign * rows["alert_id"], sign * rows["alert_mjd_tai"])
     order = np.lexsort((*content, *stamp, rows["withdrawn"], *_identity_columns(rows)))
     ordered: Rows = rows[order]
@@ -200,9 +200,13 @@ def within(rows: Rows, bounds: HistoryBounds, *, mjd_tai: float, n_others: int =
 
 
 def known_to(rows: Rows, *, mjd_tai: float, alert_id: int) -> Rows:
-    """Return the rows that the alerts up to one have brought, of epochs up to it."""
-    first, tied = rows["first_mjd_tai"], rows["first_id"] <= alert_id
-    known: Rows = rows[(rows["mjd_tai"] <= mjd_tai) & ((first < mjd_tai) | ((first == mjd_tai) & tied))]
+    """Return the rows that the alerts up to one have brought, of epochs up to it, withdrawn if by then."""
+
+    def up_to_it(mjds: NDArray[np.float64], ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.asarray((mjds < mjd_tai) | ((mjds == mjd_tai) & (ids <= alert_id)))
+
+    known: Rows = rows[(rows["mjd_tai"] <= mjd_tai) & up_to_it(rows["first_mjd_tai"], rows["first_id"])]
+    known["withdrawn"] &= up_to_it(known["alert_mjd_tai"], known["alert_id"])
     return known
 
 

@@ -11,6 +11,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.instants import stamp_of
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
 from broker_plugin.streams.kafka_member import NO_GROUP, RECEIVE_MAX_BYTES
@@ -91,7 +92,10 @@ class KafkaSnapshot:
         first = {place.partition: place.offset for place in later}
         return {
             # Negative: every message is older.
-            number: (first[number] if 0 <= first[number] <= end else end, end)
+            number: (
+                self._since(since_ms, number, first[number], end) if 0 <= first[number] < end else end,
+                end,
+            )
             for number, (_, end) in bounds.items()
         }
 
@@ -134,6 +138,30 @@ class KafkaSnapshot:
             return None
         found = next(self.messages({partition: (offset, offset + 1)}), None)
         return found if found is not None and found.offset == offset else None
+
+    def _since(self, since_ms: int, number: int, found: int, end: int) -> int:
+        """Return the first offset since a moment, of which Kafka found one.
+
+        Kafka's answer is the first message that bears such a time. One that claims to be from the future is
+        its answer for every moment from the message before it on; what is behind it is searched by halves.
+        """
+        message = self._next(number, found, end)
+        if message is None or stamp_of(message.timestamp_ms) is not None:
+            return found
+        low, high = message.offset + 1, end
+        while low < high:
+            middle = (low + high) // 2
+            honest = self._next(number, middle, high, honest=True)
+            if honest is None or (honest.timestamp_ms or 0) >= since_ms:
+                high = middle
+            else:
+                low = honest.offset + 1
+        return low
+
+    def _next(self, number: int, begin: int, end: int, *, honest: bool = False) -> Message | None:
+        """Return the first message (whose time can be true) from an offset on."""
+        found = self.messages({number: (begin, end)})
+        return next((m for m in found if not honest or stamp_of(m.timestamp_ms) is not None), None)
 
     def _received(self) -> list[Any]:
         try:

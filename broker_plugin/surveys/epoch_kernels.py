@@ -118,6 +118,10 @@ def choose_epochs(
             rows[:n], band, difference, reference, reference_err, total, own_reference, fluxes, errors, kinds,
             buffer,
         )  # fmt: skip
+        for place in range(n):
+            # It has a flux, but not of the kind that its band got.
+            if math.isnan(fluxes[place]) and origin[rows[place]] == detection:
+                has_invalid[one] = True
         n_epochs[one] = _put_in_time(rows[:n], mjd_tai, band, detector, origin, fluxes, order, times)
         for place in order[: n_epochs[one]]:
             chosen[n_chosen], flux[n_chosen] = rows[place], fluxes[place]

@@ -111,6 +111,8 @@ def test_priors_without_a_name_are_told_apart_by_their_numbers() -> None:
     [
         ("EW=0.5", "missing: EA"),
         ("EW=0.5,EA=0.2,AGN=0.3", "unknown: AGN"),
+        ("EW=0.5,EA=0.2,EW=0.3", "repeated: EW"),
+        ("EW=1e308,EA=1e308", "positive frequency"),
         ("EW=0.5,EA=0", "positive frequency"),
         ("EW=0.5,EA=nan", "positive frequency"),
         ("EW=0.5,EA=some", "positive frequency"),

@@ -78,7 +78,7 @@ def test_nothing_else_changes_but_the_version_and_what_was_measured(tmp_path: Pa
     assert title == b"# Model card: default 9.9"
     assert rest == old.contents[CARD].partition(b"\n")[2]
     assert contents.items() < old.contents.items()
-    changed = {"version", "modalities", "parity", "files"}
+    changed = {"format_version", "version", "modalities", "parity", "files"}
     assert new.manifest.model_dump(exclude=changed) == old.manifest.model_dump(exclude=changed)
     assert {"light_curve_shapes_difference_max", "metadata_shapes_difference_max"} <= set(new.manifest.parity)
     assert list(parity_defects(new.manifest.parity, ("light_curve", "metadata"))) == []

@@ -80,6 +80,14 @@ def test_a_catalogues_period_adds_a_token(rng: np.random.Generator) -> None:
     assert with_period[-1, SUMMARY_WIDTH] == pytest.approx(np.log10(1 / 0.31), abs=1e-5)  # float32
 
 
+def test_a_period_that_no_star_has_is_none(rng: np.random.Generator) -> None:
+    mjd = 60_000 + np.sort(rng.uniform(0, 50, 40))
+    plain = alert(mjd, rng.normal(1e4, 1e3, 40), 100.0)
+    short = replace(plain, metadata={**plain.metadata, "catalogue_period_day": 1e-30})
+    without, with_period = tokens(plain, short)
+    assert np.array_equal(with_period, without)
+
+
 def test_channels_are_scaled_by_the_spec(rng: np.random.Generator) -> None:
     mjd = 60_000 + np.sort(rng.uniform(0, 50, 8))
     batch = AlertBatch.from_alerts([alert(mjd, rng.normal(1e4, 1e3, 8), 100.0)])

@@ -16,9 +16,11 @@ import pyarrow.parquet
 import pytest
 
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.context import Contexts
+from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.records import Access, Alert, Spectrum
-from broker_plugin.store.base import sealed
+from broker_plugin.store.base import Change, sealed
 from broker_plugin.store.context import SUMMARY_KEY, ContextRow, by_place, merged_rows
 from tests.broker_plugin.surveys.packets import lsst_alert, lsst_packet, parts, ztf_alert, ztf_packet
 
@@ -137,6 +139,23 @@ def test_without_anything_loaded_nothing_is_looked_for() -> None:
     assert contexts.keys([ALERT]) == [SUMMARY_KEY]
     contexts.recalled([ALERT], lambda key: sealed(b'{"gaia": false}'))  # loaded meanwhile, no spectra
     assert {key[0] for key in contexts.keys([ALERT])} == {"c"}
+
+
+def test_a_batch_without_an_alert_does_not_hide_what_is_loaded(tmp_path: Path) -> None:
+    memory = MemoryRecipe.of(f"sqlite:{tmp_path / 'store'}", timeout_s=30)
+    assert memory is not None
+    recollection = FilterRecipe(device="cpu", memory=memory).recollection()
+    assert recollection is not None
+    values = {key: merged_rows(None, part) for key, part in by_place([row()]).items()}
+    values[SUMMARY_KEY] = sealed(json.dumps({"gaia": False}).encode())
+    recollection.store.swap(
+        [Change(key=key, seen=b"", value=value, ttl_s=None) for key, value in values.items()]
+    )
+    for alerts in ([ALERT], [], [ALERT]):
+        recalled = recollection.recall(alerts)
+        recollection.remember(alerts, [])
+        assert [alert.context_sources for alert in recalled] == [("gaia:1",)] * len(alerts)
+    recollection.close()
 
 
 def test_a_damaged_value_is_left_out_and_counted() -> None:

@@ -313,6 +313,33 @@ def test_withdrawn_measurements_leave_the_history() -> None:
             assert (MJD - 2 in times) == (retraction is None)
 
 
+@pytest.mark.parametrize("origin", ["previous", "forced"])
+def test_an_alert_that_comes_again_does_not_know_what_was_withdrawn_after_it(origin: str) -> None:
+    epoch = {"visit": 1, "midpointMjdTai": MJD - 2}
+    row = lsst_source(diaSourceId=1, **epoch) if origin == "previous" else lsst_forced(**epoch)
+    gone = row | {"timeWithdrawnMjdTai": MJD + 1}
+    packets = [
+        lsst_packet(**{"previous": [], origin: [row]}),
+        lsst_packet(previous=[], diaSourceId=8, visit=8, midpointMjdTai=MJD + 0.5),
+        *(
+            lsst_packet(
+                diaSourceId=9 + n, visit=9 + n, midpointMjdTai=MJD + 2 + n, **{"previous": [], origin: [gone]}
+            )
+            for n in range(2)
+        ),
+    ]
+    alerts = [lsst_alert(packet) for packet in packets]
+    memory = Remembered()
+    (first,), (second,) = memory.judge(alerts[:1]), memory.judge(alerts[1:2])
+    for later in alerts[2:]:
+        (recalled,) = memory.judge([later])
+        assert MJD - 2 not in recalled.light_curve.mjd_tai
+    for before, alert in ((first, alerts[0]), (second, alerts[1])):
+        (again,) = memory.judge([alert])
+        assert parts(again) == parts(before)
+        assert MJD - 2 in again.light_curve.mjd_tai
+
+
 def test_a_withdrawn_row_is_left_out_of_a_packet_that_still_lists_it() -> None:
     source = {"diaSourceId": 1, "visit": 1, "midpointMjdTai": MJD - 2}
     retraction = lsst_alert(lsst_packet(**source, timeWithdrawnMjdTai=MJD))

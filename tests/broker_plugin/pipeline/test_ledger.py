@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.topic_schema import topic_schema
-from broker_plugin.nights import noon_of
+from broker_plugin.nights import night_of, noon_of
 from broker_plugin.pipeline import ledger as ledger_module
 from broker_plugin.pipeline.delivery import AtLeastOnce
 from broker_plugin.pipeline.exactly_once import ExactlyOnce
@@ -104,6 +104,14 @@ def test_a_message_belongs_to_the_night_of_its_own_time_and_ends_the_one_before(
     assert (covered([second]), second.complete) == (OffsetRanges.of([(3, 3)]), False)
     # The one that came late is still counted.
     assert first.messages == 3
+
+
+def test_a_message_from_the_future_is_of_tonight_and_ends_nothing() -> None:
+    tonight = night_of("ztf", datetime.now(UTC))
+    batch = [parcel(1, when=datetime.now(UTC)), parcel(2, when=datetime(2062, 1, 1, tzinfo=UTC))]
+    (found,) = written(new_ledger(), batch)["alerts", 0]
+    assert (found.night, found.complete) == (tonight, False)
+    assert covered([found]) == OffsetRanges.of([(1, 2)])
 
 
 def test_one_night_of_one_partition_does_not_end_that_of_another() -> None:

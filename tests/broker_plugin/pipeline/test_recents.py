@@ -39,7 +39,6 @@ def test_the_strange_of_a_stream_are_found_by_those_they_are_like(
     memory = made.recollection()
     assert memory is not None
     alert_filter = made.filter(made.scorer(), memory=memory)
-    alert_filter.judge(messages[:1])  # from now on the bundle is known
     verdicts = [verdict for judgement in alert_filter.judge(messages) for verdict in judgement.verdicts]
     memory.close()
     assert all(verdict.embedding is None for verdict in verdicts)  # they are for the store alone

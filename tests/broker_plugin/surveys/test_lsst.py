@@ -118,6 +118,13 @@ def test_a_band_that_cannot_be_apparent_throughout_is_difference_flux_throughout
     assert curve.apparent[~red].all()
 
 
+def test_a_detection_without_the_flux_of_its_band_is_left_out_and_said_so() -> None:
+    only_total = previous(psfFlux=None, psfFluxErr=None, templateFlux=None)
+    alert = lsst_alert(lsst_packet(scienceFlux=None, templateFlux=None, previous=[only_total]))
+    assert len(alert.light_curve) == 1
+    assert {QualityFlag.EPOCHS_INVALID, QualityFlag.DIFFERENCE_FLUX_ONLY} <= set(alert.flags)
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from("gri"), st.booleans(), st.booleans(), st.booleans(), st.booleans()),
