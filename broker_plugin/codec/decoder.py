@@ -23,7 +23,7 @@ from broker_plugin.codec.writer_schema import WriterSchema
 from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.records import Access, Alert, AlertBatch, Provenance, QualityFlag
 from broker_plugin.surveys.adapted import AdaptedAlerts
-from broker_plugin.surveys.base import PUBLIC_ONLY, ColumnAdapter, Packet, SurveyAdapter
+from broker_plugin.surveys.base import PUBLIC_ONLY, ColumnAdapter, Packet, SplittingAdapter, SurveyAdapter
 from broker_plugin.surveys.columns import columns_of_packets
 from broker_plugin.surveys.drift import Drift
 
@@ -218,14 +218,18 @@ class Decoder:
         named = replace(provenance, schema=decoded.schema)
         degraded = self._watch.is_degraded(decoded.writer, registered=decoded.registered)
         try:
-            return [self._adapt(packet, named, degraded=degraded) for packet in decoded.packets]
+            return [
+                alert for packet in decoded.packets for alert in self._adapt(packet, named, degraded=degraded)
+            ]
         except RejectedAlert as rejection:
             # The bytes hold every packet, so who may see them depends on all, not on the rejected one alone.
             access = self._access_of(decoded.packets)
             raise RejectedAlert(rejection.reason, rejection.detail, access=access) from rejection
 
-    def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
-        """Return the alert of a packet that is decoded already.
+    def adapt(
+        self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
+    ) -> list[Alert]:
+        """Return the alerts of a packet that is decoded already: one, but for some brokers' packets.
 
         Parameters
         ----------
@@ -260,14 +264,20 @@ class Decoder:
         decoded = decode_message(value, schema_of=self._schemas.writer_schema, limits=self._limits)
         return self._access_of(decoded.packets)
 
-    def _adapt(self, packet: Packet, provenance: Provenance, *, degraded: bool) -> Alert:
+    def _adapt(self, packet: Packet, provenance: Provenance, *, degraded: bool) -> list[Alert]:
         adapter = self._adapter_of(packet)
         if adapter is None:
             surveys = ", ".join(dict.fromkeys(known.name for known in self._adapters))
             raise RejectedAlert(RejectReason.MISSING_FIELD, f"the packet is not an alert of: {surveys}")
         self._check_histories(packet, adapter)
-        alert = adapter.adapt(packet, access=self._access, provenance=provenance).seen_by(self._access)
-        return replace(alert, flags=(*alert.flags, QualityFlag.DEGRADED_SCHEMA)) if degraded else alert
+        parts = adapter.split(packet) if isinstance(adapter, SplittingAdapter) else [packet]
+        alerts = [
+            adapter.adapt(part, access=self._access, provenance=provenance).seen_by(self._access)
+            for part in parts
+        ]
+        if not degraded:
+            return alerts
+        return [replace(alert, flags=(*alert.flags, QualityFlag.DEGRADED_SCHEMA)) for alert in alerts]
 
     def _check_histories(self, packet: Packet, adapter: SurveyAdapter) -> None:
         rows = sum(len(found) for path in adapter.histories if isinstance(found := packet.get(path), list))

@@ -80,5 +80,5 @@ def _alerts(message: Message, decoder: Decoder) -> Sequence[Alert]:
         raise message.defect
     provenance = Provenance(topic=message.topic, offset=message.offset, schema=message.schema)
     if message.packet is not None:
-        return [decoder.adapt(message.packet, provenance, writer=message.writer)]
+        return decoder.adapt(message.packet, provenance, writer=message.writer)
     return decoder.decode(message.value, provenance)

@@ -65,8 +65,10 @@ class AlertDecoder(Protocol):
         """Return the alerts of those messages that can be decoded together."""
         ...
 
-    def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
-        """Return the alert of a packet that is decoded already."""
+    def adapt(
+        self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
+    ) -> list[Alert]:
+        """Return the alerts of a packet that is decoded already."""
         ...
 
     def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:
@@ -210,7 +212,7 @@ class AlertFilter:
         provenance = _provenance(message)
         try:
             if message.packet is not None:
-                return [self._decoder.adapt(message.packet, provenance, writer=message.writer)]
+                return self._decoder.adapt(message.packet, provenance, writer=message.writer)
             alerts = self._decoder.decode(message.value, provenance)
         except RejectedAlert as rejection:
             return rejection

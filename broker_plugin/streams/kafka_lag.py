@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
 
+from broker_plugin.streams.kafka_message import offsets_of
 from broker_plugin.streams.ownership import Place
 
 __all__ = ["ends_reached", "messages_ahead"]
@@ -28,14 +30,17 @@ def messages_ahead(consumer: Consumer, *, fetching: bool) -> Counter[str]:
         paused they say nothing, so they are asked.
     """
     ahead: Counter[str] = Counter()
-    for place in consumer.position(consumer.assignment()):
+    places = consumer.position(consumer.assignment())
+    # One that brought no message yet has no position; it goes on where the group has committed.
+    committed = _committed(consumer, [place for place in places if place.offset < 0])
+    for place in places:
         ends = None if fetching else _asked(consumer, place)
         fetching = fetching or ends is None
         ends = ends or consumer.get_watermark_offsets(place, cached=True)
         if ends is None or ends[1] == OFFSET_INVALID:
             continue
-        position = place.offset if place.offset >= 0 else ends[0]
-        ahead[place.topic] += max(0, ends[1] - max(0, position))
+        position = committed.get((place.topic, place.partition), place.offset)
+        ahead[place.topic] += max(0, ends[1] - max(0, ends[0], position))
     return ahead
 
 
@@ -52,6 +57,14 @@ def ends_reached(consumer: Consumer) -> dict[Place, int]:
         for place, found in zip(places, ends, strict=True)
         if found is not None and place.offset >= max(0, found[1]) and found[1] != OFFSET_INVALID
     }
+
+
+def _committed(consumer: Consumer, places: Sequence[TopicPartition]) -> dict[Place, int]:
+    """Return the group's offsets of some partitions, negative where there are none or nobody answers."""
+    try:
+        return offsets_of(consumer.committed(places, timeout=ASKED_S)) if places else {}
+    except KafkaException:
+        return {}
 
 
 def _asked(consumer: Consumer, place: TopicPartition) -> tuple[int, int] | None:

@@ -3,8 +3,8 @@
 
 One message holds an object: new sources, earlier ones and forced photometry, with Rubin's own names and units
 but for the identifier and the band, which ALeRCE numbers (`schemas/magstats_ms_step/lsst` of its pipeline,
-2026). The newest of the new sources is the alert. ALeRCE's classifier topics hold probabilities without light
-curves, from which nothing can be judged.
+2026). Each of the new sources is an alert, to which those before it are earlier ones. ALeRCE's classifier
+topics hold probabilities without light curves, from which nothing can be judged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.fields import Field, Kind, integer, number, rows_of
 from broker_plugin.surveys.packets import Row, lsst_packet
 
-__all__ = ["HISTORIES", "NAMES", "is_lsst", "lsst_of"]
+__all__ = ["HISTORIES", "NAMES", "is_lsst", "lsst_of", "split"]
 
 NAMES = re.compile(r"(?:[\w.]+\.)?\w+_lsst")
 """Full names of its schemas."""
@@ -37,15 +37,27 @@ def is_lsst(packet: Packet) -> bool:
     return {NEW, EARLIER, FORCED} <= packet.keys()
 
 
+def split(packet: Packet) -> list[Packet]:
+    """Return a packet for each new source; one without any is returned as it is, to be rejected."""
+    new = _by_time(packet)
+    return [
+        {**packet, NEW: [source], EARLIER: [*new[:place], *rows_of(packet, EARLIER)]}
+        for place, source in enumerate(new)
+    ] or [packet]
+
+
 def lsst_of(packet: Packet) -> Packet:
-    """Return the LSST packet of one of ALeRCE's."""
-    new = sorted(rows_of(packet, NEW), key=lambda row: number(row, lsst_fields.MJD) or 0.0)
-    source, earlier = (new[-1], new[:-1]) if new else ({}, [])
+    """Return the LSST packet of one of ALeRCE's; of several new sources the last is the alert."""
+    *earlier, source = _by_time(packet) or [{}]
     return lsst_packet(
         _row(source),
         previous=[_row(row) for row in (*earlier, *rows_of(packet, EARLIER))],
         forced=[_row(row) for row in rows_of(packet, FORCED)],
     )
+
+
+def _by_time(packet: Packet) -> list[Row]:
+    return sorted(rows_of(packet, NEW), key=lambda row: number(row, lsst_fields.MJD) or 0.0)
 
 
 def _row(row: Row) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from broker_plugin.surveys.adapted import AdaptedAlerts
 from broker_plugin.surveys.columns import Layout, PacketColumns
 from broker_plugin.surveys.drift import SchemaNeeds
 
-__all__ = ["PUBLIC_ONLY", "ColumnAdapter", "Packet", "SurveyAdapter"]
+__all__ = ["PUBLIC_ONLY", "ColumnAdapter", "Packet", "SplittingAdapter", "SurveyAdapter"]
 
 Packet = Mapping[str, Any]
 """A decoded Avro record."""
@@ -66,6 +66,15 @@ class SurveyAdapter(Protocol):
         context
             What that alert's packet says of the source.
         """
+        ...
+
+
+@runtime_checkable
+class SplittingAdapter(SurveyAdapter, Protocol):
+    """Reads packets that may hold several alerts."""
+
+    def split(self, packet: Packet) -> Sequence[Packet]:
+        """Return a packet of the same form for each alert that a packet holds, in order of time."""
         ...
 
 

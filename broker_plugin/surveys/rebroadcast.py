@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from broker_plugin.epochs import EpochRows
 from broker_plugin.records import Access, Alert, LightCurve, Provenance, QualityFlag, SourceContext
@@ -31,6 +31,8 @@ class Rebroadcast:
         Tells whether a packet has the broker's form.
     restored
         Returns the survey's packet, as far as the broker sends it on.
+    split
+        Returns a packet of the broker for each alert of one; by default one holds one.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Rebroadcast:
         marks: tuple[str, ...],
         recognises: Callable[[Packet], bool],
         restored: Callable[[Packet], Packet],
+        split: Callable[[Packet], Sequence[Packet]] = lambda packet: (packet,),
     ) -> None:
         self.name = survey.name
         self.histories = histories
@@ -50,10 +53,15 @@ class Rebroadcast:
         self._survey = survey
         self._recognises = recognises
         self._restored = restored
+        self._split = split
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet has the broker's form."""
         return self._recognises(packet)
+
+    def split(self, packet: Packet) -> Sequence[Packet]:
+        """Return a packet of the broker for each alert that a packet holds, in order of time."""
+        return self._split(packet)
 
     def access_of(self, packet: Packet) -> frozenset[Access]:
         """Return every access class that occurs in a packet."""

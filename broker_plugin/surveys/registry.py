@@ -54,5 +54,7 @@ def _sent_on(own: Mapping[str, SurveyAdapter]) -> tuple[SurveyAdapter, ...]:
     return (
         Rebroadcast(own["ztf"], recognises=babamul.is_ztf, restored=babamul.ztf_of, **boom),
         Rebroadcast(own["lsst"], recognises=babamul.is_lsst, restored=babamul.lsst_of, **boom),
-        Rebroadcast(own["lsst"], recognises=alerce.is_lsst, restored=alerce.lsst_of, **multi),
+        Rebroadcast(
+            own["lsst"], recognises=alerce.is_lsst, restored=alerce.lsst_of, split=alerce.split, **multi
+        ),
     )

@@ -46,7 +46,7 @@ def test_batches_pay_off_and_the_stages_are_shown(data_dir: Path) -> None:
     store = SchemaStore()
     decoder = Decoder(schemas=store, adapters=adapters())
     packets = [decode_message(v, schema_of=store.writer_schema).packets[0] for v in values]
-    alerts = [decoder.adapt(packet, Provenance(topic="bench")) for packet in packets]
+    alerts = [alert for packet in packets for alert in decoder.adapt(packet, Provenance(topic="bench"))]
     batch = AlertBatch.from_alerts(alerts)
     scorer = Scorer.open("default", device="cpu")
     scorer.warm_up()

@@ -64,7 +64,9 @@ class _Watched:
     ) -> DecodedBatch:
         return self._watch(lambda: self.decoder.decode_batch(values, provenance, packets=packets))
 
-    def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
+    def adapt(
+        self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
+    ) -> list[Alert]:
         return self._watch(lambda: self.decoder.adapt(packet, provenance, writer=writer))
 
     def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:

@@ -53,7 +53,7 @@ def leaky_decoder(schemas: Path) -> AlertDecoder:
 
         def adapt(
             self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
-        ) -> Alert:
+        ) -> list[Alert]:
             return sound.adapt(packet, provenance, writer=writer)
 
         def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:

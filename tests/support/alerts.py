@@ -24,8 +24,9 @@ def real_alerts(data_dir: Path) -> tuple[Alert, ...]:
     )
     messages = iter(lambda: source.poll(500), [])
     return tuple(
-        decoder.adapt(message.packet, Provenance(topic=message.topic, offset=message.offset))
+        alert
         for batch in messages
         for message in batch
         if message.packet is not None
+        for alert in decoder.adapt(message.packet, Provenance(topic=message.topic, offset=message.offset))
     )

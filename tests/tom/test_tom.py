@@ -56,7 +56,7 @@ def judged(data_dir: Path) -> list[tuple[Alert, Verdict]]:
     """Real alerts of both surveys and their verdicts, among them long histories and forced photometry."""
     packets = [*ztf_packets(data_dir)[::3], *lsst_packets(data_dir)[::6]]
     decoder = Decoder(schemas=SchemaStore(), adapters=adapters(["ztf", "lsst"]))
-    alerts = [decoder.adapt(packet, Provenance(topic="in")) for packet in packets]
+    alerts = [alert for packet in packets for alert in decoder.adapt(packet, Provenance(topic="in"))]
     return list(zip(alerts, Scorer.open("default", device="cpu").score(alerts), strict=True))
 
 

@@ -118,17 +118,18 @@ def _sightings(
         return
     for packet in packets:
         try:
-            alert = decoder.adapt(packet, provenance)
+            alerts = decoder.adapt(packet, provenance)
         except RejectedAlert as rejection:
             yield "undecodable", str(rejection.reason)
             continue
-        defect = defect_of(packet, alert.survey, schema=schema)
-        if QualityFlag.WITHDRAWN in alert.flags:
-            defect = defect or str(QualityFlag.WITHDRAWN)
-        if defect:
-            yield alert.survey, defect
-        else:
-            yield alert.survey, Sighting(alert=alert, exposure=exposure_of(packet, alert.survey))
+        for alert in alerts:
+            defect = defect_of(packet, alert.survey, schema=schema)
+            if QualityFlag.WITHDRAWN in alert.flags:
+                defect = defect or str(QualityFlag.WITHDRAWN)
+            if defect:
+                yield alert.survey, defect
+            else:
+                yield alert.survey, Sighting(alert=alert, exposure=exposure_of(packet, alert.survey))
 
 
 def _packets(message: Message, schemas: SchemaStore) -> tuple[Sequence[Packet], str]:

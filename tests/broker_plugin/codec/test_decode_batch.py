@@ -334,7 +334,7 @@ def test_packets_that_are_decoded_already_give_what_each_gives_alone(
     assert len(by_message) > 80
     for number, (packet, place) in enumerate(zip(packets, places(values), strict=True)):
         try:
-            alone = decoder.adapt(packet, place)
+            (alone,) = decoder.adapt(packet, place)
         except RejectedAlert:
             assert number not in by_message
         else:

@@ -69,7 +69,8 @@ def test_raw_and_re_encoded_forms_of_an_alert_are_equal(decoder: Decoder, data_d
     by_id = {
         alert.alert_id: alert
         for path in sorted((data_dir / "alerts/lsst").glob("*.avro"))
-        for alert in (decoder.adapt(packet, FROM) for packet in read_container_file(path))
+        for packet in read_container_file(path)
+        for alert in decoder.adapt(packet, FROM)
     }
     assert len(by_id) == 493
     compared = 0
@@ -216,6 +217,6 @@ def test_a_hidden_alert_is_rejected_unless_the_sink_is_declared(decoder: Decoder
 def test_a_decoded_packet_keeps_the_version_that_its_reader_named(decoder: Decoder, data_dir: Path) -> None:
     path = data_dir / "alerts/lsst/lsst_v9_0_nocutouts.avro"
     packet = next(iter(read_container_file(path)))
-    alert = decoder.adapt(packet, Provenance(topic="t", schema="lsst.v9_0"))
+    (alert,) = decoder.adapt(packet, Provenance(topic="t", schema="lsst.v9_0"))
     assert alert.provenance.schema == "lsst.v9_0"
     assert parts(alert) == parts(lsst_alert(packet))

@@ -62,8 +62,10 @@ class PoisonedDecoder:
     ) -> DecodedBatch:
         return DecodedBatch.of([], [])
 
-    def adapt(self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None) -> Alert:
-        return self._poisoned(self._decoder.adapt(packet, provenance))
+    def adapt(
+        self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
+    ) -> list[Alert]:
+        return [self._poisoned(alert) for alert in self._decoder.adapt(packet, provenance)]
 
     def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:
         return self._decoder.access_in(value, packet)
@@ -225,7 +227,7 @@ def test_a_gap_in_a_decoder_costs_one_message(
 
         def adapt(
             self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
-        ) -> Alert:
+        ) -> list[Alert]:
             return decoder.adapt(packet, provenance)
 
         def access_in(self, value: bytes, packet: Packet | None = None) -> frozenset[Access] | None:

@@ -166,5 +166,5 @@ def test_no_decoder_lets_a_spectrum_through_that_its_sink_may_not_see(
     of_spectrum: Access, declared: frozenset[Access], seen: bool
 ) -> None:
     decoder = Decoder(schemas=SchemaStore(), adapters=[WithSpectrum(of_spectrum)], access=declared)
-    alert = decoder.adapt(ztf_packet(), Provenance(topic="test"))
+    (alert,) = decoder.adapt(ztf_packet(), Provenance(topic="test"))
     assert (alert.spectrum is not None) == seen

@@ -52,9 +52,10 @@ def ztf_packets(data_dir: Path) -> list[dict[str, Any]]:
 
 def outcome(decoder: Decoder, packet: Packet) -> Alert | str:
     try:
-        return decoder.adapt(packet, Provenance(topic="", partition=0, offset=0, schema=""))
+        (alert,) = decoder.adapt(packet, Provenance(topic="", partition=0, offset=0, schema=""))
     except RejectedAlert as rejection:
         return str(rejection.reason)
+    return alert
 
 
 def assert_same(sent_on: Alert | str, own: Alert | str) -> None:
@@ -92,6 +93,28 @@ def test_alerce_sends_on_all_of_rubin_s_rows(decoder: Decoder, lsst_packets: lis
     for packet in lsst_packets:
         own = outcome(decoder, {name: value for name, value in packet.items() if name != "ssSource"})
         assert_same(outcome(decoder, alerce_lsst(packet)), own)
+
+
+def test_each_new_source_of_alerce_is_an_alert_and_knows_those_before_it(
+    decoder: Decoder, lsst_packets: list[dict[str, Any]]
+) -> None:
+    place = Provenance(topic="", partition=0, offset=0, schema="")
+    long = [packet for packet in lsst_packets if len(packet["prvDiaSources"] or ()) > 2]
+    assert len(long) > 3
+    for packet in sorted(long, key=lambda packet: len(packet["prvDiaSources"]))[:4]:
+        sent_on = alerce_lsst(packet)
+        earlier = sorted(sent_on["previous_sources"], key=lambda row: row["midpointMjdTai"])
+        several = {**sent_on, "sources": [*sent_on["sources"], *earlier[1:]], "previous_sources": earlier[:1]}
+        alerts = decoder.decode(container(several, "magstats_lsst"), place)
+        assert [alert.alert_id for alert in alerts] == [
+            row["measurement_id"] for row in (*earlier[1:], *sent_on["sources"])
+        ]
+        own = outcome(decoder, sent_on)
+        assert_same(alerts[-1], own)
+        assert np.diff([alert.mjd_tai for alert in alerts]).min() >= 0
+        for alert in alerts:
+            assert (alert.light_curve.mjd_tai <= alert.mjd_tai).all()
+        assert decoder.adapt(several, place)[0].alert_id == alerts[0].alert_id
 
 
 @pytest.mark.parametrize(
