@@ -121,9 +121,7 @@ _CATALOGUE = """\
 
 {n:,} stars in the settings of `trainer evaluate`: `period` is given the catalogue's period, all others are
 not; 100, 30, 10, 3 and 1 are the first epochs in time; `packet` is a random run of up to 100 epochs cut into
-an alert. Classes merged to ECL, EA, RRAB, RRC, ROT, LPV, DSCT; the class is the most probable one. Near
-anomalies are {n_near} RRd, type II and anomalous Cepheids, which the model has never seen: area under the ROC
-curve of the anomaly score, and of one minus the largest probability.
+an alert. Classes merged to ECL, EA, RRAB, RRC, ROT, LPV, DSCT; the class is the most probable one.{near}
 
 {table}
 
@@ -131,6 +129,10 @@ F1 by class:
 
 {by_class}
 """
+
+_NEAR = """ Near
+anomalies are {n} RRd, type II and anomalous Cepheids, which the model has never seen: area under the ROC
+curve of the anomaly score, and of one minus the largest probability."""
 
 
 _IMITATED = """\
@@ -202,9 +204,10 @@ def _catalogue(measures: Mapping[str, Any] | None) -> str:
         for setting in settings
     ]
     known = measures["n"][settings[0]] or 0
+    n_near = measures.get("near_anomalies", measures["stars"] - known)  # older measures do not count them
     return _CATALOGUE.format(
         n=measures["stars"],
-        n_near=measures["stars"] - known,
+        near=_NEAR.format(n=n_near) if n_near else "",
         table=table(["setting", *(name.replace("_", " ") for name in columns)], rows),
         by_class=table(["setting", *classes], by_class),
     )

@@ -30,11 +30,12 @@ from trainer.data.unsorted import Unsorted, read_unsorted
 from trainer.metrics import auroc, calibration_error
 from trainer.predictions import (
     MERGED,
-    NEAR_ANOMALIES,
     Predictions,
     joined_predictions,
     merged_label,
+    near_anomaly,
     predictions_table,
+    unlearned,
 )
 from trainer.processes import processes
 from trainer.remarks import remarks_on
@@ -121,11 +122,13 @@ def _measures(
     by_setting: Mapping[str, Predictions], published: NDArray[np.str_], bundle: Bundle
 ) -> dict[str, Any]:
     """Return the measures by name and setting, and those of decision rules."""
+    published = unlearned(published, bundle.manifest.classes)
     results = {setting: measures_of(found, published) for setting, found in by_setting.items()}
     names = next(iter(results.values())).keys()
     return {
         "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
         "stars": len(published),
+        "near_anomalies": int(near_anomaly(published).sum()),
         **{name: {setting: found[name] for setting, found in results.items()} for name in names},
         "decision_rules": {
             name: _by_rule(rule, by_setting, published)
@@ -168,7 +171,7 @@ def predict(
 def measures_of(found: Predictions, published: NDArray[np.str_]) -> dict[str, Any]:
     """Return the measures of one setting, None where classes, probabilities or p-values do not allow one."""
     label = merged_label(published)
-    known, near = label >= 0, np.isin(published, NEAR_ANOMALIES)
+    known, near = label >= 0, near_anomaly(published)
     measures: dict[str, Any] = dict.fromkeys(
         ("n", "accuracy", "macro_f1", "balanced_accuracy", "ece", "f1_by_class", "confusion")
     )
@@ -243,8 +246,7 @@ def _anomaly_measures(
         measures["near_ood_auroc"] = auroc(score[known], score[near])
         measures["near_ood_auroc_by_class"] = {
             each: auroc(score[known], score[published == each])
-            for each in NEAR_ANOMALIES
-            if (published == each).any()
+            for each in np.unique(published[near]).tolist()
         }
     if known.any() and near.any() and found.classifies:
         doubt = 1 - found.probability.max(axis=1)

@@ -107,7 +107,13 @@ NOTHING_KEPT = Kept()
 
 
 def save_run(run: Run, folder: Path) -> None:
-    """Write what is fixed for a run, unless just that is there: other processes may be reading it."""
+    """Write what is fixed for a run, unless just that is there: other processes may be reading it.
+
+    Raises
+    ------
+    ConfigurationError
+        If the folder holds a model that follows from something else. What is written of it stays.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "settings": run.settings.model_dump(mode="json"),
@@ -118,8 +124,12 @@ def save_run(run: Run, folder: Path) -> None:
         "data": run.data,
     }
     text, path = json.dumps(content, indent=2) + "\n", folder / RUN
-    if not (path.is_file() and path.read_text() == text):
-        path.write_text(text)
+    if path.is_file() and path.read_text() == text:
+        return
+    is_trained = any((folder / name).is_file() for name in (STATE, PROGRESS))
+    if is_trained and training_key(load_run(folder)) != training_key(run):
+        raise _of_another(folder)
+    path.write_text(text)
 
 
 def load_run(folder: Path) -> Run:
@@ -263,7 +273,11 @@ def _publish(model: AlertModel, content: Mapping[str, Any], folder: Path) -> Non
 
 def _require(key: str, progress: Mapping[str, Any], folder: Path) -> None:
     if progress["of"] != key:
-        raise ConfigurationError(
-            f"{folder} holds a model that was trained with other settings or data, or by another version of "
-            "the trainer; use another --out"
-        )
+        raise _of_another(folder)
+
+
+def _of_another(folder: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{folder} holds a model that was trained with other settings or data, or by another version of the "
+        "trainer; use another --out"
+    )

@@ -8,7 +8,7 @@ again. What a baseline does not give is null.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.streams.output_files import complete_file
+from broker_plugin.taxonomy import canonical_class
 
 __all__ = [
     "MERGED",
@@ -28,8 +29,10 @@ __all__ = [
     "Predictions",
     "joined_predictions",
     "merged_label",
+    "near_anomaly",
     "predictions_table",
     "read_predictions",
+    "unlearned",
     "write_predictions",
 ]
 
@@ -46,8 +49,9 @@ MERGED: Mapping[str, tuple[str, ...]] = {
 }
 """Classes that are measured, and the spellings of bundles and of the catalogue that fall into each."""
 
-NEAR_ANOMALIES = ("RRd", "CEPII", "ACEP")
-"""Published classes of pulsating stars that resemble known ones; the bundle must not have learned them."""
+NEAR_ANOMALIES = ("RRD", "CEP")
+"""Classes of pulsating stars that resemble those, to be found as strange by a bundle that has not learned
+them."""
 
 COLUMNS = ("id", "setting", *(f"p_{name}" for name in MERGED), "anomaly_score", "anomaly_p_value")
 
@@ -105,15 +109,40 @@ class PredictionFile:
 
 
 def merged_label(published: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Return the position in `MERGED` of published classes, -1 where they are none of these.
+    """Return the position in `MERGED` of published classes, in any spelling, -1 where they are none of these.
 
     Examples
     --------
-    >>> merged_label(np.array(["EA_detached", "RRd"]))
-    array([ 1, -1])
+    >>> merged_label(np.array(["EA_detached", "Beta Persei", "RRd"]))
+    array([ 1,  1, -1])
     """
-    position = {each: k for k, spellings in enumerate(MERGED.values()) for each in spellings}
-    return np.array([position.get(str(each), -1) for each in published], np.int64)
+    position = {canonical_class(each): k for k, spellings in enumerate(MERGED.values()) for each in spellings}
+    return np.array([position.get(canonical_class(str(each)) or "", -1) for each in published], np.int64)
+
+
+def near_anomaly(published: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Return which published classes are near anomalies, in any spelling.
+
+    Examples
+    --------
+    >>> near_anomaly(np.array(["RRd", "RRab"]))
+    array([ True, False])
+    """
+    return np.array([canonical_class(str(each)) in NEAR_ANOMALIES for each in published], np.bool_)
+
+
+def unlearned(published: NDArray[np.str_], learned: Collection[str]) -> NDArray[np.str_]:
+    """Return published classes, empty where a bundle has learned what else would be a near anomaly.
+
+    Such a star is in no measure: it is none of `MERGED`, and not to be found as strange.
+
+    Examples
+    --------
+    >>> unlearned(np.array(["RRd", "ACEP", "EA"]), ["EA", "RRD"]).tolist()
+    ['', 'ACEP', 'EA']
+    """
+    is_learned = [canonical_class(str(each)) in learned for each in published]
+    return np.where(near_anomaly(published) & is_learned, "", published)
 
 
 def joined_predictions(parts: Sequence[Predictions]) -> Predictions:

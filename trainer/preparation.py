@@ -97,13 +97,12 @@ def prepare(
     marker = cache / "stars.sha256"
     classes = learned_classes(settings.data.held_out_classes)
     version = f"{digest} {STARS_VERSION} {' '.join(classes)}"
-    if marker.is_file() and marker.read_text() == version:
+    is_known = marker.is_file() and marker.read_text() == version
+    if is_known:
         stars = read_stars(cache / "stars.npz")
         say(f"{len(stars):,} stars from {cache / 'stars.npz'}")
     else:
         stars, funnel = read_catalina(data, held_out=settings.data.held_out_classes)
-        write_stars(stars, cache / "stars.npz")
-        marker.write_text(version)
         for line in funnel.lines():
             say(line)
     split = split_stars(stars, settings.data.split_fractions, seed=settings.seed)
@@ -127,6 +126,9 @@ def prepare(
         },
     )
     save_run(run, out)
+    if not is_known:
+        write_stars(stars, cache / "stars.npz")
+        marker.write_text(version)
     return Prepared(run=run, stars=stars, split=split, cache=cache)
 
 

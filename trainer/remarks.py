@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from broker_plugin.bundle import Bundle
 from broker_plugin.engine.explanation import counted
 from trainer.data.unsorted import Unsorted
-from trainer.predictions import NEAR_ANOMALIES, merged_label
+from trainer.predictions import merged_label, near_anomaly, unlearned
 
 __all__ = ["remarks_on"]
 
@@ -29,7 +30,7 @@ def remarks_on(measured: Unsorted, bundle: Bundle, *, n_seen: int) -> list[str]:
     n_seen
         Further stars of the file, left out because the bundle was made from them.
     """
-    return [*_on_training(measured, bundle, n_seen), *_on_epochs(measured), *_on_classes(measured)]
+    return [*_on_training(measured, bundle, n_seen), *_on_epochs(measured), *_on_classes(measured, bundle)]
 
 
 def _on_training(measured: Unsorted, bundle: Bundle, n_seen: int) -> Iterator[str]:
@@ -58,14 +59,20 @@ def _on_epochs(measured: Unsorted) -> Iterator[str]:
         yield f"without any epoch, judged by position alone: {counted(n_empty, 'star')}"
 
 
-def _on_classes(measured: Unsorted) -> Iterator[str]:
+def _on_classes(measured: Unsorted, bundle: Bundle) -> Iterator[str]:
     published = measured.published
-    other = (merged_label(published) < 0) & ~np.isin(published, NEAR_ANOMALIES)
+    other = (merged_label(published) < 0) & ~near_anomaly(published)
     if other.any():
-        found = Counter(each or "none given" for each in published[other].tolist()).most_common()
-        shown = ", ".join(f"{name} {count:,}" for name, count in found[:SHOWN])
-        more = ", ..." if len(found) > SHOWN else ""
-        yield f"of other classes, in no measure: {counted(int(other.sum()), 'star')} ({shown}{more})"
+        yield f"of other classes, in no measure: {_by_class(published[other])}"
+    learned = unlearned(published, bundle.manifest.classes) != published
+    if learned.any():
+        yield f"learned by the bundle as classes of their own, in no measure: {_by_class(published[learned])}"
     n_repeated = len(published) - len(np.unique(measured.stars.star_id))
     if n_repeated:
         yield f"not to be told apart in predictions, with the id of another: {counted(n_repeated, 'star')}"
+
+
+def _by_class(published: NDArray[np.str_]) -> str:
+    found = Counter(each or "none given" for each in published.tolist()).most_common()
+    shown = ", ".join(f"{name} {count:,}" for name, count in found[:SHOWN])
+    return f"{counted(len(published), 'star')} ({shown}{', ...' if len(found) > SHOWN else ''})"

@@ -74,7 +74,8 @@ def fit_anomaly(
     version: Annotated[str | None, Parameter(help="Version of the new bundle; by default the next.")] = None,
     run: Annotated[Path | None, Parameter(help="A training run, in place of --alerts.")] = None,
     config: Annotated[
-        Path | None, Parameter(help="With --run: settings, a TOML file; default: those of the run.")
+        Path | None,
+        Parameter(help="With --run: settings, a TOML file, that differ in [anomaly] and what follows it."),
     ] = None,
     data: Data = None,
     evaluation: Annotated[bool, Parameter(help="With --run: measure on the test split too.")] = True,
@@ -110,7 +111,7 @@ def fit_anomaly(
             say=say,
         )
     elif run is not None:
-        prepared = _prepare(read_settings(config), data, run) if config else _reopen(run, data)
+        prepared = _reopen(run, data, read_settings(config) if config else None)
         _finish(prepared, run, out, data=data, evaluation=evaluation)
     else:
         raise ConfigurationError("give --alerts and --out, or --run")
@@ -137,10 +138,10 @@ def _prepare(
     return prepare_labelled(settings, data_folder(data), out, say=tell)
 
 
-def _reopen(out: Path, data: Path | None) -> Prepared:
-    """Return a run as it was trained, with the scalers of its encoders."""
+def _reopen(out: Path, data: Path | None, settings: Settings | None = None) -> Prepared:
+    """Return a run as it was trained, with the scalers of its encoders, and what else other settings say."""
     run = load_run(out)
-    return prepare_labelled(run.settings, data_folder(data), out, say=say, kept=Kept.of(run))
+    return prepare_labelled(settings or run.settings, data_folder(data), out, say=say, kept=Kept.of(run))
 
 
 def _finish(

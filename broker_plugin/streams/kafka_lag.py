@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
 
@@ -59,7 +58,7 @@ def ends_reached(consumer: Consumer) -> dict[Place, int]:
     }
 
 
-def _committed(consumer: Consumer, places: Sequence[TopicPartition]) -> dict[Place, int]:
+def _committed(consumer: Consumer, places: list[TopicPartition]) -> dict[Place, int]:
     """Return the group's offsets of some partitions, negative where there are none or nobody answers."""
     try:
         return offsets_of(consumer.committed(places, timeout=ASKED_S)) if places else {}

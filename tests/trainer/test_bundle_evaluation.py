@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from broker_plugin.bundle import open_bundle
 from tests.trainer.synthetic import write_catalogue
+from trainer import bundle_evaluation
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.data.catalina import FILE
-from trainer.predictions import MERGED, NEAR_ANOMALIES
+from trainer.predictions import MERGED
 from trainer.star_settings import PACKET, SETTINGS
 
 LABELS = ("sss_class", "amp", "vmag")
@@ -69,7 +71,7 @@ def test_the_measures_follow_from_the_predictions(catalogue: Path, first: Any) -
         predicted = np.array(names)[probability[known].argmax(axis=1)]
         f1 = f1_score(truth, predicted, average="macro", labels=sorted(set(truth)), zero_division=0)
         assert measures["macro_f1"][setting] == pytest.approx(f1, abs=1e-12)
-        near = np.isin(classes, NEAR_ANOMALIES)
+        near = np.isin(classes, ["RRd", "CEPII", "ACEP"])
         score = found["anomaly_score"][rows]
         area = roc_auc_score(near[known | near], score[known | near])
         assert measures["near_ood_auroc"][setting] == pytest.approx(area, abs=1e-12)
@@ -127,6 +129,36 @@ def test_labels_and_later_epochs_change_no_prediction(
         for name, values in found.items():
             assert np.array_equal(values[rows], first[1][name][same]), (setting, name)
     assert measures["macro_f1"]["10"] is None
+
+
+def test_classes_count_in_any_spelling(catalogue: Path, first: Any, tmp_path: Path) -> None:
+    others = {"EA_detached": "Beta Persei", "RRab": "RR Lyrae FM", "RRd": "RR Lyrae DM", "LPV": "Mira"}
+    table = pq.read_table(catalogue / FILE)
+    spelt = [others.get(each, each) for each in table["sss_class"].to_pylist()]
+    assert len(set(others.values()) & set(spelt)) >= 3
+    path = tmp_path / "spelt.parquet"
+    place = table.schema.get_field_index("sss_class")
+    pq.write_table(table.set_column(place, "sss_class", pa.array(spelt)), path)
+    measures, _ = evaluated(path, tmp_path)
+    assert measures["macro_f1"] == first[0]["macro_f1"]
+    assert measures["near_ood_auroc"] == first[0]["near_ood_auroc"]
+    assert not any("of other classes" in remark for remark in measures["remarks"])
+
+
+def test_what_a_bundle_has_learned_is_no_anomaly(
+    catalogue: Path, first: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = open_bundle("default")
+    knows = [*bundle.manifest.classes, "RRD", "CEP"]
+    learned = replace(bundle, manifest=bundle.manifest.model_copy(update={"classes": knows}))
+    monkeypatch.setattr(bundle_evaluation, "open_bundle", lambda name: learned)
+    monkeypatch.setattr(bundle_evaluation, "decision_rules", lambda manifest: {})
+    measures, _ = evaluated(catalogue / FILE, tmp_path)
+    assert first[0]["near_anomalies"] > 0 == measures["near_anomalies"]
+    assert set(measures["near_ood_auroc"].values()) == {None}
+    assert measures["macro_f1"] == first[0]["macro_f1"]
+    (remark,) = (each for each in measures["remarks"] if "learned by the bundle" in each)
+    assert "in no measure" in remark
 
 
 def test_the_result_does_not_depend_on_the_number_of_workers(

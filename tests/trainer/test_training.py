@@ -10,7 +10,7 @@ import torch
 
 from broker_plugin.errors import ConfigurationError
 from tests.trainer.synthetic import tiny_settings
-from trainer.checkpoint import STATE, load_model, load_run
+from trainer.checkpoint import STATE, load_model, load_run, save_run
 from trainer.model import AlertModel
 from trainer.preparation import Prepared, validation_set
 from trainer.training import train
@@ -52,6 +52,25 @@ def test_a_checkpoint_of_other_settings_is_refused(prepared: Prepared, tmp_path:
     run_training(prepared, tmp_path, passes=1)
     with pytest.raises(ConfigurationError, match="use another --out"):
         run_training(prepared, tmp_path, passes=2)
+
+
+def test_a_model_keeps_the_settings_that_it_was_trained_with(prepared: Prepared, tmp_path: Path) -> None:
+    run = dataclasses.replace(prepared.run, settings=tiny_settings(training={"passes": 1}))
+    save_run(run, tmp_path)
+    run_training(prepared, tmp_path, passes=1)
+    others = [
+        dataclasses.replace(run, settings=run.settings.model_copy(update={"seed": run.settings.seed + 1})),
+        dataclasses.replace(run, data={**run.data, "sha256": "another file"}),
+    ]
+    for other in others:
+        with pytest.raises(ConfigurationError, match="use another --out"):
+            save_run(other, tmp_path)
+        assert load_run(tmp_path).settings == run.settings
+        assert load_run(tmp_path).data == run.data
+    later = run.settings.calibration.model_copy(update={"decision_rule": "macro_f1"})
+    changed = dataclasses.replace(run, settings=run.settings.model_copy(update={"calibration": later}))
+    save_run(changed, tmp_path)  # nothing of the model follows from this
+    assert load_run(tmp_path).settings == changed.settings
 
 
 def test_a_finished_run_is_not_trained_again_without_its_optimiser(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from trainer.metrics import reliability
-from trainer.predictions import MERGED, NEAR_ANOMALIES, PredictionFile, Predictions, merged_label
+from trainer.predictions import MERGED, PredictionFile, Predictions, merged_label, near_anomaly
 from trainer.resampling import areas, calibration_errors, class_measures, interval_of, resamples
 
 __all__ = [
@@ -125,21 +125,20 @@ class _Sample:
     def measures(self) -> dict[str, FloatArray]:
         """Return each measure over the resamples (R,), F1 by class as (R, C)."""
         label = merged_label(self.published)
-        near = np.isin(self.published, NEAR_ANOMALIES)
+        near = near_anomaly(self.published)
         return resampled_measures(self.found, label, near, self.weights)
 
     def record(self) -> Record:
         """Return the measures with their intervals, and what is drawn of them."""
         label = merged_label(self.published)
-        known, near = label >= 0, np.isin(self.published, NEAR_ANOMALIES)
+        known, near = label >= 0, near_anomaly(self.published)
         measures = self.measures()
         record: Record = {"n": int(known.sum()), "n_near": int(near.sum())}
         record |= {name: interval_list(measures[name]) for name in MEASURES if name in measures}
         record["near_ood_auroc_by_class"] = {
             name: {"n": int((self.published == name).sum())}
             | {"auroc": interval_list(area_of(self.found, known, self.published == name, self.weights))}
-            for name in NEAR_ANOMALIES
-            if (self.published == name).any()
+            for name in np.unique(self.published[near]).tolist()
         }
         if "f1_by_class" in measures:
             truth, probability = label[known], self.found.probability[known]

@@ -13,7 +13,7 @@ from broker_plugin import __version__
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Alert
 from trainer.data.catalina import file_digest
-from trainer.predictions import NEAR_ANOMALIES, PredictionFile, merged_label
+from trainer.predictions import PredictionFile, merged_label, near_anomaly
 from trainer.report.comparison import Contender, Record, compare
 from trainer.report.determinism import SCORINGS, measure_determinism
 from trainer.report.inputs import Inputs
@@ -143,7 +143,7 @@ def _about(subject: Subject) -> Record:
         "data_sha256": file_digest(subject.data),
         "stars": len(subject.stars.star_id),
         "stars_of_known_classes": int((merged_label(subject.stars.published) >= 0).sum()),
-        "near_anomalies": int(np.isin(subject.stars.published, NEAR_ANOMALIES).sum()),
+        "near_anomalies": int(near_anomaly(subject.stars.published).sum()),
         "stars_left_out_as_seen": subject.left_out,
         "simulated": bool(manifest.training.get("data", {}).get("simulated", False)),
     }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,13 @@ from broker_plugin.bundle import Bundle, open_bundle
 from trainer.bundle_evaluation import score_settings
 from trainer.data.catalina import file_digest
 from trainer.data.unsorted import Unsorted, read_unsorted
-from trainer.predictions import PredictionFile, predictions_table, read_predictions, write_predictions
+from trainer.predictions import (
+    PredictionFile,
+    predictions_table,
+    read_predictions,
+    unlearned,
+    write_predictions,
+)
 from trainer.seen import is_training_file, seen_by_bundle
 
 __all__ = ["Bar", "Subject", "kept_predictions", "open_subject"]
@@ -72,6 +78,7 @@ def open_subject(name: str, data: Path, *, limit: int | None = None, seed: int =
     """
     bundle = open_bundle(name)
     every = read_unsorted(data)
+    every = replace(every, published=unlearned(every.published, bundle.manifest.classes))
     seen = seen_by_bundle(bundle.manifest, data) if is_training_file(bundle.manifest, data) else frozenset()
     unseen = np.flatnonzero([str(each) not in seen for each in every.stars.star_id])
     chosen = unseen

@@ -293,6 +293,29 @@ def test_a_partition_that_went_while_paused_is_read_when_it_comes_back(
     first.close()
 
 
+def test_what_is_committed_is_no_lag_of_the_member_that_takes_over(
+    kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], quiet: None
+) -> None:
+    name = kafka_broker.create_topic(topic("in"), 2)
+    for partition in (0, 1):
+        kafka_broker.produce(name, [(None, b"1", [])] * 5, partition=partition)
+    first = KafkaSource(address, [name], group=name)
+    first.commit(gather(first, 10))
+    first.close()
+    second = KafkaSource(address, [name], group=name)
+    deadline = time.monotonic() + PATIENCE_S
+    while not second.joined():
+        assert time.monotonic() < deadline
+        assert second.poll(1, 0.1) == []
+    for _ in range(10):  # until it has heard where the partitions end
+        assert second.poll(1, 0.2) == []
+        assert sum(second.lag_by_topic().values()) == 0
+    second.keep_alive()
+    kafka_broker.produce(name, [(None, b"2", [])] * 3, partition=1)
+    wait_until(lambda: sum(second.lag_by_topic().values()) == 3, what="a lag of 3", timeout_s=PATIENCE_S)
+    second.close()
+
+
 @pytest.mark.parametrize("step", ["send_offsets_to_transaction", "commit_transaction"])
 def test_a_step_that_never_returns_costs_its_producer_and_nothing_else(
     kafka_broker: KafkaCluster,
