@@ -29,17 +29,16 @@ def messages_ahead(consumer: Consumer, *, fetching: bool) -> Counter[str]:
         paused they say nothing, so they are asked.
     """
     ahead: Counter[str] = Counter()
-    places = consumer.position(consumer.assignment())
+    positions = {(place.topic, place.partition): place for place in consumer.position(consumer.assignment())}
     # One that brought no message yet has no position; it goes on where the group has committed.
-    committed = _committed(consumer, [place for place in places if place.offset < 0])
-    for place in places:
+    committed = _committed(consumer, [place for place in positions.values() if place.offset < 0])
+    for key, place in positions.items():
         ends = None if fetching else _asked(consumer, place)
         fetching = fetching or ends is None
         ends = ends or consumer.get_watermark_offsets(place, cached=True)
-        if ends is None or ends[1] == OFFSET_INVALID:
+        if ends is None or ends[1] == OFFSET_INVALID or (place.offset < 0 and key not in committed):
             continue
-        position = committed.get((place.topic, place.partition), place.offset)
-        ahead[place.topic] += max(0, ends[1] - max(0, ends[0], position))
+        ahead[place.topic] += max(0, ends[1] - max(0, ends[0], committed.get(key, place.offset)))
     return ahead
 
 
@@ -59,7 +58,7 @@ def ends_reached(consumer: Consumer) -> dict[Place, int]:
 
 
 def _committed(consumer: Consumer, places: list[TopicPartition]) -> dict[Place, int]:
-    """Return the group's offsets of some partitions, negative where there are none or nobody answers."""
+    """Return the group's offsets of partitions, negative where there are none; nothing if nobody answers."""
     try:
         return offsets_of(consumer.committed(places, timeout=ASKED_S)) if places else {}
     except KafkaException:
