@@ -25,6 +25,8 @@ SECONDS_PER_DAY = 86400.0
 MJD_ZERO = 2_400_000.5
 """Julian Date of MJD 0."""
 
+ISO_UTC = "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ"
+
 MJD_MIN = 47892.0
 """1990-01-01, before any survey here. An earlier time is an error, and one such epoch would make a period
 search, which sizes its grid by the time span, ask for all of the machine's memory."""
@@ -73,7 +75,4 @@ def utc_iso(mjd_tai: NDArray[np.float64]) -> list[str]:
     days, fraction, _ = erfa.ufunc.taiutc(np.full(mjd_tai.shape, MJD_ZERO), mjd_tai)
     year, month, day, clock, _ = erfa.ufunc.d2dtf("UTC", 3, days, fraction)
     parts = (year, month, day, *(clock[name] for name in ("h", "m", "s", "f")))
-    return [
-        f"{y:04d}-{m:02d}-{d:02d}T{hour:02d}:{minute:02d}:{second:02d}.{ms:03d}Z"
-        for y, m, d, hour, minute, second, ms in zip(*(part.tolist() for part in parts), strict=True)
-    ]
+    return [ISO_UTC % row for row in zip(*(part.tolist() for part in parts), strict=True)]
