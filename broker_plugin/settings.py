@@ -340,10 +340,10 @@ class Settings(BaseSettings):
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """The input topics, or patterns of topics."""
+        """The input topics, or patterns of topics, each once."""
         if self.input.startswith("^"):
             return (self.input,)  # a comma may be part of a regular expression
-        return tuple(name.strip() for name in self.input.split(",") if name.strip())
+        return tuple(dict.fromkeys(name.strip() for name in self.input.split(",") if name.strip()))
 
     @property
     def sink_bootstrap(self) -> str:

@@ -7,6 +7,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.instants import parse_moment
 from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access, parse_reasons
 from broker_plugin.pipeline.memory import MemoryRecipe
+from broker_plugin.service.addresses import sink_address, source_address
 from broker_plugin.service.clusters import check_clusters, further_topics
 from broker_plugin.settings import Settings
 from broker_plugin.store.history import HistoryBounds
@@ -30,6 +31,8 @@ def check_service(settings: Settings) -> None:
         Naming what is missing, or which settings contradict one another.
     """
     settings.require(*REQUIRED)
+    source_address(settings)
+    sink_address(settings)
     _check_topics(settings)
     store_recipe(settings)
     parse_access(settings.access)

@@ -149,6 +149,7 @@ def test_what_no_setting_can_be_is_refused_in_the_words_of_the_command_line(
 
 def test_patterns_may_hold_commas_and_lists_are_split() -> None:
     assert load_settings({"input": "a, b"}).topics == ("a", "b")
+    assert load_settings({"input": "b,a, b,"}).topics == ("b", "a"), "each topic once"
     assert load_settings({"input": "^ztf_[0-9]{8,8}_.*"}).topics == ("^ztf_[0-9]{8,8}_.*",)
 
 
@@ -182,6 +183,20 @@ def test_exactly_once_on_one_cluster_spelt_twice_is_allowed() -> None:
         check_clusters(elsewhere, source="x", sink="y")
     with pytest.raises(ConfigurationError, match="would read what it writes"):
         check_clusters(elsewhere, source="x", sink="x")
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "output_bootstrap"])
+def test_an_address_with_a_scheme_is_refused_before_anything_is_opened(name: str) -> None:
+    flags = {
+        "survey": "ztf",
+        "bootstrap": "a:1",
+        "input": "i",
+        "output": "o",
+        "dead_letters": "d",
+        "group": "g",
+    }
+    with pytest.raises(ConfigurationError, match="write host:port"):
+        check_service(load_settings(flags | {name: "http://kafka:9092"}))
 
 
 def test_a_class_prior_is_a_word_a_line_or_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
