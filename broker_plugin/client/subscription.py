@@ -101,6 +101,8 @@ class Subscription(Generic[Item]):
     ----------
     n_read, n_wanted
         How many were read so far, and how many of them were asked for.
+    n_skipped
+        How many messages were something else.
 
     Examples
     --------
@@ -138,7 +140,7 @@ class Subscription(Generic[Item]):
         warn: Callable[[str], None] | None = None,
         after_poll: Callable[[], None] = lambda: None,
     ) -> None:
-        self.n_read = self.n_wanted = 0
+        self.n_read = self.n_wanted = self.n_skipped = 0
         self._source = source
         self._read = read
         self._verdict_of = verdict_of
@@ -249,6 +251,7 @@ class Subscription(Generic[Item]):
         try:
             item = self._read(message.value)
         except RejectedAlert as rejection:
+            self.n_skipped += 1
             self._warn_once(f"a message was skipped: {rejection.detail}")
             self._done.append(message)
             return None

@@ -11,7 +11,7 @@ from broker_plugin.service.addresses import sink_address, source_address
 from broker_plugin.service.clusters import check_clusters, further_topics
 from broker_plugin.settings import Settings
 from broker_plugin.store.history import HistoryBounds
-from broker_plugin.streams.topic_pattern import is_pattern, portable
+from broker_plugin.streams.topic_pattern import is_pattern, portable, require_name
 
 __all__ = ["check_service", "hosts", "store_recipe"]
 
@@ -77,6 +77,8 @@ def _check_topics(settings: Settings) -> None:
         raise ConfigurationError("--output and --dead-letters are one topic", remedy="give each its own")
     _check_shadow(settings)
     further = set(further_topics(settings))  # two routes may share a topic
+    for topic in (*settings.topics, settings.output, settings.dead_letters, *(topic for _, topic in further)):
+        require_name(topic)
     for name, topic in sorted(further):
         others = [settings.output, settings.dead_letters, *(t for n, t in further if n != name)]
         if topic in others:

@@ -27,6 +27,16 @@ CONTRACT = (
 )
 """Flags that others script against."""
 
+REQUIRED = {
+    "survey": "ztf",
+    "bootstrap": "a:1",
+    "input": "i",
+    "output": "o",
+    "dead_letters": "d",
+    "group": "g",
+}
+"""What `run` cannot do without."""
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,18 +195,16 @@ def test_exactly_once_on_one_cluster_spelt_twice_is_allowed() -> None:
         check_clusters(elsewhere, source="x", sink="x")
 
 
+@pytest.mark.parametrize("name", ["input", "output", "ledger"])
+def test_a_topic_that_cannot_be_is_refused_before_anything_is_opened(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="'ver dicts' is no topic"):
+        check_service(load_settings(REQUIRED | {name: "ver dicts"}))
+
+
 @pytest.mark.parametrize("name", ["bootstrap", "output_bootstrap"])
 def test_an_address_with_a_scheme_is_refused_before_anything_is_opened(name: str) -> None:
-    flags = {
-        "survey": "ztf",
-        "bootstrap": "a:1",
-        "input": "i",
-        "output": "o",
-        "dead_letters": "d",
-        "group": "g",
-    }
     with pytest.raises(ConfigurationError, match="write host:port"):
-        check_service(load_settings(flags | {name: "http://kafka:9092"}))
+        check_service(load_settings(REQUIRED | {name: "http://kafka:9092"}))
 
 
 def test_a_class_prior_is_a_word_a_line_or_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
