@@ -62,7 +62,7 @@ def ends_reached(consumer: Consumer) -> dict[Place, int]:
 def _committed(consumer: Consumer, places: Sequence[TopicPartition]) -> dict[Place, int]:
     """Return the group's offsets of some partitions, negative where there are none or nobody answers."""
     try:
-        return offsets_of(consumer.committed(places, timeout=ASKED_S)) if places else {}
+        return offsets_of(consumer.committed(list(places), timeout=ASKED_S)) if places else {}
     except KafkaException:
         return {}
 
