@@ -15,7 +15,7 @@ from contextlib import suppress
 from cyclopts import App
 
 from broker_plugin import __version__
-from broker_plugin.commands.output import discard_output
+from broker_plugin.commands.output import discard_output, replace_closed_error
 from broker_plugin.errors import BrokerPluginError
 from broker_plugin.service.exit_status import EXIT_CONFIGURATION, exit_status
 from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
@@ -66,6 +66,7 @@ def make_app(chosen: str = "") -> App:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    replace_closed_error()
     given = sys.argv[1:] if arguments is None else list(arguments)
     app = make_app(given[0] if given else "")
     try:

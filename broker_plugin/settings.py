@@ -10,8 +10,9 @@ Whatever is secret can be in a file instead: with `_file` behind the name (`sasl
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,7 +21,7 @@ from broker_plugin.codec.verdict import Tense
 from broker_plugin.decision import DecisionRule
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.prior import BUNDLE, prior_text
-from broker_plugin.settings_tables import KafkaTables, LimitsTable, RouteTable
+from broker_plugin.settings_tables import KafkaTables, LimitsTable, NumbersAreNoSwitches, RouteTable
 from broker_plugin.streams.kafka_admission import PATIENCE_S
 
 __all__ = ["PREFIX", "Settings", "flag"]
@@ -29,7 +30,12 @@ PREFIX = "ASTROM3_"
 """What our environment variables begin with."""
 
 
-class Settings(BaseSettings):
+def _moment(value: Any) -> Any:
+    """Return the text of a moment that TOML has without quotation marks."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+class Settings(NumbersAreNoSwitches, BaseSettings):
     """Everything that an operator can set. Make it with `service.settings_sources.load_settings`."""
 
     model_config = SettingsConfigDict(
@@ -236,7 +242,7 @@ class Settings(BaseSettings):
         description="What is done when messages were deleted before the group has read them, or its offset "
         "lies behind the topic's end: stop says how many are lost; earliest and latest go on there.",
     )
-    start_at: str = Field(
+    start_at: Annotated[str, BeforeValidator(_moment)] = Field(
         default="",
         title="Start at",
         description="Where a group without offsets begins instead: with the messages since a moment, such as "
@@ -340,10 +346,10 @@ class Settings(BaseSettings):
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """The input topics, or patterns of topics."""
+        """The input topics, or patterns of topics, each once."""
         if self.input.startswith("^"):
             return (self.input,)  # a comma may be part of a regular expression
-        return tuple(name.strip() for name in self.input.split(",") if name.strip())
+        return tuple(dict.fromkeys(name.strip() for name in self.input.split(",") if name.strip()))
 
     @property
     def sink_bootstrap(self) -> str:

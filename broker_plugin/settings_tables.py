@@ -6,11 +6,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["FROM_FILE", "KafkaTables", "LimitsTable", "Properties", "RouteTable"]
+__all__ = ["FROM_FILE", "KafkaTables", "LimitsTable", "NumbersAreNoSwitches", "Properties", "RouteTable"]
 
 NATIVE_FILES = frozenset(
     f"sasl.oauthbearer.assertion.{part}file" for part in ("", "private.key.", "jwt.template.")
@@ -60,7 +69,18 @@ class KafkaTables(BaseModel):
     )
 
 
-class LimitsTable(BaseModel):
+class NumbersAreNoSwitches(BaseModel):
+    """Settings of which `true` is none of the numbers; pydantic takes it for 1."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_switch(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise PydanticCustomError("switch", "Input should not be true or false")
+        return value
+
+
+class LimitsTable(NumbersAreNoSwitches):
     """The table `[limits]`: what one message may be. What is more becomes a dead letter (`too_large`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,7 +103,7 @@ class LimitsTable(BaseModel):
         return Limits(**self.model_dump())
 
 
-class RouteTable(BaseModel):
+class RouteTable(NumbersAreNoSwitches):
     """A table `[[routes]]`: verdicts that all its conditions choose become candidates on its topic."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -49,6 +49,10 @@ class Conditions:
     strangest: int | None = None
     tense: str = "current"
 
+    def has_tense(self, verdict: Verdict) -> bool:
+        """Tell whether a verdict is of the tense that is asked for."""
+        return self.tense in (ANY_TENSE, str(verdict.tense))
+
 
 class Filter:
     """Applies conditions to verdicts in the order in which they come.
@@ -83,7 +87,7 @@ class Filter:
     def accepts(self, verdict: Verdict) -> bool:
         """Tell whether the subscriber is to be told; what is known of the object is brought up to date."""
         wanted = self._conditions
-        if wanted.tense not in (ANY_TENSE, str(verdict.tense)) or not self._is_watched(verdict):
+        if not (wanted.has_tense(verdict) and self._is_watched(verdict)):
             return False
         news = wanted.only == "all" or self._is_news(verdict)
         if not (wanted.selection.accepts(verdict) and news):

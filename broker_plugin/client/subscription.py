@@ -101,6 +101,10 @@ class Subscription(Generic[Item]):
     ----------
     n_read, n_wanted
         How many were read so far, and how many of them were asked for.
+    n_other_tense
+        How many of those that were read are of another tense than the one that is asked for.
+    n_skipped
+        How many messages were something else.
 
     Examples
     --------
@@ -138,7 +142,7 @@ class Subscription(Generic[Item]):
         warn: Callable[[str], None] | None = None,
         after_poll: Callable[[], None] = lambda: None,
     ) -> None:
-        self.n_read = self.n_wanted = 0
+        self.n_read = self.n_wanted = self.n_other_tense = self.n_skipped = 0
         self._source = source
         self._read = read
         self._verdict_of = verdict_of
@@ -249,11 +253,13 @@ class Subscription(Generic[Item]):
         try:
             item = self._read(message.value)
         except RejectedAlert as rejection:
+            self.n_skipped += 1
             self._warn_once(f"a message was skipped: {rejection.detail}")
             self._done.append(message)
             return None
         self.n_read += 1
         verdict = self._verdict_of(item)
+        self.n_other_tense += not self._conditions.has_tense(verdict)
         for name in self._conditions.selection.unknown(verdict):
             known = ", ".join(verdict.class_probabilities)
             self._warn_once(f"no class {name!r} in the taxonomy {verdict.taxonomy}; there are {known}")

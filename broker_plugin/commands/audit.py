@@ -220,13 +220,15 @@ def show(settings: Settings, night: date, found: Sequence[PartitionAudit]) -> No
     if found:
         print_table(table)
     total = sum(each.messages for each in found)
-    lost = sum(len(each.missing or ()) for each in found) + sum(len(each.unrecorded) for each in found)
+    lost = sum(len(each.unaccounted) for each in found)
     if not found:
         verdict = _nothing(settings, night)
     elif all(each.complete for each in found):
         verdict = f"complete: all of {total} messages are accounted for"
     elif lost:
-        verdict = f"NOT complete: {lost} gaps in what became of {total} messages; the last columns name them"
+        verdict = (
+            f"NOT complete: {lost} of {total} messages are not accounted for; the last columns name them"
+        )
     else:
         verdict = "not known: the night's outputs have expired, and there is no --ledger to ask"
     Console().print(verdict, markup=False)

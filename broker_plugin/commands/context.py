@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access
 from broker_plugin.progress import LoggedProgress
 from broker_plugin.records import METADATA_COLUMNS, Access
+from broker_plugin.service.exit_status import EXIT_FAILURE
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.store.address import NO_STORE, StoreAddress
 from broker_plugin.store.base import Store
@@ -49,7 +51,7 @@ def load(
     access: str = "private",
     store: str | None = None,
     again: Annotated[bool, Parameter(negative="")] = False,
-) -> None:
+) -> int:
     """Load catalogue rows and spectra from Parquet, CSV or FITS tables into the store.
 
     `run` and `replay` with the same --store join them to alerts: by the object's name, else the nearest row
@@ -58,7 +60,8 @@ def load(
     wave_aa, spectrum_flux and spectrum_inverse_variance, as `trainer build` writes them, also from FITS.
 
     A load can be broken off and started again: it goes on where it was, and a file that was loaded is left
-    out. A later load of the same catalogue replaces rows of the same source.
+    out. A later load of the same catalogue replaces rows of the same source. The status is 1 if nothing of a
+    file could be kept.
 
     Parameters
     ----------
@@ -97,29 +100,35 @@ def load(
     address = StoreAddress(text=_store(store), timeout_s=LOAD_TIMEOUT_S)
     console = Console(stderr=True)
     with closing(address.open()) as opened, _progress(console) as progress:
-        for path in files:
-            _load_one(opened, path, columns, progress, again=again)
+        kept = [_load_one(opened, path, columns, progress, again=again) for path in files]
+    return EXIT_FAILURE if 0 in kept else 0
 
 
 def _load_one(
     store: Store, path: Path, columns: CatalogueColumns, progress: LoggedProgress, *, again: bool
-) -> None:
+) -> int | None:
+    """Load a file and return how many of its rows were kept; None if it has none."""
     if not path.is_file():
         raise ConfigurationError(f"{path} is no file", remedy="correct its name")
     task = progress.add_task(path.name, total=count_rows(path), kept=0)
     portions = done = kept = 0
-    for portions, (done, kept) in enumerate(load_file(store, path, columns, again=again)):  # noqa: B007
+    unread: Counter[str] = Counter()
+    steps = load_file(store, path, columns, again=again, unread=unread)
+    for portions, (done, kept) in enumerate(steps):  # noqa: B007
         progress.update(task, completed=done, kept=kept)
     progress.update(task, total=done)
-    if portions == 0 and done:
+    for name, cells in sorted(unread.items()):
+        _say(progress, f"{path.name}: no number in {counted(cells, 'cell')} of {name}, taken as empty")
+    if portions == 0 and kept:
         _say(progress, f"{path.name} was loaded before; --again replaces its rows anew")
     elif kept < done:
         _say(
             progress,
             f"left out of {path.name}: {counted(done - kept, 'row')}; each needs an object or a position, "
-            f"and a spectrum or one of {', '.join(METADATA_COLUMNS)}; --column OURS=THEIRS names columns "
-            "for these",
+            f"and a spectrum or a number as one of {', '.join(METADATA_COLUMNS)}; --column OURS=THEIRS names "
+            "columns for these",
         )
+    return kept if done else None
 
 
 def _say(progress: LoggedProgress, line: str) -> None:

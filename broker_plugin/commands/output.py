@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Standard output: tables for a terminal or a pipe, and what to do when nobody reads on."""
+"""Standard output and error: tables for a terminal or a pipe, and what to do when nobody reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["discard_output", "print_table"]
+__all__ = ["discard_output", "print_table", "replace_closed_error"]
 
 WIDTH = 200
 """Of a table that is written to a file or a pipe."""
@@ -52,3 +52,14 @@ def discard_output() -> bool:
     # What is still buffered must not fail again when the process ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), output)
     return True
+
+
+def replace_closed_error() -> None:
+    """Let what is said on standard error go nowhere where the caller has closed it (`2>&-`).
+
+    Else the next file that is opened would be standard error to libraries, which write into it.
+    """
+    # Python's word for a stream that was closed before it began, of which the types do not know.
+    if getattr(sys, "stderr", None) is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+        os.set_inheritable(sys.stderr.fileno(), True)  # for workers

@@ -68,10 +68,9 @@ def similar(
         Print JSON lines.
     """
     address = StoreAddress(text=_store(store), timeout_s=TIMEOUT_S)
-    keys = slot_keys(
-        open_bundle(chosen_bundle(bundle, bundles)).digest, parse_access(access), now=time.time(), hours=hours
-    )
-    with closing(address.open()) as opened:
+    with closing(address.open_existing()) as opened:
+        digest = open_bundle(chosen_bundle(bundle, bundles)).digest
+        keys = slot_keys(digest, parse_access(access), now=time.time(), hours=hours)
         recents = _readable(opened.fetch(keys))
     of = _chosen(object_id, recents)
     found = nearest(of, recents, n=n)

@@ -182,7 +182,7 @@ def subscribe(
             ):
                 _follow(verdicts, listing, hook)
                 if not verdicts.n_wanted:
-                    _warn(_nothing(verdicts.n_read))
+                    _warn(_nothing(verdicts, group, from_beginning=from_beginning, since=since))
         except BrokenPipeError:
             if not discard_output():
                 raise
@@ -197,13 +197,20 @@ def _follow(verdicts: Subscription[Verdict], listing: Listing, hook: Webhook | N
         listing.add(verdict, datetime.now().astimezone())
 
 
-def _nothing(n_read: int) -> str:
+def _nothing(
+    verdicts: Subscription[Verdict], group: str | None, *, from_beginning: bool, since: str | None
+) -> str:
     """Return what there is to say where nothing was shown."""
-    if n_read:
-        return f"{counted(n_read, 'verdict')} read, none of them asked for"
-    return (
-        "no verdict came; what is on the topic already comes with --from-beginning or --since, to a new group"
-    )
+    if verdicts.n_read:
+        return f"{counted(verdicts.n_read, 'verdict')} read, none of them asked for"
+    if verdicts.n_skipped:
+        return f"no verdict came; {counted(verdicts.n_skipped, 'message')} skipped, which hold none"
+    if not (from_beginning or since):
+        past = "what is on the topic already comes with --from-beginning or --since, to a new group"
+        return f"no verdict came; {past}"
+    if group:
+        return f"no verdict came; the topic has no message that group {group} has not read"
+    return f"no verdict came; the topic has no message{f' since {since}' if since else ''}"
 
 
 def _watch_list(

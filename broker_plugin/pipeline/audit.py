@@ -188,7 +188,12 @@ class PartitionAudit:
     def complete(self) -> bool:
         """Tell whether nothing is missing, as far as anything can be said."""
         heard = self.missing is not None or self.recorded is not None
-        return heard and not self.missing and not self.unrecorded
+        return heard and not self.unaccounted
+
+    @property
+    def unaccounted(self) -> OffsetRanges:
+        """The messages that either witness lacks."""
+        return (self.missing or OffsetRanges()) | self.unrecorded
 
 
 def audit_partition(

@@ -7,10 +7,11 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.instants import parse_moment
 from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access, parse_reasons
 from broker_plugin.pipeline.memory import MemoryRecipe
+from broker_plugin.service.addresses import sink_address, source_address
 from broker_plugin.service.clusters import check_clusters, further_topics
 from broker_plugin.settings import Settings
 from broker_plugin.store.history import HistoryBounds
-from broker_plugin.streams.topic_pattern import is_pattern, portable
+from broker_plugin.streams.topic_pattern import is_pattern, portable, require_name
 
 __all__ = ["check_service", "hosts", "store_recipe"]
 
@@ -30,6 +31,8 @@ def check_service(settings: Settings) -> None:
         Naming what is missing, or which settings contradict one another.
     """
     settings.require(*REQUIRED)
+    source_address(settings)
+    sink_address(settings)
     _check_topics(settings)
     store_recipe(settings)
     parse_access(settings.access)
@@ -74,6 +77,8 @@ def _check_topics(settings: Settings) -> None:
         raise ConfigurationError("--output and --dead-letters are one topic", remedy="give each its own")
     _check_shadow(settings)
     further = set(further_topics(settings))  # two routes may share a topic
+    for topic in (*settings.topics, settings.output, settings.dead_letters, *(topic for _, topic in further)):
+        require_name(topic)
     for name, topic in sorted(further):
         others = [settings.output, settings.dead_letters, *(t for n, t in further if n != name)]
         if topic in others:

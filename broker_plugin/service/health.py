@@ -9,7 +9,9 @@ that is away makes the service not ready and leaves it alive.
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -151,7 +153,7 @@ class HealthServer:
     Raises
     ------
     ConfigurationError
-        If the port is taken.
+        If the port is taken, or the host is no address of this machine.
     """
 
     def __init__(self, health: Health, metrics: Metrics, *, host: str, port: int) -> None:
@@ -161,8 +163,12 @@ class HealthServer:
         try:
             self._server = make_server(host, port, self._answer, _Server, _Handler)
         except OSError as error:
+            wrong_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
             raise ConfigurationError(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another --metrics-port"
+                f"cannot listen on {host}:{port} ({error.strerror})",
+                remedy="give an address of this machine as --metrics-host, such as 127.0.0.1 or 0.0.0.0"
+                if wrong_host
+                else "choose another --metrics-port",
             ) from error
         self.port = int(self._server.server_port)
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)

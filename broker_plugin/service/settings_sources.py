@@ -27,6 +27,16 @@ NEAR = 0.85
 TABLES: Mapping[str, type[BaseModel]] = {"kafka": KafkaTables, "limits": LimitsTable, "routes": RouteTable}
 """Settings that are tables of settings."""
 
+ROUTES = "routes"
+"""The setting that is a list of tables, which have no flags and no variables of their own."""
+
+PLAIN = {
+    "tuple_type": 'Input should be a list, such as ["RRAB"]',
+    "dict_type": "Input should be a table",
+    "model_type": "Input should be a table",
+}
+"""What pydantic says in words of Python's, as an operator knows it."""
+
 UNKNOWN = "extra_forbidden"
 """What pydantic calls a name that it does not know."""
 
@@ -74,7 +84,7 @@ def load_settings(flags: Mapping[str, Any] | None = None, *, config: Path | None
 
 def _read_table(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigurationError(f"cannot read the settings {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -115,12 +125,22 @@ def _hint(name: str, known: Iterable[str]) -> str:
 def _explained(error: ValidationError) -> str:
     lines = []
     for defect in error.errors(include_input=False, include_url=False):
-        name = ".".join(str(part) for part in defect["loc"])
-        table = TABLES.get(str(defect["loc"][0])) if defect["type"] == UNKNOWN else None
+        where = tuple(map(str, defect["loc"]))
+        name = ".".join(where)
+        table = TABLES.get(where[0]) if defect["type"] == UNKNOWN else None
         if table is not None:
-            lines.append(
-                f"{name}: there is no such setting{_hint(str(defect['loc'][-1]), table.model_fields)}"
-            )
+            lines.append(f"{name}: there is no such setting{_hint(where[-1], table.model_fields)}")
             continue
-        lines.append(f"{name}: {defect['msg']} ({flag(name)} or {PREFIX}{name.upper().replace('.', '__')})")
+        said = PLAIN.get(defect["type"], defect["msg"]) if where != (ROUTES,) else "give tables [[routes]]"
+        lines.append(f"{name}: {said} ({_ways(where)})")
     return "these settings do not fit:\n  " + "\n  ".join(lines)
+
+
+def _ways(where: tuple[str, ...]) -> str:
+    """Return how a setting can be given, beside the file for what has a flag."""
+    variable = PREFIX + "__".join(where).upper()
+    if where[0] == ROUTES:
+        return f"in [[{ROUTES}]] of the file, or {PREFIX}{ROUTES.upper()} as JSON"
+    if where[0] in TABLES:
+        return f"in [{'.'.join(where[:-1]) or where[0]}] of the file, or {variable}"
+    return f"{flag(where[0])} or {variable}"

@@ -59,6 +59,29 @@ class StoreAddress:
             return self.text
         return shown_address(self.text)
 
+    @property
+    def file(self) -> Path | None:
+        """The file of SQLite, None for other stores."""
+        if not self.text.startswith("sqlite"):
+            return None
+        return Path(self.text.partition(":")[2] or DEFAULT_FILE)
+
+    def open_existing(self) -> Store:
+        """Open the store for who reads it alone, and would not make one.
+
+        Raises
+        ------
+        ConfigurationError
+            If it can never be opened, or its file is not there.
+        StoreError
+            If it is away.
+        """
+        if self.file is not None and not self.file.is_file():
+            raise ConfigurationError(
+                f"there is no store {self.file}", remedy="name the file that a run with --store writes"
+            )
+        return self.open()
+
     def open(self) -> Store:
         """Open the store.
 
@@ -74,11 +97,10 @@ class StoreAddress:
             from broker_plugin.store.memory import MemoryStore
 
             return MemoryStore(max_bytes=self.max_bytes)
-        if self.text.startswith("sqlite"):
+        if self.file is not None:
             from broker_plugin.store.sqlite import SqliteStore
 
-            path = Path(self.text.partition(":")[2] or DEFAULT_FILE)
-            return SqliteStore(path, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
+            return SqliteStore(self.file, max_bytes=self.max_bytes, timeout_s=self.timeout_s)
         from broker_plugin.store.redis import RedisStore
 
         return RedisStore(self.text, timeout_s=self.timeout_s)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ def count_rows(path: Path) -> int | None:
 
 
 def read_rows(
-    path: Path, columns: CatalogueColumns, *, skip: int = 0
+    path: Path, columns: CatalogueColumns, *, skip: int = 0, unread: Counter[str] | None = None
 ) -> Iterator[tuple[int, list[ContextRow]]]:
     """Yield portions: how many rows of the file are done with it, and those that say something.
 
@@ -84,6 +85,8 @@ def read_rows(
     ----------
     skip
         Rows at the beginning that are not to be read again; a number that was yielded.
+    unread
+        Counts by column the cells that should be numbers and are other text; they count as empty.
 
     Raises
     ------
@@ -91,15 +94,16 @@ def read_rows(
         If the file cannot be read, or lacks a column.
     """
     done = 0
-    for table in _tables(path):
+    unread = Counter() if unread is None else unread
+    for table in _tables(path, columns):
         for begin in range(0, table.num_rows, PORTION):
             portion = table.slice(begin, PORTION)
             done += portion.num_rows
             if done > skip:
-                yield done, _rows(portion, path, columns)
+                yield done, _rows(portion, path, columns, unread)
 
 
-def _tables(path: Path) -> Iterator[Any]:
+def _tables(path: Path, columns: CatalogueColumns) -> Iterator[Any]:
     name = path.name.lower()
     with _explained(path):
         if name.endswith(".parquet"):
@@ -107,7 +111,7 @@ def _tables(path: Path) -> Iterator[Any]:
                 for batch in file.iter_batches(batch_size=PORTION):
                     yield pa.Table.from_batches([batch])
         elif name.endswith((".csv", ".csv.gz")):
-            with pyarrow.csv.open_csv(path) as reader:
+            with pyarrow.csv.open_csv(path, convert_options=_as_written(path, columns)) as reader:
                 for batch in reader:
                     yield pa.Table.from_batches([batch])
         elif name.endswith(tuple(FITS_SUFFIXES)):
@@ -116,6 +120,16 @@ def _tables(path: Path) -> Iterator[Any]:
             raise ConfigurationError(
                 f"{path} is no catalogue that can be read", remedy="give .parquet, .csv or .fits"
             )
+
+
+def _as_written(path: Path, columns: CatalogueColumns) -> Any:
+    """Return options that leave cells of a CSV file as they are: one that fits no guess costs no other."""
+    with pyarrow.csv.open_csv(path) as reader:
+        names = reader.schema.names
+    text = {columns.source, columns.object_id, columns.ra, columns.dec, *columns.values.values()}
+    text |= set(METADATA_COLUMNS)
+    types = {name: pa.string() if name in text else pa.binary() for name in names}
+    return pyarrow.csv.ConvertOptions(column_types=types)
 
 
 def _fits_table(path: Path) -> Any:
@@ -149,7 +163,7 @@ def _explained(path: Path) -> Iterator[None]:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
 
 
-def _rows(table: Any, path: Path, columns: CatalogueColumns) -> list[ContextRow]:
+def _rows(table: Any, path: Path, columns: CatalogueColumns, unread: Counter[str]) -> list[ContextRow]:
     where = [columns.object_id] if columns.object_id else [columns.ra, columns.dec]
     wanted = [columns.source, *where]
     wanted += columns.values.values()
@@ -162,6 +176,8 @@ def _rows(table: Any, path: Path, columns: CatalogueColumns) -> list[ContextRow]
     spectral = [name for name in SPECTRUM_COLUMNS if name in table.column_names]
     kept = {*wanted, *source_of.values(), *(spectral if len(spectral) == len(SPECTRUM_COLUMNS) else ())}
     records = table.select([name for name in table.column_names if name in kept]).to_pylist()
+    numbers = {*source_of.values(), *(() if columns.object_id else where)}
+    unread.update(name for record in records for name in numbers if _is_unread(record[name]))
     rows = (_row(record, columns, source_of) for record in records)
     return [row for row in rows if row is not None]
 
@@ -173,7 +189,7 @@ def _row(
     known = {name: value for name, value in values.items() if value is not None}
     spectrum = _spectrum(record, columns.access)
     source_id = record[columns.source]
-    if source_id is None or not (known or spectrum):
+    if source_id in (None, "") or not (known or spectrum):
         return None
     common: dict[str, Any] = {
         "catalogue": columns.catalogue,
@@ -191,7 +207,20 @@ def _row(
     return ContextRow(**common, ra_deg=ra_deg, dec_deg=dec_deg)
 
 
+def _is_unread(cell: object) -> bool:
+    return isinstance(cell, str) and bool(cell.strip()) and _parsed(cell) is None
+
+
+def _parsed(text: str) -> float | None:
+    try:
+        return None if "_" in text else float(text)  # Python reads 1_5 as 15
+    except ValueError:
+        return None
+
+
 def _number(value: object) -> float | None:
+    if isinstance(value, str):
+        value = _parsed(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     single = float(np.float32(value)) if abs(value) < 3e38 else math.inf
@@ -200,7 +229,7 @@ def _number(value: object) -> float | None:
 
 def _spectrum(record: Mapping[str, Any], access: Access) -> Spectrum | None:
     parts: Sequence[Any] = [record.get(name) for name in SPECTRUM_COLUMNS]
-    if any(not part for part in parts) or len({len(part) for part in parts}) != 1:
+    if not all(isinstance(part, list) and part for part in parts) or len({len(part) for part in parts}) != 1:
         return None
     wave, flux, weight = parts
     return Spectrum(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import sha256
@@ -24,7 +25,12 @@ DIGEST_BLOCK = 1 << 20
 
 
 def load(
-    store: Store, path: Path, columns: CatalogueColumns, *, again: bool = False
+    store: Store,
+    path: Path,
+    columns: CatalogueColumns,
+    *,
+    again: bool = False,
+    unread: Counter[str] | None = None,
 ) -> Iterator[tuple[int, int]]:
     """Load a file, and yield after each portion how many of its rows are done, and how many were kept.
 
@@ -35,6 +41,8 @@ def load(
     ----------
     again
         Begin anew with a file that was loaded, whose rows another one may have replaced since.
+    unread
+        As for `read_rows`.
 
     Raises
     ------
@@ -49,7 +57,7 @@ def load(
     done, kept = _bookmarked(store.fetch([bookmark])[0])
     yield done, kept
     spectra = False
-    for read, rows in read_rows(path, columns, skip=done):
+    for read, rows in read_rows(path, columns, skip=done, unread=unread):
         _write(store, by_place(rows))
         done = read
         kept += len(rows)

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from confluent_kafka import KafkaError
 
+from broker_plugin.addresses import shown_address
 from broker_plugin.errors import ConfigurationError
 
 __all__ = ["PATIENCE_S", "Admission", "KafkaAddress", "read_secret"]
@@ -34,6 +35,9 @@ second."""
 
 SECURITY = ("security.", "sasl.", "ssl.", "enable.ssl.", "https.")
 """Beginnings of the properties that say how to be let in, the same for a consumer and a producer."""
+
+PROTOCOLS = frozenset({"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"})
+"""What librdkafka takes before `://` of an address; with anything else it ignores the address in silence."""
 
 SECRET_MAX_BYTES = 100_000
 """Longer files are no password, token or key."""
@@ -64,12 +68,26 @@ class KafkaAddress:
         Properties whose values are in files, read when a client is made and when one is refused.
     patience_s
         How long to bear being refused in mid-stream.
+
+    Raises
+    ------
+    ConfigurationError
+        If an address has a scheme that is no protocol of Kafka's.
     """
 
     bootstrap: str
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
     files: Mapping[str, Path] = field(default_factory=dict)
     patience_s: float = PATIENCE_S
+
+    def __post_init__(self) -> None:
+        for server in self.bootstrap.split(","):
+            scheme, mark, _ = server.strip().partition("://")
+            if mark and scheme.lower() not in PROTOCOLS:
+                raise ConfigurationError(
+                    f"{shown_address(server.strip())} is no address of a Kafka broker",
+                    remedy="write host:port, without a scheme",
+                )
 
     def credentials_only(self) -> KafkaAddress:
         """Return the address without tuning, for a client of the other kind."""

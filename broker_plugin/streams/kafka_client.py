@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient
 from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
 from broker_plugin.streams.kafka_admission import REFUSALS, Admission, KafkaAddress
 from broker_plugin.streams.kafka_silence import silence_of
+from broker_plugin.streams.topic_pattern import NAME_RULE, require_name
 
 __all__ = ["KafkaAddress", "cluster_id", "make_client", "sort_error", "wait_for_topics"]
 
@@ -98,6 +99,7 @@ ADVICE = {
     KafkaError.GROUP_AUTHORIZATION_FAILED: "grant this user READ on the group, or change --group",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "grant this user READ on a topic of the input and WRITE on one of "
     "the output, or name another",
+    KafkaError.TOPIC_EXCEPTION: NAME_RULE,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant this user WRITE on transactional ids that begin "
     "with the group, or use --delivery at-least-once",
     KafkaError.UNSUPPORTED_VERSION: CLASSIC,
@@ -206,8 +208,10 @@ def wait_for_topics(
     TransientError
         If no broker answered in time.
     ConfigurationError
-        If a topic was not there in time, or we are not let in.
+        If a topic was not there in time or can have no such name, or we are not let in.
     """
+    for topic in topics:
+        require_name(topic)
     deadline = time.monotonic() + deadline_s
     stop = stop or threading.Event()
     said: list[str] | None = []

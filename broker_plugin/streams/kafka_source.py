@@ -260,11 +260,18 @@ class KafkaSource:
 
     def _subscribe(self) -> None:
         # At the first poll: before, a member that is still warming up would hold partitions idle.
-        if not self._subscribed:
+        if self._subscribed:
+            return
+        try:
             self._consumer.subscribe(
                 self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
-            self._subscribed = True
+        except KafkaException as error:
+            raise ConfigurationError(
+                f"cannot subscribe to {', '.join(self._topics)}: {error.args[0].str()}",
+                remedy="name topics, each once, or one pattern",
+            ) from error
+        self._subscribed = True
 
     def _look(self) -> None:
         """Let the library call back; a message that comes along is kept for the next poll."""

@@ -126,6 +126,8 @@ def _begin(outsider: Consumer, topics: Sequence[str], policy: StartPolicy, group
     if has_offsets and not policy.force:
         return
     first = _first_offsets(outsider, places, policy, group)
+    if not _commit(outsider, first, policy, group):
+        return
     log.warning(
         "group_begins",
         group=group,
@@ -133,7 +135,6 @@ def _begin(outsider: Consumer, topics: Sequence[str], policy: StartPolicy, group
         had_offsets=has_offsets,
         offsets={name: place.offset for name, place in zip(names(first), first, strict=True)},
     )
-    _commit(outsider, first, policy, group)
 
 
 def offset_after_loss(consumer: Consumer, place: TopicPartition, policy: StartPolicy) -> int:
@@ -227,18 +228,21 @@ def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
     return found
 
 
-def _commit(consumer: Consumer, offsets: Sequence[TopicPartition], policy: StartPolicy, group: str) -> None:
+def _commit(consumer: Consumer, offsets: Sequence[TopicPartition], policy: StartPolicy, group: str) -> bool:
+    """Commit; return False where another member of a new group was quicker, and has decided for all."""
     try:
         answers = consumer.commit(offsets=list(offsets), asynchronous=False)
         defect = next((answer.error for answer in answers or () if answer.error is not None), None)
     except KafkaException as error:
         defect = error.args[0]
     if defect is None:
-        return
+        return True
     if defect.code() not in ACTIVE_GROUP:
         raise KafkaException(defect)
     if policy.force:
         raise ConfigurationError(
-            f"group {group} has members at work and cannot be moved to --start-at; stop them all first"
+            f"group {group} has members and cannot be moved to --start-at",
+            remedy="stop them all, and wait until the session of the last one has run out, which keeps its "
+            "place for so long (session.timeout.ms, 45 s by default)",
         )
-    # Another member of a new group was quicker, and has decided for all.
+    return False

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in __al
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error
 from broker_plugin.streams.kafka_silence import silence_of
+from broker_plugin.streams.topic_pattern import require_name
 
 __all__ = ["TopicPlan", "create_topic", "delete_topic", "kept_for_s", "matching_topics"]
 
@@ -42,12 +43,20 @@ class TopicPlan:
         Copies of each partition; None for what the cluster does by itself.
     config
         Kafka's settings of the topic, by name.
+
+    Raises
+    ------
+    ConfigurationError
+        If no topic can have the name.
     """
 
     name: str
     partitions: int
     replicas: int | None = None
     config: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_name(self.name)
 
 
 def matching_topics(address: KafkaAddress, wanted: Sequence[str]) -> list[str]:

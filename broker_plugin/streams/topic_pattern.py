@@ -13,7 +13,12 @@ from collections.abc import Iterable
 
 from broker_plugin.errors import ConfigurationError
 
-__all__ = ["is_pattern", "matching", "portable"]
+__all__ = ["NAME_RULE", "is_pattern", "matching", "portable", "require_name"]
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+NAME_RULE = "a topic's name is up to 249 letters, digits, ., _ and -; only --input takes several topics"
+"""What Kafka takes as a name."""
 
 CLASSES = {"d": "0-9", "w": "A-Za-z0-9_"}
 
@@ -26,6 +31,18 @@ PART = re.compile(r"\\(.)|(\[\^?\]?)|(\])")
 def is_pattern(topic: str) -> bool:
     """Tell whether a topic is named by a pattern."""
     return topic.startswith("^")
+
+
+def require_name(topic: str) -> None:
+    """Refuse what no topic can be called; patterns are let through.
+
+    Raises
+    ------
+    ConfigurationError
+        If Kafka would not take the name.
+    """
+    if not (is_pattern(topic) or NAME.fullmatch(topic)):
+        raise ConfigurationError(f"{topic!r} is no topic", remedy=NAME_RULE)
 
 
 def portable(pattern: str) -> str:

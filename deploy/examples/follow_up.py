@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--group", default="follow-up", help="consumer group: goes on where it left off")
     parser.add_argument("--watch", type=Path, help="CSV or VOTable of objects or cones")
     parser.add_argument("--max-p-value", type=float, default=0.01, help="how strange a star must be")
+    parser.add_argument("--tense", default="current", help="any, where the service runs for a try or replays")
     parser.add_argument("--out", type=Path, default=Path("targets.csv"))
     parser.add_argument("--timeout-s", type=float, help="end when nothing has come for so long")
     arguments = parser.parse_args()
@@ -41,6 +42,7 @@ def main() -> int:
         group=arguments.group,
         from_beginning=True,
         watch=read_watch_list(arguments.watch) if arguments.watch else None,
+        tense=arguments.tense,
         context="stellar",
         max_p_value=arguments.max_p_value,
         only="new",
@@ -56,6 +58,10 @@ def main() -> int:
     sys.stderr.write(
         f"{verdicts.n_read} verdicts read, {verdicts.n_wanted} targets more in {arguments.out}\n"
     )
+    if verdicts.n_other_tense:
+        sys.stderr.write(
+            f"{verdicts.n_other_tense} of them are not {arguments.tense}; --tense any takes them\n"
+        )
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -135,6 +136,23 @@ def test_a_pipe_that_is_not_the_output_is_no_closed_output(monkeypatch: pytest.M
         monkeypatch.setattr(sys, "stdout", output)
         with pytest.raises(BrokenPipeError):
             cli.main(["fail"])
+
+
+def test_a_closed_standard_error_changes_no_status() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "broker_plugin",
+        "subscribe",
+        "--topic",
+        "a b",
+        "--bootstrap",
+        "127.0.0.1:9",
+    ]
+    ended = subprocess.run(
+        ["sh", "-c", f"{shlex.join(command)} 2>&-"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
 
 
 def test_no_room_for_what_is_printed_is_said_without_a_traceback() -> None:

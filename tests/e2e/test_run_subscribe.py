@@ -162,6 +162,19 @@ def test_a_table_names_every_object(
     assert "\x1b" not in output  # no colours where nobody sees them
 
 
+def test_who_begins_in_the_past_is_told_why_nothing_came(
+    address: KafkaAddress, subscribe: Subscribe, topic: str
+) -> None:
+    sink = KafkaSink(address)
+    sink.connect([topic], deadline_s=ENDS_S)
+    _, said = finished(subscribe("--timeout-s", "1"))
+    assert said == "broker-plugin: no verdict came; the topic has no message\n"
+    sink.send([OutgoingMessage(topic=topic, value=b"no verdict")] * 3)
+    sink.close()
+    _, said = finished(subscribe("--timeout-s", "1"))
+    assert said.endswith("broker-plugin: no verdict came; 3 messages skipped, which hold none\n")
+
+
 def test_a_line_comes_at_once_and_sigterm_ends_it(
     publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]
 ) -> None:

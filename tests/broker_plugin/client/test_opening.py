@@ -15,7 +15,7 @@ import pytest
 
 from broker_plugin.client import Epoch, subscribe, subscribe_to_candidates
 from broker_plugin.codec.topic_schema import topic_schema
-from broker_plugin.codec.verdict import encode_container, to_record
+from broker_plugin.codec.verdict import Tense, encode_container, to_record
 from broker_plugin.errors import ConfigurationError
 from tests.broker_plugin.client.verdicts import a_verdict
 from tests.support.artefacts import REPOSITORY
@@ -84,6 +84,28 @@ def test_candidates_are_typed_and_selected_as_verdicts_are(
     assert (first.route, first.links) == ("strange stars", {"fink": "https://example.org"})
     assert second.light_curve == (EPOCH, EPOCH)
     assert second.verdict == a_verdict(2, anomaly_p_value=0.2)
+
+
+def test_the_example_says_why_a_try_gives_it_no_targets(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], tmp_path: Path
+) -> None:
+    verdicts = kafka_broker.create_topic(topic("verdicts"))
+    strange = [a_verdict(number, tense=Tense.TEST, source_context="stellar") for number in range(3)]
+    kafka_broker.produce(verdicts, [(None, encode_container(verdict), ()) for verdict in strange])
+    said = []
+    for tense in ("current", "any"):
+        command = [str(REPOSITORY / "deploy/examples/follow_up.py"), "--bootstrap", kafka_broker.bootstrap]
+        command += ["--topic", verdicts, "--group", f"{verdicts}-{tense}", "--tense", tense]
+        command += ["--max-p-value", "1", "--timeout-s", str(QUIET_S), "--out", f"{tense}.csv"]
+        done = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        said.append(done.stderr.splitlines()[-2:])
+    assert said[0] == [
+        "3 verdicts read, 0 targets more in current.csv",
+        "3 of them are not current; --tense any takes them",
+    ]
+    assert said[1][-1] == "3 verdicts read, 3 targets more in any.csv"
 
 
 def test_a_subscriber_imports_no_engine() -> None:

@@ -62,4 +62,12 @@ def test_what_is_missing_is_named(
     found = replace(FOUND, first_offset=0, last_offset=9, missing=OffsetRanges([(3, 5), (7, 7)]))
     text = " ".join(" ".join(shown(found, monkeypatch, capsys)).split())
     assert "3-5, 7" in text
-    assert "NOT complete: 4 gaps" in text
+    assert "NOT complete: 4 of 15235 messages are not accounted for" in text
+
+
+def test_a_message_that_both_witnesses_lack_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = replace(FOUND, missing=OffsetRanges(((3, 5),)), unrecorded=OffsetRanges(((5, 6),)))
+    text = " ".join(" ".join(shown(found, monkeypatch, capsys)).split())
+    assert "NOT complete: 4 of 15235 messages are not accounted for" in text

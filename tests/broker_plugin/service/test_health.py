@@ -124,6 +124,12 @@ def test_a_silent_loop_is_not_ready_either() -> None:
     assert "121 s ago" in why
 
 
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
+def test_a_host_that_is_not_this_machine_is_told_from_a_taken_port(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="as --metrics-host"):
+        HealthServer(Health(), Metrics("ztf"), host=host, port=0)
+
+
 def test_the_server_tells_both_and_gives_its_port_back() -> None:
     now = 0.0
     health = Health(alive_s=10.0, clock=lambda: now)

@@ -29,7 +29,7 @@ survey = "ztf"
 bootstrap = "localhost:9092"
 input = "alerts"
 output = "verdicts"
-dead_letters = "dead letters"
+dead_letters = "dead-letters"
 group = "g"
 ledger = "ledger"
 embeddings = "embeddings"
@@ -66,7 +66,7 @@ def test_routes_are_tables_of_the_file(tmp_path: Path) -> None:
     assert pulsating.selection.classes == ("pulsating", "RRAB")
     assert written_topics(settings) == [
         "verdicts",
-        "dead letters",
+        "dead-letters",
         "ledger",
         "shadow",
         "embeddings",
@@ -90,24 +90,30 @@ def test_a_route_that_cannot_work_is_refused(tmp_path: Path, text: str, why: str
         check_service(settings_of(tmp_path, f"{RUN.partition('[[')[0]}\n[[routes]]\n{text}\n"))
 
 
+def test_no_command_makes_a_topic_that_cannot_be(tmp_path: Path) -> None:
+    settings_of(tmp_path, RUN.replace('"dead-letters"', '"dead letters"'))
+    with pytest.raises(ConfigurationError, match="'dead letters' is no topic"):
+        topics(config=tmp_path / "run.toml")
+
+
 def test_the_commands_that_make_the_topics_are_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings_of(tmp_path, RUN)
     topics(config=tmp_path / "run.toml", partitions=45, replicas=3)
     lines = {line.split("--topic ")[1].split(" --")[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert list(lines) == ["verdicts", "'dead letters'", "candidates", "shadow", "embeddings", "ledger"]
+    assert list(lines) == ["verdicts", "dead-letters", "candidates", "shadow", "embeddings", "ledger"]
     assert all("--if-not-exists" in line and "--replication-factor 3" in line for line in lines.values())
     assert "--partitions 45" in lines["verdicts"]
     assert "--partitions 1 " in lines["candidates"]
     assert lines["ledger"].endswith("--config cleanup.policy=compact")
-    assert "max.message.bytes=2065536" in lines["'dead letters'"]
+    assert "max.message.bytes=2065536" in lines["dead-letters"]
     days = {
         name: int(line.split("retention.ms=")[1].split()[0]) / 86_400_000
         for name, line in lines.items()
         if "retention" in line
     }
-    assert days == {"verdicts": 7, "'dead letters'": 30, "candidates": 28, "shadow": 7, "embeddings": 3}
+    assert days == {"verdicts": 7, "dead-letters": 30, "candidates": 28, "shadow": 7, "embeddings": 3}
 
 
 def test_with_a_registry_records_are_framed_with_a_schema_of_their_own(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from broker_plugin.cli import main
 from broker_plugin.commands.run import RunFlags, run
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.instants import parse_moment
 from broker_plugin.pipeline.assembly import parse_access, parse_dead_letter_access
 from broker_plugin.records import Access
 from broker_plugin.service.addresses import sink_address, source_address
@@ -26,6 +27,16 @@ CONTRACT = (
     "group-protocol",
 )
 """Flags that others script against."""
+
+REQUIRED = {
+    "survey": "ztf",
+    "bootstrap": "a:1",
+    "input": "i",
+    "output": "o",
+    "dead_letters": "d",
+    "group": "g",
+}
+"""What `run` cannot do without."""
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +105,20 @@ def test_credentials_without_tuning(tmp_path: Path) -> None:
         ('delivery = "maybe"', r"--delivery or ASTROM3_DELIVERY"),
         ("batch_max = 0", "greater than or equal to 1"),
         ('metrics_port = "secret-value"', "--metrics-port"),
+        ("metrics_port = true", r"metrics_port: Input should not be true or false \(--metrics-port"),
+        ("store_timeout_s = false", "store_timeout_s: Input should not be true or false"),
+        ("[limits]\nepochs = true", r"true or false \(in \[limits\] of the file, or ASTROM3_LIMITS__EPOCHS"),
+        ("limits = 3", r"limits: Input should be a table \(in \[limits\] of the file"),
+        (
+            '[[routes]]\ntopic = "c"\nmax_p_value = true',
+            r"routes.0.max_p_value: .* \(in \[\[routes\]\] of the file, or ASTROM3_ROUTES as JSON\)",
+        ),
+        (
+            '[[routes]]\ntopic = "c"\nclasses = "RRAB"',
+            r'routes.0.classes: Input should be a list, .*\["RRAB"\]',
+        ),
+        ('[routes]\ntopic = "c"', r"routes: give tables \[\[routes\]\]"),
+        ("start_at = 07:30:00", "start_at: Input should be a valid string"),
         ("group =", "is not TOML"),
     ],
 )
@@ -101,6 +126,27 @@ def test_a_file_that_does_not_fit_is_refused_with_the_reason(tmp_path: Path, tex
     with pytest.raises(ConfigurationError, match=said) as refusal:
         load_settings(config=config(tmp_path, text))
     assert "secret-value" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("2026-11-30T00:00:00+05:30", "2026-11-29T18:30:00+00:00"),
+        ("2026-11-30T06:00:00Z", "2026-11-30T06:00:00+00:00"),
+        ("2026-11-30", "2026-11-30T00:00:00+00:00"),
+    ],
+)
+def test_a_moment_needs_no_quotation_marks(tmp_path: Path, written: str, moment: str) -> None:
+    for text in (written, f'"{written}"'):
+        settings = load_settings(config=config(tmp_path, f"start_at = {text}"))
+        assert parse_moment(settings.start_at).isoformat() == moment
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(b'\xef\xbb\xbfgroup = "g"\r\nforce_start = true\r\n')
+    settings = load_settings(config=path)
+    assert (settings.group, settings.force_start) == ("g", True)
 
 
 def test_a_misspelt_variable_is_refused_and_those_of_others_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,6 +195,7 @@ def test_what_no_setting_can_be_is_refused_in_the_words_of_the_command_line(
 
 def test_patterns_may_hold_commas_and_lists_are_split() -> None:
     assert load_settings({"input": "a, b"}).topics == ("a", "b")
+    assert load_settings({"input": "b,a, b,"}).topics == ("b", "a"), "each topic once"
     assert load_settings({"input": "^ztf_[0-9]{8,8}_.*"}).topics == ("^ztf_[0-9]{8,8}_.*",)
 
 
@@ -182,6 +229,18 @@ def test_exactly_once_on_one_cluster_spelt_twice_is_allowed() -> None:
         check_clusters(elsewhere, source="x", sink="y")
     with pytest.raises(ConfigurationError, match="would read what it writes"):
         check_clusters(elsewhere, source="x", sink="x")
+
+
+@pytest.mark.parametrize("name", ["input", "output", "ledger"])
+def test_a_topic_that_cannot_be_is_refused_before_anything_is_opened(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="'ver dicts' is no topic"):
+        check_service(load_settings(REQUIRED | {name: "ver dicts"}))
+
+
+@pytest.mark.parametrize("name", ["bootstrap", "output_bootstrap"])
+def test_an_address_with_a_scheme_is_refused_before_anything_is_opened(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="write host:port"):
+        check_service(load_settings(REQUIRED | {name: "http://kafka:9092"}))
 
 
 def test_a_class_prior_is_a_word_a_line_or_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

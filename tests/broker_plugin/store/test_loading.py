@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,22 @@ def test_every_format_gives_the_same_rows(table: pa.Table, tmp_path: Path) -> No
     assert found[0][0].source_id == str(2**60)
     assert found[0][0].values["reference_mag"] == table["gmag"][0].as_py()
     assert set(found[0][3].values) == {"star_galaxy_score"}  # what is not a number is not known
+
+
+def test_a_cell_that_is_no_number_costs_itself_alone(tmp_path: Path) -> None:
+    path = tmp_path / "stars.csv"
+    path.write_bytes(
+        b"source_id,ra,dec,gmag,star_galaxy_score,remark\n1,10.5,20,15,,x\n02,11,21,---,0.5,\xe9\n"
+        b"3,12,22,---,,1\n,13,23,16,,2\n5,13h,23,nan,0.5,2\n6,14,24,1_6,,2\n"
+    )
+    unread: Counter[str] = Counter()
+    (done, rows), *_ = read_rows(path, COLUMNS, unread=unread)
+    assert done == 6
+    assert [(row.source_id, row.values) for row in rows] == [
+        ("1", {"reference_mag": 15.0}),
+        ("02", {"star_galaxy_score": 0.5}),
+    ]
+    assert unread == {"gmag": 3, "ra": 1}
 
 
 def test_what_was_loaded_is_found_at_its_place_and_twice_is_once(

@@ -359,6 +359,20 @@ def test_no_broker_at_the_start_is_transient() -> None:
     source.close()
 
 
+def test_topics_that_the_library_does_not_take_are_refused(address: KafkaAddress) -> None:
+    source = KafkaSource(address, ["alerts", "alerts"], group="g")
+    with pytest.raises(ConfigurationError, match=r"cannot subscribe to alerts, alerts.*each once"):
+        source.poll(1, 0.0)
+    source.close()
+
+
+@pytest.mark.parametrize("bootstrap", ["http://kafka:9092", "a:1, kafka://b:2"])
+def test_an_address_with_a_scheme_is_refused(bootstrap: str) -> None:
+    with pytest.raises(ConfigurationError, match="write host:port"):
+        KafkaAddress(bootstrap=bootstrap)
+    KafkaAddress(bootstrap="a:1, SASL_SSL://b:2")  # which librdkafka takes
+
+
 @pytest.mark.parametrize("name", ["acks", "group.id", "enable.auto.commit", "transactional.id"])
 def test_no_table_may_loosen_the_guarantee(name: str) -> None:
     address = KafkaAddress(bootstrap="127.0.0.1:9", properties={name: "1"})

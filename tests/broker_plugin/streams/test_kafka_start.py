@@ -186,8 +186,14 @@ def test_a_group_begins_with_the_messages_since_a_moment(reader: Reader) -> None
     with closing(reader.source()) as source:
         source.connect(deadline_s=ANSWER_S)
         gather(source, 1)
-        with pytest.raises(ConfigurationError, match="has members at work"):
+        with (
+            capture_logs() as logged,
+            pytest.raises(
+                ConfigurationError, match=r"has members.*stop them all, and wait.*session.timeout.ms"
+            ),
+        ):
             reader.read(1, start_at_ms=since(0), force=True)
+        assert "group_begins" not in [entry["event"] for entry in logged]
     assert reader.read(1) == [4]
 
 

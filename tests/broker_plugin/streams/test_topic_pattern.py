@@ -9,7 +9,7 @@ import re
 import pytest
 
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.streams.topic_pattern import matching, portable
+from broker_plugin.streams.topic_pattern import matching, portable, require_name
 
 NAMES = [
     "ztf_20261124_programid1",
@@ -65,3 +65,11 @@ def test_all_sides_agree_on_what_matches(pattern: str) -> None:
 def test_what_not_all_understand_is_refused(pattern: str) -> None:
     with pytest.raises(ConfigurationError, match="--input"):
         portable(pattern)
+
+
+@pytest.mark.parametrize("name", ["ver dicts", "verdicts,candidates", "a/b", "", "é", "a" * 250])
+def test_what_no_topic_can_be_called_is_refused_with_the_rule(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no topic; a topic's name is up to 249 letters, digits"):
+        require_name(name)
+    require_name("lsst-alerts_v9.0")
+    require_name(r"^ztf_\d{8}")
