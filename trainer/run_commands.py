@@ -25,6 +25,7 @@ from trainer.options import DEFAULT_SETTINGS, Config, Data, Out, data_folder, hu
 from trainer.preparation import Prepared, seen_stars
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.stream.command import Recalibration, recalibrate
+from trainer.sufficiency import require_classes
 from trainer.weights import train_weights
 
 __all__ = ["fit_anomaly", "measure", "retrieve", "train"]
@@ -51,6 +52,7 @@ def train(
     with connected(settings.training) as compute:
         tell = say if compute.first else hush
         prepared = compute.in_turn(lambda: _prepare(settings, data, out, tell=tell))
+        require_classes(prepared)
         train_weights(prepared, out, compute)
     if compute.first:
         _finish(prepared, out, bundle, data=data, evaluation=True)

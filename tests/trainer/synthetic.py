@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +38,18 @@ VISITS_DAY = 3
 """A star is exposed once in so many days, so that two epochs are never of one visit, nor of one flare."""
 
 
-def write_catalogue(data: Path, *, stars_per_class: int, seed: int = 3) -> Path:
+def write_catalogue(
+    data: Path, *, stars_per_class: int, seed: int = 3, labels: Sequence[str] = CLASS_LABELS
+) -> Path:
     """Write a file of sinusoidal stars like Catalina's, with its traps, and return its path.
 
     The last star stands 5 arcsec from the first under another label, and one epoch lies at an absurd time.
     """
     rng = np.random.default_rng(seed)
     rows = []
-    for label, period in zip(CLASS_LABELS, PERIOD_DAY, strict=True):
+    periods = dict(zip(CLASS_LABELS, PERIOD_DAY, strict=True))
+    for label in labels:
+        period = periods[label]
         for _ in range(stars_per_class):
             rows.append(_star(rng, label, period * rng.uniform(0.9, 1.1), number=len(rows)))
     twin = _star(rng, "RRab", rows[0]["period"], number=len(rows))

@@ -12,7 +12,8 @@ from trainer.data.stars import N_PHASES, folded_profile, read_stars, write_stars
 
 
 def test_every_star_and_epoch_is_accounted_for(catalogue: Path) -> None:
-    stars, funnel = read_catalina(catalogue)
+    found = read_catalina(catalogue)
+    stars, funnel = found.stars, found.funnel
     assert funnel.stars_in_file == len(stars) == funnel.stars_kept == 9 * 22 + 1
     assert funnel.epochs_at_impossible_times == 1
     lost = funnel.epochs_at_impossible_times + funnel.epochs_with_invalid_magnitudes
@@ -21,7 +22,8 @@ def test_every_star_and_epoch_is_accounted_for(catalogue: Path) -> None:
 
 
 def test_the_real_catalogue_is_read_whole_but_for_three_epochs(data_dir: Path) -> None:
-    stars, funnel = read_catalina(data_dir)
+    found = read_catalina(data_dir)
+    stars, funnel = found.stars, found.funnel
     assert (funnel.stars_in_file, funnel.stars_kept) == (29_784, 29_784)
     assert funnel.epochs_at_impossible_times == 3
     assert np.isfinite(stars.profile).all()
@@ -34,7 +36,7 @@ def test_absent_data_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_table_survives_its_file(catalogue: Path, tmp_path: Path) -> None:
-    stars, _ = read_catalina(catalogue)
+    stars = read_catalina(catalogue).stars
     write_stars(stars, tmp_path / "stars.npz")
     again = read_stars(tmp_path / "stars.npz")
     assert np.array_equal(again.flux_njy, stars.flux_njy)

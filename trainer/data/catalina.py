@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ __all__ = [
     "COLUMNS",
     "FILE",
     "Funnel",
+    "Labelled",
     "file_digest",
     "kept_epochs",
     "learned_classes",
@@ -72,7 +73,27 @@ class Funnel:
         return [f"{name.replace('_', ' '):<32}{count:>12,}" for name, count in asdict(self).items()]
 
 
-def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> tuple[StarTable, Funnel]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """Stars of known classes.
+
+    Parameters
+    ----------
+    classes
+        The classes that a star was kept of, in the taxonomy's order; labels are positions in it.
+    absent
+        Those that are not held out and that no star was kept of.
+    funnel
+        What was left out of the file.
+    """
+
+    stars: StarTable
+    classes: tuple[str, ...]
+    absent: tuple[str, ...]
+    funnel: Funnel
+
+
+def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> Labelled:
     """Read the light curves.
 
     Parameters
@@ -85,7 +106,7 @@ def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> tuple[StarTa
     Raises
     ------
     ConfigurationError
-        If they are not there; the message says what to set.
+        If they are not there, or no star can be used; the message says what to set.
     """
     path = data if data.is_file() else data / FILE
     if not path.is_file():
@@ -109,7 +130,20 @@ def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> tuple[StarTa
             if row is not None:
                 rows.append(row)
     funnel.stars_kept = len(rows)
-    return _table(rows), funnel
+    if not rows:
+        raise ConfigurationError(
+            f"no star of {path} can be used:\n  " + "\n  ".join(funnel.lines()),
+            remedy=f"give stars of {', '.join(names)} with {MIN_EPOCHS} epochs or more",
+        )
+    stars = _table(rows)
+    present, label = np.unique(stars.label, return_inverse=True)
+    classes = tuple(names[each] for each in present)
+    return Labelled(
+        stars=replace(stars, label=label.astype(np.int64)),
+        classes=classes,
+        absent=tuple(name for name in names if name not in classes),
+        funnel=funnel,
+    )
 
 
 def learned_classes(held_out: Collection[str]) -> list[str]:
