@@ -14,6 +14,7 @@ from trainer.decision import Objective
 from trainer.windows import FIRST_EPOCHS
 
 __all__ = [
+    "STRATUM_MIN",
     "AnomalySettings",
     "CalibrationSettings",
     "DataSettings",
@@ -29,6 +30,11 @@ __all__ = [
 
 LONGEST_EPOCHS = 256
 """Most epochs of a training alert for an encoder that has no limit of its own: few stars have more."""
+
+
+STRATUM_MIN = 400
+"""Fewest alerts of a stratum. With 400 the rarest p-value is 1 in 401, and the coverage of the class sets is
+known to 1.5 %."""
 
 
 class _Part(BaseModel):
@@ -144,7 +150,7 @@ class AnomalySettings(_Part):
 class CalibrationSettings(_Part):
     """Strata of the calibration."""
 
-    alerts_per_stratum: int = Field(gt=0)
+    alerts_per_stratum: int = Field(ge=STRATUM_MIN, description="Most alerts of a stratum.")
     epoch_edges: tuple[int, ...] = Field(description="Lower edges of the bins of the number of epochs.")
     decision_rule: Objective = Field(
         default="argmax",

@@ -28,6 +28,7 @@ __all__ = [
     "CLASS_PRIOR",
     "Prepared",
     "bin_limits",
+    "calibration_set",
     "first_set",
     "imitated_set",
     "made",
@@ -234,6 +235,22 @@ def set_of_bin(
     name = f"{split.name.lower()}-{low}-{seed}" + ("" if observed_share is None else f"-{observed_share:g}")
     examples = made(prepared, plan, name, advance)
     return examples.take(np.flatnonzero(examples.n_epochs >= low))
+
+
+def calibration_set(prepared: Prepared, bin_: int) -> ExampleSet:
+    """Return the held-out alerts of a bin of the calibration.
+
+    Where there are windows of observed epochs it rests on them alone: nothing of it is imitated.
+    """
+    settings = prepared.run.settings
+    of_bin = windows_of_bin if settings.data.windows_per_set else set_of_bin
+    return of_bin(
+        prepared,
+        Split.CALIBRATION,
+        bin_,
+        n=settings.calibration.alerts_per_stratum,
+        seed=settings.seed + 40,
+    )
 
 
 def bin_limits(settings: Settings, bin_: int) -> tuple[int, int]:

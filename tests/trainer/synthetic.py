@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from trainer.config import Settings
 from trainer.data.catalina import FILE
 
-__all__ = ["CLASS_LABELS", "tiny_settings", "write_catalogue", "write_settings"]
+__all__ = ["CLASS_LABELS", "tiny_settings", "write_catalogue", "write_settings", "write_toml"]
 
 CLASS_LABELS = (
     "Ecl_contact_semidetached",
@@ -119,7 +119,11 @@ def tiny_settings(**changes: dict[str, object]) -> Settings:
 
 def write_settings(settings: Settings, path: Path) -> Path:
     """Write settings to a TOML file and return its path."""
-    content = settings.model_dump(mode="json", exclude_none=True)
+    return write_toml(settings.model_dump(mode="json", exclude_none=True), path)
+
+
+def write_toml(content: Mapping[str, object], path: Path) -> Path:
+    """Write tables to a TOML file, one a line, and return its path."""
     path.write_text("".join(f"{name} = {_inline(value)}\n" for name, value in content.items()))
     return path
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from broker_plugin.errors import ConfigurationError
 from tests.support.artefacts import REPOSITORY
 from tests.support.process import wait_until
+from tests.trainer.synthetic import tiny_settings, write_toml
 from trainer.cli import COMMANDS, make_app
 from trainer.config import read_settings
 
@@ -61,7 +62,8 @@ def test_a_signal_ends_a_training_and_its_processes(
     catalogue: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     config = REPOSITORY / "trainer/configs/quick.toml"
-    command = ["train", "--config", str(config), "--data", str(catalogue), "--out", str(tmp_path)]
+    # `train` would want more stars, to calibrate on.
+    command = ["finetune", "--config", str(config), "--data", str(catalogue), "--out", str(tmp_path)]
     with (tmp_path / "told").open("w") as told:
         running = subprocess.Popen(
             [sys.executable, "-m", "trainer", *command], cwd=REPOSITORY, stderr=told, stdout=told
@@ -99,3 +101,18 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
         read_settings(path)
     with pytest.raises(ConfigurationError, match="--config"):
         read_settings(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("section", "wrong", "said"),
+    [
+        ("calibration", {"alerts_per_stratum": 399}, r"calibration\.alerts_per_stratum: .* 400"),
+    ],
+)
+def test_an_impossible_setting_is_refused_by_its_name(
+    tmp_path: Path, section: str, wrong: dict[str, object], said: str
+) -> None:
+    settings = tiny_settings().model_dump(mode="json", exclude_none=True)
+    settings[section] |= wrong
+    with pytest.raises(ConfigurationError, match=said):
+        read_settings(write_toml(settings, tmp_path / "wrong.toml"))

@@ -17,7 +17,7 @@ from trainer.data.catalina import FILE
 from trainer.fitting import rival_forest
 from trainer.preparation import prepare
 from trainer.run_commands import train
-from trainer.sufficiency import require_classes
+from trainer.sufficiency import require_calibration, require_classes
 
 TWO = ("EA_detached", "RRab")
 
@@ -51,3 +51,26 @@ def test_what_cannot_be_learned_is_refused_before_the_training(tmp_path: Path) -
     pq.write_table(lone.slice(0, 1), tmp_path / "lone" / FILE)
     with pytest.raises(ConfigurationError, match="1 stars leave none for training"):
         train(config=config, data=tmp_path / "lone", out=tmp_path / "run")
+
+
+def test_too_few_stars_to_calibrate_are_refused_before_the_training(tmp_path: Path) -> None:
+    write_catalogue(tmp_path / "data", stars_per_class=30, labels=TWO)
+    config = write_settings(tiny_settings(), tmp_path / "tiny.toml")
+    with pytest.raises(
+        ConfigurationError, match=r"3. stars fall to the calibration, 400 are needed; give 800"
+    ):
+        train(config=config, data=tmp_path / "data", out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("windows", [0, 10])
+def test_too_few_stars_with_enough_epochs_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: int
+) -> None:
+    monkeypatch.setattr("trainer.sufficiency.STRATUM_MIN", 30)
+    write_catalogue(tmp_path, stars_per_class=30, labels=TWO)
+    settings = tiny_settings(data={"windows_per_set": windows}, calibration={"epoch_edges": [0, 1, 64]})
+    prepared = prepare(settings, tmp_path, tmp_path / "run", say=lambda line: None)
+    with pytest.raises(ConfigurationError, match=r"of 3. stars .* alert of 64 epochs .* from 64 on"):
+        require_calibration(prepared)
+    monkeypatch.setattr("trainer.sufficiency.STRATUM_MIN", 10)
+    require_calibration(prepared)
