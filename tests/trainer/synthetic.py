@@ -133,6 +133,8 @@ def _inline(value: object) -> str:
         return "{ " + ", ".join(f"{name} = {_inline(each)}" for name, each in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(_inline(each) for each in value) + "]"
+    if isinstance(value, float):
+        return repr(value)  # as TOML spells inf and nan
     return json.dumps(value)
 
 
