@@ -18,19 +18,16 @@ from broker_plugin.bundle import Stratum, stratum_name
 from broker_plugin.calibration import softmax
 from broker_plugin.errors import ConfigurationError
 from trainer.anomaly import FUSED, ForestSet
+from trainer.config import STRATUM_MIN
 from trainer.decision import Objective, choose_weights
 from trainer.inference import Encoded, encode, logits_of, surprise_of
 from trainer.model import AlertModel, possible_subsets
 from trainer.sets import ExampleSet
 
-__all__ = ["MISCOVERAGE", "STRATUM_MIN", "Calibration", "calibrate", "class_threshold", "fit_temperature"]
+__all__ = ["MISCOVERAGE", "Calibration", "calibrate", "class_threshold", "fit_temperature"]
 
 MISCOVERAGE = 0.1
 """Share of alerts whose true class may lie outside their class set."""
-
-STRATUM_MIN = 400
-"""Fewest alerts of a stratum. With 400 the rarest p-value is 1 in 401, and the coverage of the class sets is
-known to 1.5 %."""
 
 TEMPERATURES = np.geomspace(0.3, 6.0, 301)
 """Temperatures that are tried: steps of 1 %, finer than 400 alerts can tell apart."""
@@ -63,7 +60,7 @@ def calibrate(
 
     Raises
     ------
-    ValueError
+    ConfigurationError
         If a stratum has fewer than `STRATUM_MIN` alerts.
     """
     result = Calibration(strata=[], scores={})

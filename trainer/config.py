@@ -4,16 +4,28 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+)
 
 from broker_plugin.errors import ConfigurationError
 from trainer.decision import Objective
+from trainer.encoders import check_sizes
+from trainer.specs import check_spec, explained
 from trainer.windows import FIRST_EPOCHS
 
 __all__ = [
+    "STRATUM_MIN",
     "AnomalySettings",
     "CalibrationSettings",
     "DataSettings",
@@ -27,12 +39,23 @@ __all__ = [
 ]
 
 
+ROUNDING = 1e-6
+"""By how much shares may miss 1: thirds are written with seven digits at least."""
+
+SEED_MAX = 2**31 - 1
+"""Largest seed: scikit-learn takes 32 bits, and some seeds are counted on from the run's."""
+
 LONGEST_EPOCHS = 256
 """Most epochs of a training alert for an encoder that has no limit of its own: few stars have more."""
 
 
+STRATUM_MIN = 400
+"""Fewest alerts of a stratum. With 400 the rarest p-value is 1 in 401, and the coverage of the class sets is
+known to 1.5 %."""
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSettings(_Part):
@@ -59,7 +82,7 @@ class ModalitySettings(_Part):
 class DataSettings(_Part):
     """Splits and sets of imitated alerts."""
 
-    split_fractions: tuple[float, float, float, float] = Field(
+    split_fractions: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat] = Field(
         description="Train, validation, calibration and test."
     )
     held_out_classes: tuple[str, ...] = Field(
@@ -91,6 +114,13 @@ class DataSettings(_Part):
     validation_alerts: int = Field(gt=0)
     workers: int = Field(gt=0, description="Processes that imitate alerts.")
 
+    @field_validator("split_fractions")
+    @classmethod
+    def _whole(cls, fractions: tuple[float, ...]) -> tuple[float, ...]:
+        if abs(sum(fractions) - 1) > ROUNDING:
+            raise ValueError(f"the shares must add up to 1, not to {sum(fractions):g}")
+        return fractions
+
 
 class TrainingSettings(_Part):
     """The optimisation."""
@@ -111,6 +141,8 @@ class TrainingSettings(_Part):
     threads: int = Field(gt=0)
     seed: int | None = Field(
         default=None,
+        ge=0,
+        le=SEED_MAX,
         description="Of first weights, order, dropout, the windows of a pass (also those that forests and "
         "references are taken from) and the forests; None for the run's. Another one trains again on the "
         "same split, with the same cached alerts.",
@@ -144,7 +176,7 @@ class AnomalySettings(_Part):
 class CalibrationSettings(_Part):
     """Strata of the calibration."""
 
-    alerts_per_stratum: int = Field(gt=0)
+    alerts_per_stratum: int = Field(ge=STRATUM_MIN, description="Most alerts of a stratum.")
     epoch_edges: tuple[int, ...] = Field(description="Lower edges of the bins of the number of epochs.")
     decision_rule: Objective = Field(
         default="argmax",
@@ -152,12 +184,20 @@ class CalibrationSettings(_Part):
         "balanced_accuracy, chosen on the calibration stars of each stratum.",
     )
 
+    @field_validator("epoch_edges")
+    @classmethod
+    def _rising(cls, edges: tuple[int, ...]) -> tuple[int, ...]:
+        rises = all(low < high for low, high in pairwise(edges))
+        if not (rises and len(edges) > 1 and edges[0] == 0):
+            raise ValueError("give two or more edges that begin with 0 and rise")
+        return edges
+
 
 class EvaluationSettings(_Part):
     """The measurement on the test split."""
 
     alerts_per_bin: int = Field(gt=0)
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
 
 
 class Settings(_Part):
@@ -165,7 +205,7 @@ class Settings(_Part):
 
     name: str
     version: str
-    seed: int
+    seed: int = Field(ge=1, le=SEED_MAX, description="Validation alerts follow from the number below it.")
     model: ModelSettings
     modalities: dict[str, ModalitySettings] = Field(
         min_length=1, description="By name, in the order of the embeddings."
@@ -176,6 +216,13 @@ class Settings(_Part):
     anomaly: AnomalySettings
     calibration: CalibrationSettings
     evaluation: EvaluationSettings
+
+    @field_validator("modalities")
+    @classmethod
+    def _made_so(cls, modalities: dict[str, ModalitySettings]) -> dict[str, ModalitySettings]:
+        for name, modality in modalities.items():
+            check_spec(name, modality.spec)
+        return modalities
 
     @property
     def training_seed(self) -> int:
@@ -201,7 +248,7 @@ def read_settings(path: Path) -> Settings:
     """
     try:
         raw: dict[str, Any] = tomllib.loads(path.read_text())
-        return Settings.model_validate(raw)
+        settings = Settings.model_validate(raw)
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {path}: {error.strerror}; give --config a TOML file"
@@ -209,12 +256,7 @@ def read_settings(path: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
     except ValidationError as error:
-        raise ConfigurationError(f"{path}: {_explained(error)}") from None
-
-
-def _explained(error: ValidationError) -> str:
-    lines = [
-        f"{'.'.join(str(part) for part in defect['loc'])}: {defect['msg']}"
-        for defect in error.errors(include_url=False)
-    ]
-    return "\n  ".join(["these settings do not fit; trainer/configs/default.toml shows all:", *lines])
+        found = "these settings do not fit; trainer/configs/default.toml shows all:"
+        raise ConfigurationError("\n  ".join([f"{path}: {found}", *explained(error)])) from None
+    check_sizes(settings)
+    return settings

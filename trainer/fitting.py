@@ -16,11 +16,10 @@ from trainer.anomaly import FUSED, ForestSet, fit_fused, fit_single, write_fores
 from trainer.baseline import fit_forest
 from trainer.calibrate import Calibration, calibrate
 from trainer.checkpoint import load_model
-from trainer.data.splits import Split
 from trainer.evaluate import evaluate
 from trainer.inference import encode, surprise_of
 from trainer.model import AlertModel
-from trainer.preparation import Prepared, natural_sets, set_of_bin, windows_of_bin
+from trainer.preparation import Prepared, calibration_set, natural_sets
 from trainer.references import choose_references
 from trainer.training_sets import ordinary_sets
 
@@ -50,19 +49,11 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
     run, model = prepared.run, load_model(prepared.run, out)
     forests, embeddings = _forests(prepared, model, class_forests=run.settings.anomaly.class_forests)
     say(f"fitted the forests of {', '.join(forests)}")
-    # Where there are observed epochs, calibration rests on them alone: nothing of it is imitated.
-    of_bin = windows_of_bin if run.settings.data.windows_per_set else set_of_bin
     calibration = calibrate(
         model,
         forests,
         list(run.settings.calibration.epoch_edges),
-        lambda bin_: of_bin(
-            prepared,
-            Split.CALIBRATION,
-            bin_,
-            n=run.settings.calibration.alerts_per_stratum,
-            seed=run.settings.seed + 40,
-        ),
+        partial(calibration_set, prepared),
         objective=run.settings.calibration.decision_rule,
     )
     say(f"calibrated {len(calibration.strata)} strata")

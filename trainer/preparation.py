@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import AlertBatch
 from trainer.checkpoint import NOTHING_KEPT, Kept, Run, load_run, save_run
 from trainer.config import Settings
-from trainer.data.catalina import FILE, file_digest, learned_classes, read_catalina
+from trainer.data.cached import keep_labelled, labelled_stars
+from trainer.data.catalina import FILE, file_digest
 from trainer.data.splits import Split, split_stars, used_stars
-from trainer.data.stars import StarTable, read_stars, write_stars
+from trainer.data.stars import StarTable, read_stars
 from trainer.encoders import fitted_specs
 from trainer.outliers import Oddity
 from trainer.plans import Plan, natural_plan, planned_windows, tempered_plan
@@ -26,6 +28,7 @@ __all__ = [
     "CLASS_PRIOR",
     "Prepared",
     "bin_limits",
+    "calibration_set",
     "first_set",
     "imitated_set",
     "made",
@@ -44,9 +47,6 @@ __all__ = [
 
 CLASS_PRIOR = "catalina-sss"
 """Name of the class frequencies: those of the periodic variables of the Catalina Southern Survey."""
-
-STARS_VERSION = "2"
-"""Version of the table of stars; raise it with any change of its columns' meaning."""
 
 SCALER_STARS = 2000
 """Stars that the scalers are fitted on: a mean to 2 % of the spread."""
@@ -91,28 +91,30 @@ def prepare(
     say: Callable[[str], None],
     kept: Kept = NOTHING_KEPT,
 ) -> Prepared:
-    """Read the stars, split them, fit the scalers and write what is fixed for the run."""
+    """Read the stars, split them, fit the scalers and write what is fixed for the run.
+
+    Raises
+    ------
+    ConfigurationError
+        If the stars cannot be read, or none is left to train on.
+    """
     cache = out / "cache"
     digest = file_digest(data / FILE) if (data / FILE).is_file() else ""
-    marker = cache / "stars.sha256"
-    classes = learned_classes(settings.data.held_out_classes)
-    version = f"{digest} {STARS_VERSION} {' '.join(classes)}"
-    is_known = marker.is_file() and marker.read_text() == version
-    if is_known:
-        stars = read_stars(cache / "stars.npz")
-        say(f"{len(stars):,} stars from {cache / 'stars.npz'}")
-    else:
-        stars, funnel = read_catalina(data, held_out=settings.data.held_out_classes)
-        for line in funnel.lines():
-            say(line)
+    held_out = settings.data.held_out_classes
+    stars, classes = labelled_stars(data, cache, digest=digest, held_out=held_out, say=say)
     split = split_stars(stars, settings.data.split_fractions, seed=settings.seed)
     train = split == Split.TRAIN
+    if not train.any():
+        raise ConfigurationError(
+            f"{len(stars)} stars leave none for training",
+            remedy="give more of them, or raise the first of data.split_fractions",
+        )
     counts = np.bincount(stars.label[train], minlength=len(classes))
     sample = scaler_sample(stars, np.flatnonzero(train), seed=settings.seed)
     run = Run(
         settings=settings,
         specs=fitted_specs(settings, sample, kept=kept.specs),
-        classes=tuple(classes),
+        classes=classes,
         class_prior=CLASS_PRIOR,
         frequencies=tuple(float(share) for share in counts / counts.sum()),
         data={
@@ -121,14 +123,12 @@ def prepare(
             "stars": len(stars),
             "stars_by_split": {each.name.lower(): int((split == each).sum()) for each in Split},
             "train_stars_by_class": {name: int(count) for name, count in zip(classes, counts, strict=True)},
-            "held_out_classes": list(settings.data.held_out_classes),
+            "held_out_classes": list(held_out),
             **kept.data,
         },
     )
     save_run(run, out)
-    if not is_known:
-        write_stars(stars, cache / "stars.npz")
-        marker.write_text(version)
+    keep_labelled(stars, classes, cache, digest=digest, held_out=held_out)
     return Prepared(run=run, stars=stars, split=split, cache=cache)
 
 
@@ -236,6 +236,22 @@ def set_of_bin(
     name = f"{split.name.lower()}-{low}-{seed}" + ("" if observed_share is None else f"-{observed_share:g}")
     examples = made(prepared, plan, name, advance)
     return examples.take(np.flatnonzero(examples.n_epochs >= low))
+
+
+def calibration_set(prepared: Prepared, bin_: int) -> ExampleSet:
+    """Return the held-out alerts of a bin of the calibration.
+
+    Where there are windows of observed epochs it rests on them alone: nothing of it is imitated.
+    """
+    settings = prepared.run.settings
+    of_bin = windows_of_bin if settings.data.windows_per_set else set_of_bin
+    return of_bin(
+        prepared,
+        Split.CALIBRATION,
+        bin_,
+        n=settings.calibration.alerts_per_stratum,
+        seed=settings.seed + 40,
+    )
 
 
 def bin_limits(settings: Settings, bin_: int) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from trainer.options import DEFAULT_SETTINGS, Config, Data, Out, data_folder, hu
 from trainer.preparation import Prepared, seen_stars
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.stream.command import Recalibration, recalibrate
+from trainer.sufficiency import require_calibration, require_classes
 from trainer.weights import train_weights
 
 __all__ = ["fit_anomaly", "measure", "retrieve", "train"]
@@ -50,7 +51,7 @@ def train(
     settings = read_settings(config)
     with connected(settings.training) as compute:
         tell = say if compute.first else hush
-        prepared = compute.in_turn(lambda: _prepare(settings, data, out, tell=tell))
+        prepared = compute.in_turn(lambda: _prepare_to_calibrate(settings, data, out, tell=tell))
         train_weights(prepared, out, compute)
     if compute.first:
         _finish(prepared, out, bundle, data=data, evaluation=True)
@@ -136,6 +137,16 @@ def _prepare(
     settings: Settings, data: Path | None, out: Path, *, tell: Callable[[str], None] = say
 ) -> Prepared:
     return prepare_labelled(settings, data_folder(data), out, say=tell)
+
+
+def _prepare_to_calibrate(
+    settings: Settings, data: Path | None, out: Path, *, tell: Callable[[str], None]
+) -> Prepared:
+    """Prepare a run, and refuse here what would otherwise end it after the training."""
+    prepared = _prepare(settings, data, out, tell=tell)
+    require_classes(prepared)
+    require_calibration(prepared)
+    return prepared
 
 
 def _reopen(out: Path, data: Path | None, settings: Settings | None = None) -> Prepared:

@@ -45,7 +45,7 @@ def seen_by_bundle(manifest: Manifest, training_file: Path) -> frozenset[str]:
         rows = zip(table["object_id"].to_pylist(), table["split"].to_pylist(), strict=True)
         return frozenset(name for name, split in rows if split != held_back)
     settings = manifest.training["settings"]
-    stars, _ = read_catalina(training_file, held_out=_data(manifest).get("held_out_classes", ()))
+    stars = read_catalina(training_file, held_out=_data(manifest).get("held_out_classes", ())).stars
     seen = used_stars(stars, tuple(settings["data"]["split_fractions"]), seed=settings["seed"])
     counts = _data(manifest)["stars_by_split"]
     if len(seen) != sum(counts.values()) - counts["test"]:

@@ -19,6 +19,7 @@ from trainer.preparation import Prepared
 from trainer.pretrained import PRETRAINED, Pretrained, read_pretrained
 from trainer.stream.archive import read_archive
 from trainer.stream.refit import training_positions
+from trainer.sufficiency import require_classes
 from trainer.unlabelled import leave_out, prepare_alerts, prepare_unlabelled
 from trainer.weights import finetune_weights, pretrain_weights
 
@@ -107,6 +108,7 @@ def finetune(
     with connected(settings.training) as compute:
         tell = say if compute.first else hush
         prepared = compute.in_turn(lambda: _prepare(settings, data, out, before, tell))
+        require_classes(prepared)
         finetune_weights(prepared, out, compute, start=before)
         tell(f"weights in {out}; next: trainer fit-anomaly --run {out}")
 

@@ -24,6 +24,7 @@ from broker_plugin.records import Alert, AlertBatch, Origin
 from broker_plugin.taxonomy import canonical_class
 from trainer.checkpoint import Run, save_run
 from trainer.config import Settings
+from trainer.data.cached import STARS_VERSION
 from trainer.data.catalina import FILE, file_digest, learned_classes
 from trainer.data.objects import ObjectRow
 from trainer.data.splits import Split, deal_groups, sky_groups
@@ -32,7 +33,7 @@ from trainer.data.unsorted import read_unsorted
 from trainer.encoders import fitted_specs
 from trainer.object_runs import UNUSED, keep_stars, prepare_objects, star_table
 from trainer.plans import Plan
-from trainer.preparation import STARS_VERSION, Prepared, prepare, scaler_sample
+from trainer.preparation import Prepared, prepare, scaler_sample
 from trainer.pretrained import near
 from trainer.sets import ExampleSet, tokens_of
 from trainer.stream.archive import StreamArchive

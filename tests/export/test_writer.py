@@ -23,7 +23,7 @@ from export.writer import npz_bytes, write_bundle
 from tests.export.conftest import Exported
 from tests.support.artefacts import REPOSITORY
 from trainer.augment import imitate
-from trainer.calibrate import STRATUM_MIN
+from trainer.config import STRATUM_MIN
 from trainer.fitting import STRATA
 
 DEFAULT = open_bundle("default")

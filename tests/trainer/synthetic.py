@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from trainer.config import Settings
 from trainer.data.catalina import FILE
 
-__all__ = ["CLASS_LABELS", "tiny_settings", "write_catalogue", "write_settings"]
+__all__ = ["CLASS_LABELS", "tiny_settings", "write_catalogue", "write_settings", "write_toml"]
 
 CLASS_LABELS = (
     "Ecl_contact_semidetached",
@@ -37,14 +38,18 @@ VISITS_DAY = 3
 """A star is exposed once in so many days, so that two epochs are never of one visit, nor of one flare."""
 
 
-def write_catalogue(data: Path, *, stars_per_class: int, seed: int = 3) -> Path:
+def write_catalogue(
+    data: Path, *, stars_per_class: int, seed: int = 3, labels: Sequence[str] = CLASS_LABELS
+) -> Path:
     """Write a file of sinusoidal stars like Catalina's, with its traps, and return its path.
 
     The last star stands 5 arcsec from the first under another label, and one epoch lies at an absurd time.
     """
     rng = np.random.default_rng(seed)
     rows = []
-    for label, period in zip(CLASS_LABELS, PERIOD_DAY, strict=True):
+    periods = dict(zip(CLASS_LABELS, PERIOD_DAY, strict=True))
+    for label in labels:
+        period = periods[label]
         for _ in range(stars_per_class):
             rows.append(_star(rng, label, period * rng.uniform(0.9, 1.1), number=len(rows)))
     twin = _star(rng, "RRab", rows[0]["period"], number=len(rows))
@@ -114,7 +119,11 @@ def tiny_settings(**changes: dict[str, object]) -> Settings:
 
 def write_settings(settings: Settings, path: Path) -> Path:
     """Write settings to a TOML file and return its path."""
-    content = settings.model_dump(mode="json", exclude_none=True)
+    return write_toml(settings.model_dump(mode="json", exclude_none=True), path)
+
+
+def write_toml(content: Mapping[str, object], path: Path) -> Path:
+    """Write tables to a TOML file, one a line, and return its path."""
     path.write_text("".join(f"{name} = {_inline(value)}\n" for name, value in content.items()))
     return path
 
@@ -124,6 +133,8 @@ def _inline(value: object) -> str:
         return "{ " + ", ".join(f"{name} = {_inline(each)}" for name, each in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(_inline(each) for each in value) + "]"
+    if isinstance(value, float):
+        return repr(value)  # as TOML spells inf and nan
     return json.dumps(value)
 
 

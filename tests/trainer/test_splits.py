@@ -48,7 +48,7 @@ def test_positions_are_linked_across_the_meridian_and_at_the_pole() -> None:
 
 
 def test_no_sky_group_of_the_real_catalogue_is_in_two_splits(data_dir: Path) -> None:
-    stars, _ = read_catalina(data_dir)
+    stars = read_catalina(data_dir).stars
     split = split_stars(stars, FRACTIONS, seed=3)
     group = sky_groups(stars.ra_deg, stars.dec_deg)
     pairs = np.unique(np.stack([group, split.astype(np.int64)], axis=1), axis=0)

@@ -58,7 +58,7 @@ def baseline_stars(run: Run, data: Path) -> BaselineStars:
             f"baselines need the light curves that the run was made from ({run.data['file']}, SHA-256 "
             f"{str(run.data['sha256'])[:16]}...) and know the layout of {FILE} only; give --data their folder"
         )
-    stars, _ = read_catalina(data, held_out=run.settings.data.held_out_classes)
+    stars = read_catalina(data, held_out=run.settings.data.held_out_classes).stars
     split = split_stars(stars, run.settings.data.split_fractions, seed=run.settings.seed)
     parts = {
         each: _part(stars.take(np.flatnonzero(split == each)), run)

@@ -9,26 +9,25 @@ has seen a few. Nothing is dropped silently: `Funnel` counts.
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.photometry import MAG_MAX, MAG_MIN, flux_of_mag, known_pair
 from broker_plugin.taxonomy import CLASSES, canonical_class
+from trainer.data.star_file import epochs_of, is_period, numbers_of, read_columns
 from trainer.data.stars import StarTable, folded_profile
 
 __all__ = [
     "CITATION",
-    "COLUMNS",
     "FILE",
     "Funnel",
+    "Labelled",
     "file_digest",
     "kept_epochs",
     "learned_classes",
@@ -49,7 +48,7 @@ MJD_MIN, MJD_MAX = 50_000.0, 62_000.0
 MIN_EPOCHS = 30
 """Fewer epochs do not define a folded light curve."""
 
-COLUMNS = ("id", "ra", "dec", "l", "b", "period", "sss_class", "mjd", "mag", "mag_err")
+NUMBERS = ("ra", "dec", "l", "b", "period")
 
 
 @dataclass(slots=True)
@@ -59,7 +58,8 @@ class Funnel:
     stars_in_file: int = 0
     stars_of_unknown_class: int = 0
     stars_of_classes_held_out: int = 0
-    stars_with_invalid_columns: int = 0
+    stars_at_invalid_positions: int = 0
+    stars_without_a_period: int = 0
     stars_with_too_few_epochs: int = 0
     stars_kept: int = 0
     epochs_in_file: int = 0
@@ -72,7 +72,27 @@ class Funnel:
         return [f"{name.replace('_', ' '):<32}{count:>12,}" for name, count in asdict(self).items()]
 
 
-def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> tuple[StarTable, Funnel]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """Stars of known classes.
+
+    Parameters
+    ----------
+    classes
+        The classes that a star was kept of, in the taxonomy's order; labels are positions in it.
+    absent
+        Those that are not held out and that no star was kept of.
+    funnel
+        What was left out of the file.
+    """
+
+    stars: StarTable
+    classes: tuple[str, ...]
+    absent: tuple[str, ...]
+    funnel: Funnel
+
+
+def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> Labelled:
     """Read the light curves.
 
     Parameters
@@ -85,7 +105,7 @@ def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> tuple[StarTa
     Raises
     ------
     ConfigurationError
-        If they are not there; the message says what to set.
+        If they are not there or cannot be read, or no star can be used; the message says what to do.
     """
     path = data if data.is_file() else data / FILE
     if not path.is_file():
@@ -95,21 +115,29 @@ def read_catalina(data: Path, *, held_out: Collection[str] = ()) -> tuple[StarTa
     funnel = Funnel()
     names = learned_classes(held_out)
     rows: list[dict[str, Any]] = []
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=2000, columns=list(COLUMNS)):
-        columns = {name: batch.column(name) for name in COLUMNS}
-        scalars = {name: columns[name].to_numpy(zero_copy_only=False) for name in COLUMNS[:-3]}
-        series = {name: _series(columns[name]) for name in COLUMNS[-3:]}
-        for position in range(batch.num_rows):
-            row = _star(
-                {name: values[position] for name, values in scalars.items()},
-                {name: values[position] for name, values in series.items()},
-                names,
-                funnel,
-            )
-            if row is not None:
-                rows.append(row)
+    table = read_columns(path)
+    epochs = epochs_of(table, path)
+    scalars = {name: numbers_of(table, name, path) for name in NUMBERS}
+    scalars |= {name: table[name].to_numpy() for name in ("id", "sss_class")}
+    for position, series in enumerate(zip(*epochs, strict=True)):
+        row = _star({name: values[position] for name, values in scalars.items()}, series, names, funnel)
+        if row is not None:
+            rows.append(row)
     funnel.stars_kept = len(rows)
-    return _table(rows), funnel
+    if not rows:
+        raise ConfigurationError(
+            f"no star of {path} can be used:\n  " + "\n  ".join(funnel.lines()),
+            remedy=f"give stars of {', '.join(names)} with a period and {MIN_EPOCHS} epochs or more",
+        )
+    stars = _table(rows)
+    present, label = np.unique(stars.label, return_inverse=True)
+    classes = tuple(names[each] for each in present)
+    return Labelled(
+        stars=replace(stars, label=label.astype(np.int64)),
+        classes=classes,
+        absent=tuple(name for name in names if name not in classes),
+        funnel=funnel,
+    )
 
 
 def learned_classes(held_out: Collection[str]) -> list[str]:
@@ -134,20 +162,14 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _series(column: Any) -> list[NDArray[np.float64]]:
-    values = column.values.to_numpy(zero_copy_only=False).astype(np.float64)
-    offsets = column.offsets.to_numpy()
-    return [values[a:b] for a, b in itertools.pairwise(offsets)]
-
-
 def _star(
     scalars: Mapping[str, Any],
-    series: Mapping[str, NDArray[np.float64]],
+    series: tuple[NDArray[np.float64], ...],
     names: list[str],
     funnel: Funnel,
 ) -> dict[str, Any] | None:
     funnel.stars_in_file += 1
-    mjd, mag, mag_err = series["mjd"], series["mag"], series["mag_err"]
+    mjd, mag, mag_err = series
     funnel.epochs_in_file += len(mjd)
     name = canonical_class(str(scalars["sss_class"]))
     if name is None:
@@ -156,8 +178,11 @@ def _star(
     if name not in names:
         funnel.stars_of_classes_held_out += 1
         return None
-    if not (np.isfinite([scalars[key] for key in ("ra", "dec", "l", "b")]).all() and scalars["period"] > 0):
-        funnel.stars_with_invalid_columns += 1
+    if not np.isfinite([scalars[key] for key in ("ra", "dec", "l", "b")]).all():
+        funnel.stars_at_invalid_positions += 1
+        return None
+    if not is_period(scalars["period"]):  # light curves are folded to imitate alerts and to make them odd
+        funnel.stars_without_a_period += 1
         return None
     kept = kept_epochs(mjd, mag, mag_err, funnel)
     if len(kept) < MIN_EPOCHS:

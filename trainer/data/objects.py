@@ -35,7 +35,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import METADATA_COLUMNS, Access, Alert, LightCurve, Origin, Provenance, Spectrum
+from broker_plugin.streams.output_files import complete_file
 from trainer.data.object_row import SPLITS, ObjectRow, check_row
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "iter_objects",
     "objects_schema",
     "write_objects",
+    "write_rows",
 ]
 
 FORMAT_VERSION = "1"
@@ -106,9 +108,21 @@ def objects_schema(card_sha256: str = "") -> pa.Schema:
 
 
 def write_objects(path: Path, rows: Iterable[ObjectRow], *, card_sha256: str = "") -> int:
-    """Write objects to a Parquet file, a row group at a time, and return their number.
+    """Write objects to a Parquet file, with its folder, and return their number; see `write_rows`.
 
     The file appears under its name only when it is whole.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be written.
+    """
+    with complete_file(path) as file:
+        return write_rows(file, rows, card_sha256=card_sha256)
+
+
+def write_rows(file: BinaryIO, rows: Iterable[ObjectRow], *, card_sha256: str = "") -> int:
+    """Write objects to an open file as Parquet, a row group at a time, and return their number.
 
     Raises
     ------
@@ -117,22 +131,16 @@ def write_objects(path: Path, rows: Iterable[ObjectRow], *, card_sha256: str = "
         not finite, epochs out of order, or wavelengths that do not increase.
     """
     schema = objects_schema(card_sha256)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
     seen: set[str] = set()
-    try:
-        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-            iterator = iter(rows)
-            while group := list(itertools.islice(iterator, ROWS_PER_GROUP)):
-                for row in group:
-                    check_row(row)
-                    if row.object_id in seen:
-                        raise ValueError(f"{row.object_id}: this id is there twice")
-                    seen.add(row.object_id)
-                writer.write_batch(_batch(group, schema), row_group_size=ROWS_PER_GROUP)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        iterator = iter(rows)
+        while group := list(itertools.islice(iterator, ROWS_PER_GROUP)):
+            for row in group:
+                check_row(row)
+                if row.object_id in seen:
+                    raise ValueError(f"{row.object_id}: this id is there twice")
+                seen.add(row.object_id)
+            writer.write_batch(_batch(group, schema), row_group_size=ROWS_PER_GROUP)
     return len(seen)
 
 

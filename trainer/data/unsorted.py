@@ -4,19 +4,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.photometry import AB_ZERO_NJY, flux_of_mag
 from broker_plugin.surveys.sky import galactic_deg
-from trainer.data.catalina import COLUMNS, Funnel, kept_epochs
+from trainer.data.catalina import Funnel, kept_epochs
+from trainer.data.star_file import epochs_of, is_period, numbers_of, read_columns
 from trainer.data.stars import N_PHASES, StarTable
 
 __all__ = ["Unsorted", "read_unsorted"]
@@ -25,11 +21,6 @@ FloatArray = NDArray[np.float64]
 
 OPTIONAL = ("period", "sss_class", "l", "b")
 """Columns that a file need not have: what nobody may know of its stars, and what their positions tell."""
-
-SERIES = ("mjd", "mag", "mag_err")
-
-PERIOD_MAX_DAY = 1e5
-"""No survey is as long, so that nobody knows such a period."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +65,8 @@ def read_unsorted(path: Path) -> Unsorted:
     ConfigurationError
         If the file is not there, holds no star, or has not these columns.
     """
-    table = _read(path)
-    series = _series(table, path)
+    table = read_columns(path, optional=OPTIONAL)
+    series = epochs_of(table, path)
     funnel = Funnel(stars_in_file=len(table), stars_kept=len(table))
     kept, flux, flux_error = [], [], []
     for mjd, mag, mag_err in zip(*series, strict=True):
@@ -88,7 +79,7 @@ def read_unsorted(path: Path) -> Unsorted:
         flux_error.append(of_error.astype(np.float32))
     n = len(table)
     ra, dec, longitude, latitude, period = (
-        _numbers(table, name, path) for name in ("ra", "dec", "l", "b", "period")
+        numbers_of(table, name, path) for name in ("ra", "dec", "l", "b", "period")
     )
     gal_lon, gal_lat = _galactic(ra, dec, longitude, latitude)
     star_id = table["id"].to_numpy()
@@ -100,7 +91,7 @@ def read_unsorted(path: Path) -> Unsorted:
             dec_deg=dec,
             gal_lon_deg=gal_lon,
             gal_lat_deg=gal_lat,
-            period_day=np.where((period > 0) & (period < PERIOD_MAX_DAY), period, 0.0),
+            period_day=np.where(is_period(period), period, 0.0),
             mean_mag=np.array([_median_mag(each) for each in flux]),
             mjd=np.concatenate(kept),
             flux_njy=np.concatenate(flux),
@@ -112,59 +103,6 @@ def read_unsorted(path: Path) -> Unsorted:
         published=np.array([str(each or "") for each in table["sss_class"].to_pylist()]),
         funnel=funnel,
     )
-
-
-def _read(path: Path) -> pa.Table:
-    """Return the columns of the file, null where it need not have one and has not."""
-    try:
-        there = pq.read_schema(path).names
-        missing = [name for name in COLUMNS if name not in there]
-        if needed := [name for name in missing if name not in OPTIONAL]:
-            raise ConfigurationError(
-                f"{path} has no column {', '.join(needed)}; stars are read from a Parquet file with the "
-                f"columns {', '.join(COLUMNS)}, of which {', '.join(OPTIONAL)} may be missing"
-            )
-        table = pq.read_table(path, columns=[name for name in COLUMNS if name in there])
-    except (OSError, pa.ArrowException) as error:
-        raise ConfigurationError(f"cannot read stars from {path}: {error}; give a Parquet file") from error
-    if len(table) == 0:
-        raise ConfigurationError(f"{path} holds no star")
-    if pc.any(pc.is_null(table["id"], nan_is_null=True)).as_py():
-        raise ConfigurationError(f"{path}: a star has no id; give each one")
-    for name in missing:
-        table = table.append_column(name, pa.nulls(len(table)))
-    return table
-
-
-def _series(table: pa.Table, path: Path) -> list[list[FloatArray]]:
-    """Return the epochs of each star, column by column."""
-    found = []
-    for name in SERIES:
-        try:
-            column = table[name].combine_chunks().cast(pa.list_(pa.float64()))
-        except pa.ArrowException as error:
-            raise ConfigurationError(
-                f"{path}: column {name} must hold a list of numbers for each star, and is {table[name].type}"
-            ) from error
-        values = column.values.to_numpy(zero_copy_only=False)
-        found.append([values[a:b] for a, b in pairwise(column.offsets.to_numpy())])
-    for star_id, *each in zip(table["id"].to_pylist(), *found, strict=True):
-        numbers = [str(len(column)) for column in each]
-        if len(set(numbers)) > 1:
-            raise ConfigurationError(
-                f"{path}: star {star_id} has {', '.join(numbers)} values of {', '.join(SERIES)}; these must "
-                "be as many"
-            )
-    return found
-
-
-def _numbers(table: pa.Table, name: str, path: Path) -> FloatArray:
-    """Return a column as numbers, NaN where it is null."""
-    try:
-        values: FloatArray = table[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
-    except pa.ArrowException as error:
-        raise ConfigurationError(f"{path}: column {name} must hold numbers: {error}") from error
-    return values
 
 
 def _galactic(

@@ -3,8 +3,8 @@
 
 Each defines `build(width, sizes)`, where `sizes` is the table `[modalities.NAME.encoder]` of the
 configuration together with what all encoders share; `Sizes.read` turns it into the file's own model of it. A
-file may also define `fit_spec(spec, batch)`, which completes the runtime spec from training alerts, with
-scalers for example.
+file may also define `SIZES`, that model, which settings are then checked with when they are read; and
+`fit_spec(spec, batch)`, which completes the runtime spec from training alerts, with scalers for example.
 """
 
 from __future__ import annotations
@@ -12,21 +12,36 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from broker_plugin.records import AlertBatch
-from trainer.config import Settings
 
-__all__ = ["build_encoder", "fitted_specs"]
+if TYPE_CHECKING:
+    from trainer.config import Settings
+
+__all__ = ["build_encoder", "check_sizes", "fitted_specs"]
+
+
+def check_sizes(settings: Settings) -> None:
+    """Make sure that the encoder of each modality can have its sizes.
+
+    Raises
+    ------
+    ConfigurationError
+        If one cannot.
+    """
+    for name in settings.modalities:
+        sizes = getattr(importlib.import_module(f"{__name__}.{name}"), "SIZES", None)
+        if sizes is not None:
+            sizes.read(_sizes(name, settings), modality=name)
 
 
 def build_encoder(name: str, *, width: int, settings: Settings) -> nn.Module:
     """Return the encoder of a modality: `forward(tokens (B, T, F), mask (B, T)) -> embedding (B, D)`."""
     module = importlib.import_module(f"{__name__}.{name}")
-    shared = {"embedding_dim": settings.model.embedding_dim, "dropout": settings.model.dropout}
-    encoder: nn.Module = module.build(width=width, sizes=shared | settings.modalities[name].encoder)
+    encoder: nn.Module = module.build(width=width, sizes=_sizes(name, settings))
     return encoder
 
 
@@ -48,3 +63,9 @@ def fitted_specs(
         fit_spec = getattr(importlib.import_module(f"{__name__}.{name}"), "fit_spec", None)
         specs[name] = fit_spec(modality.spec, batch) if fit_spec else modality.spec
     return specs
+
+
+def _sizes(name: str, settings: Settings) -> dict[str, Any]:
+    """Return the table of a modality's encoder together with what all encoders share."""
+    shared = {"embedding_dim": settings.model.embedding_dim, "dropout": settings.model.dropout}
+    return shared | settings.modalities[name].encoder

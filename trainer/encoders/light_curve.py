@@ -21,15 +21,18 @@ from trainer.encoders.attention import AttentionLayer, LoneLayer, attended, hidi
 from trainer.encoders.sizes import AttentionSizes
 from trainer.encoders.unit import unit
 
-__all__ = ["LightCurveEncoder", "LoneSummary", "build", "fit_spec"]
+__all__ = ["SIZES", "LightCurveEncoder", "LoneSummary", "build", "fit_spec"]
 
 LEAST_STD = 1e-3
 """A channel that hardly varies among the training alerts is not blown up."""
 
 
+SIZES = AttentionSizes
+
+
 def build(*, width: int, sizes: Mapping[str, Any]) -> nn.Module:
     """Return the encoder."""
-    return LightCurveEncoder(width, AttentionSizes.read(sizes, modality="light_curve"))
+    return LightCurveEncoder(width, SIZES.read(sizes, modality="light_curve"))
 
 
 def fit_spec(spec: Mapping[str, Any], batch: AlertBatch) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from broker_plugin.records import AlertBatch
 from trainer.encoders.sizes import Sizes
 from trainer.encoders.unit import unit
 
-__all__ = ["MetadataEncoder", "MetadataSizes", "build", "fit_spec"]
+__all__ = ["SIZES", "MetadataEncoder", "MetadataSizes", "build", "fit_spec"]
 
 
 class MetadataSizes(Sizes):
@@ -25,9 +25,12 @@ class MetadataSizes(Sizes):
     hidden_dim: int = Field(gt=0)
 
 
+SIZES = MetadataSizes
+
+
 def build(*, width: int, sizes: Mapping[str, Any]) -> nn.Module:
     """Return the encoder."""
-    return MetadataEncoder(width, MetadataSizes.read(sizes, modality="metadata"))
+    return MetadataEncoder(width, SIZES.read(sizes, modality="metadata"))
 
 
 def fit_spec(spec: Mapping[str, Any], batch: AlertBatch) -> dict[str, Any]:

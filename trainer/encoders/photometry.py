@@ -19,7 +19,7 @@ from trainer.encoders.attention import AttentionLayer, attended, hiding, wave
 from trainer.encoders.sizes import AttentionSizes
 from trainer.encoders.unit import unit
 
-__all__ = ["PhotometryEncoder", "build"]
+__all__ = ["SIZES", "PhotometryEncoder", "build"]
 
 AGE, LOG_AGE, SHAPE = CHANNELS.index("age_day"), CHANNELS.index("log_age"), CHANNELS.index("shape")
 COS_HALF, SIN_HALF = CHANNELS.index("cos_half_phase"), CHANNELS.index("sin_half_phase")
@@ -56,9 +56,12 @@ EXTREME = 30.0
 """Beyond the largest value of a summarised channel, which arcsinh and logarithms keep below 15."""
 
 
+SIZES = AttentionSizes
+
+
 def build(*, width: int, sizes: Mapping[str, Any]) -> nn.Module:
     """Return the encoder."""
-    return PhotometryEncoder(width, AttentionSizes.read(sizes, modality="photometry"))
+    return PhotometryEncoder(width, SIZES.read(sizes, modality="photometry"))
 
 
 class PhotometryEncoder(nn.Module):

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from broker_plugin.errors import ConfigurationError
+from trainer.specs import explained
 
 __all__ = ["AttentionSizes", "Sizes"]
 
@@ -33,7 +34,8 @@ class Sizes(BaseModel):
         try:
             return cls.model_validate(dict(sizes))
         except ValidationError as error:
-            raise ConfigurationError(f"[modalities.{modality}.encoder]: {error}") from error
+            defects = "; ".join(explained(error))
+            raise ConfigurationError(f"[modalities.{modality}.encoder]: {defects}") from None
 
 
 class AttentionSizes(Sizes):

@@ -18,7 +18,7 @@ from trainer.encoders.attention import AttentionLayer, attended, hiding, wave
 from trainer.encoders.sizes import AttentionSizes
 from trainer.encoders.unit import unit
 
-__all__ = ["SpectrumEncoder", "build"]
+__all__ = ["SIZES", "SpectrumEncoder", "build"]
 
 POSITION = CHANNELS.index("position")
 
@@ -27,9 +27,12 @@ WAVES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 below which their pixels take over."""
 
 
+SIZES = AttentionSizes
+
+
 def build(*, width: int, sizes: Mapping[str, Any]) -> nn.Module:
     """Return the encoder."""
-    return SpectrumEncoder(width, AttentionSizes.read(sizes, modality="spectrum"))
+    return SpectrumEncoder(width, SIZES.read(sizes, modality="spectrum"))
 
 
 class SpectrumEncoder(nn.Module):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from broker_plugin.streams.output_files import check_outputs, complete_files, make_folder
 from trainer.cadence import LSST, ZTF, Survey
-from trainer.data.objects import SPLITS, ObjectRow, write_objects
+from trainer.data.objects import SPLITS, ObjectRow, write_rows
 from trainer.simulate.binaries import contact_binary, detached_binary, rotator
 from trainer.simulate.bodies import StarSystem
 from trainer.simulate.light import Photometer
@@ -100,13 +101,23 @@ def card(n: int, *, seed: int) -> str:
 def write_simulation(
     path: Path, n: int, *, seed: int, advance: Callable[[int], None] = lambda n: None
 ) -> None:
-    """Write a simulated dataset and, beside it, its card with the ending `.md`."""
-    text = card(n, seed=seed)
+    """Write a simulated dataset and, beside it, its card with the ending `.md`: both or none.
+
+    Raises
+    ------
+    ConfigurationError
+        If they cannot be written.
+    """
+    card_path = path.with_suffix(".md")
+    check_outputs([path, card_path], [])
+    make_folder(path.parent)
+    text = card(n, seed=seed).encode()
 
     def rows() -> Iterator[ObjectRow]:
         for row in simulate_objects(n, seed=seed):
             yield row
             advance(1)
 
-    write_objects(path, rows(), card_sha256=hashlib.sha256(text.encode()).hexdigest())
-    path.with_suffix(".md").write_text(text)
+    with complete_files(path, card_path) as (objects, about):
+        about.write(text)
+        write_rows(objects, rows(), card_sha256=hashlib.sha256(text).hexdigest())

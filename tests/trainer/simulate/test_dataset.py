@@ -13,6 +13,7 @@ from scipy.stats import chi2_contingency, f_oneway
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_predict
 
+from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.period import find_periods
 from broker_plugin.records import AlertBatch
 from broker_plugin.taxonomy import CLASSES
@@ -105,3 +106,21 @@ def test_each_modality_knows_a_part_of_the_class_and_none_all_of_it(rows: list[O
         accuracy = float((predicted == label[having]).mean())
         # The spread of a share of 160 objects is 0.04.
         assert chance + 0.12 < accuracy < 0.95, (name, accuracy)
+
+
+def test_what_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "card.md").mkdir()
+    made: list[int] = []
+    for out, said in (
+        (tmp_path / "folder", "is a directory"),
+        (tmp_path / "card.parquet", "is a directory"),
+        (tmp_path / "card.md", "are one file"),
+        (tmp_path / "file" / "stars.parquet", "cannot write"),
+        (Path("/proc/x/stars.parquet"), "cannot write"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            write_simulation(out, 3, seed=1, advance=made.append)
+    assert not made
+    assert {each.name for each in tmp_path.iterdir()} == {"file", "folder", "card.md"}
