@@ -118,6 +118,7 @@ def test_what_cannot_be_repeated_is_refused(run: Path, exported: Exported, tmp_p
         seeds(run=unfinished, data=data, seeds=2)
     shutil.copy(run / CATALOGUE, unfinished / CATALOGUE)
     fine_tuned = load_run(run)
+    (unfinished / PROGRESS).unlink()  # a model would keep the run that it follows from
     save_run(replace(fine_tuned, data={**fine_tuned.data, BEGUN: "other encoders"}), unfinished)
     with pytest.raises(ConfigurationError, match="was fine-tuned"):
         seeds(run=unfinished, data=data, seeds=2)
