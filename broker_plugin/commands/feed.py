@@ -75,6 +75,8 @@ def feed(
             f"the tense of the settings is {settings.tense}, so that {settings.input} may be a live topic",
             remedy='set tense = "test", or name the topic with --topic',
         )
+    if config is not None and any(path.exists() and path.samefile(config) for path in paths):
+        raise ConfigurationError(f"{config} holds settings, and perhaps passwords", remedy="name alerts")
     values = (track.value for track in archive_tracks(paths)) if paths else _night(settings, n_alerts, seed)
     whole = "" if paths else f", {settings.survey}'s part of a simulated night of {n_alerts}"
     address = source_address(settings).credentials_only()

@@ -34,6 +34,12 @@ def test_the_input_of_a_service_that_is_not_tried_out_must_be_named(tmp_path: Pa
         feed(config=config)
 
 
+def test_settings_are_not_sent_as_an_alert(tmp_path: Path) -> None:
+    config = run_toml(tmp_path, "127.0.0.1:9", "alerts", "test")
+    with pytest.raises(ConfigurationError, match="holds settings"):
+        feed(config, config=config)
+
+
 @pytest.mark.service
 def test_packets_larger_than_a_producer_sends_unasked(
     tmp_path: Path, kafka_broker: KafkaCluster, rng: Generator, capsys: pytest.CaptureFixture[str]
