@@ -127,7 +127,7 @@ def save_run(run: Run, folder: Path) -> None:
     if path.is_file() and path.read_text() == text:
         return
     is_trained = any((folder / name).is_file() for name in (STATE, PROGRESS))
-    if is_trained and training_key(load_run(folder)) != training_key(run):
+    if is_trained and not (path.is_file() and training_key(load_run(folder)) == training_key(run)):
         raise _of_another(folder)
     path.write_text(text)
 

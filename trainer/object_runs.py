@@ -132,8 +132,14 @@ def prepare_objects(
     *,
     say: Callable[[str], None],
     kept: Kept = NOTHING_KEPT,
+    saved: bool = True,
 ) -> Prepared:
     """Read a dataset, fit the scalers on its training split and write what is fixed for the run.
+
+    Parameters
+    ----------
+    saved
+        As for `prepare`.
 
     Raises
     ------
@@ -176,7 +182,8 @@ def prepare_objects(
             **kept.data,
         },
     )
-    save_run(run, out)
+    if saved:
+        save_run(run, out)
     cache = out / "cache"
     keep_stars(stars, digest, cache)
     marked = ", SIMULATED" if simulated else ""

@@ -141,7 +141,7 @@ def unlearned(published: NDArray[np.str_], learned: Collection[str]) -> NDArray[
     >>> unlearned(np.array(["RRd", "ACEP", "EA"]), ["EA", "RRD"]).tolist()
     ['', 'ACEP', 'EA']
     """
-    is_learned = [canonical_class(str(each)) in learned for each in published]
+    is_learned = np.array([canonical_class(str(each)) in learned for each in published], np.bool_)
     return np.where(near_anomaly(published) & is_learned, "", published)
 
 

@@ -90,8 +90,14 @@ def prepare(
     *,
     say: Callable[[str], None],
     kept: Kept = NOTHING_KEPT,
+    saved: bool = True,
 ) -> Prepared:
     """Read the stars, split them, fit the scalers and write what is fixed for the run.
+
+    Parameters
+    ----------
+    saved
+        Whether the run is written; the folder may hold another one, which began with its encoders.
 
     Raises
     ------
@@ -127,7 +133,8 @@ def prepare(
             **kept.data,
         },
     )
-    save_run(run, out)
+    if saved:
+        save_run(run, out)
     keep_labelled(stars, classes, cache, digest=digest, held_out=held_out)
     return Prepared(run=run, stars=stars, split=split, cache=cache)
 

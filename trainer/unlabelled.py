@@ -76,9 +76,9 @@ def prepare_unlabelled(
             "--alerts"
         ) from error
     if "object_id" in columns:
-        return prepare_objects(settings, path, out, say=say)
+        return prepare_objects(settings, path, out, say=say, saved=False)
     if source.is_dir() and "sss_class" in columns:
-        return prepare(settings, source, out, say=say)
+        return prepare(settings, source, out, say=say, saved=False)
     return _prepare_stars(settings, path, out / "unlabelled", say=say)
 
 

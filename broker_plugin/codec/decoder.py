@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.codec.bulk import BulkReader, Found, warm_up
-from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits
+from broker_plugin.codec.limits import DEFAULT_LIMITS, TOO_MANY_ALERTS, Limits
 from broker_plugin.codec.packets import decode_message
 from broker_plugin.codec.schema_watch import SchemaWatch
 from broker_plugin.codec.schemas import SchemaStore
@@ -217,14 +217,15 @@ class Decoder:
         decoded = decode_message(value, schema_of=self._schemas.writer_schema, limits=self._limits)
         named = replace(provenance, schema=decoded.schema)
         degraded = self._watch.is_degraded(decoded.writer, registered=decoded.registered)
+        alerts: list[Alert] = []
         try:
-            return [
-                alert for packet in decoded.packets for alert in self._adapt(packet, named, degraded=degraded)
-            ]
+            for packet in decoded.packets:
+                alerts += self._adapt(packet, named, degraded=degraded, before=len(alerts))
         except RejectedAlert as rejection:
             # The bytes hold every packet, so who may see them depends on all, not on the rejected one alone.
             access = self._access_of(decoded.packets)
             raise RejectedAlert(rejection.reason, rejection.detail, access=access) from rejection
+        return alerts
 
     def adapt(
         self, packet: Packet, provenance: Provenance, *, writer: WriterSchema | None = None
@@ -264,17 +265,23 @@ class Decoder:
         decoded = decode_message(value, schema_of=self._schemas.writer_schema, limits=self._limits)
         return self._access_of(decoded.packets)
 
-    def _adapt(self, packet: Packet, provenance: Provenance, *, degraded: bool) -> list[Alert]:
+    def _adapt(
+        self, packet: Packet, provenance: Provenance, *, degraded: bool, before: int = 0
+    ) -> list[Alert]:
+        """Return the alerts of a packet, behind so many others of its message."""
         adapter = self._adapter_of(packet)
         if adapter is None:
             surveys = ", ".join(dict.fromkeys(known.name for known in self._adapters))
             raise RejectedAlert(RejectReason.MISSING_FIELD, f"the packet is not an alert of: {surveys}")
         self._check_histories(packet, adapter)
         parts = adapter.split(packet) if isinstance(adapter, SplittingAdapter) else [packet]
-        alerts = [
-            adapter.adapt(part, access=self._access, provenance=provenance).seen_by(self._access)
-            for part in parts
-        ]
+        alerts: list[Alert] = []
+        for part in parts:
+            if before + len(alerts) == self._limits.message_alerts:
+                raise RejectedAlert(RejectReason.TOO_LARGE, TOO_MANY_ALERTS)
+            alerts.append(
+                adapter.adapt(part, access=self._access, provenance=provenance).seen_by(self._access)
+            )
         if not degraded:
             return alerts
         return [replace(alert, flags=(*alert.flags, QualityFlag.DEGRADED_SCHEMA)) for alert in alerts]

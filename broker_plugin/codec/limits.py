@@ -6,7 +6,10 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_LIMITS", "Limits", "MeteredBytes", "TooManyValuesError"]
+__all__ = ["DEFAULT_LIMITS", "TOO_MANY_ALERTS", "Limits", "MeteredBytes", "TooManyValuesError"]
+
+TOO_MANY_ALERTS = "there are more alerts than the limit; raise limits.message_alerts"
+"""What is said of a message that holds more than it may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,13 @@ from typing import IO, Any
 import fastavro
 
 from broker_plugin.codec.compression import BlockTooLargeError, decompress
-from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits, MeteredBytes, TooManyValuesError
+from broker_plugin.codec.limits import (
+    DEFAULT_LIMITS,
+    TOO_MANY_ALERTS,
+    Limits,
+    MeteredBytes,
+    TooManyValuesError,
+)
 from broker_plugin.codec.writer_schema import SchemaError, WriterSchema, parse_json, vet
 from broker_plugin.errors import RejectedAlert, RejectReason
 
@@ -307,9 +313,7 @@ def _decode_container(value: bytes, limits: Limits) -> Decoded:
     if not packets:
         raise RejectedAlert(RejectReason.EMPTY, "the container file holds no record")
     if len(packets) > limits.message_alerts:
-        raise RejectedAlert(
-            RejectReason.TOO_LARGE, "there are more alerts than the limit; raise limits.message_alerts"
-        )
+        raise RejectedAlert(RejectReason.TOO_LARGE, TOO_MANY_ALERTS)
     return Decoded(packets=packets, writer=reader.writer_schema, registered=False)
 
 

@@ -12,6 +12,9 @@ from rich.table import Table
 
 __all__ = ["discard_output", "print_table", "replace_closed_error"]
 
+STANDARD_ERROR = 2
+"""Its number, which libraries write to."""
+
 WIDTH = 200
 """Of a table that is written to a file or a pipe."""
 
@@ -61,5 +64,9 @@ def replace_closed_error() -> None:
     """
     # Python's word for a stream that was closed before it began, of which the types do not know.
     if getattr(sys, "stderr", None) is None:
-        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-        os.set_inheritable(sys.stderr.fileno(), True)  # for workers
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != STANDARD_ERROR:
+            os.dup2(nowhere, STANDARD_ERROR)
+            os.close(nowhere)
+        os.set_inheritable(STANDARD_ERROR, True)  # for workers
+        sys.stderr = os.fdopen(STANDARD_ERROR, "w")

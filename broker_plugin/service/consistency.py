@@ -77,7 +77,8 @@ def _check_topics(settings: Settings) -> None:
         raise ConfigurationError("--output and --dead-letters are one topic", remedy="give each its own")
     _check_shadow(settings)
     further = set(further_topics(settings))  # two routes may share a topic
-    for topic in (*settings.topics, settings.output, settings.dead_letters, *(topic for _, topic in further)):
+    inputs = [topic for topic in settings.topics if not is_pattern(topic)]
+    for topic in (*inputs, settings.output, settings.dead_letters, *(topic for _, topic in further)):
         require_name(topic)
     for name, topic in sorted(further):
         others = [settings.output, settings.dead_letters, *(t for n, t in further if n != name)]

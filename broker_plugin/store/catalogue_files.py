@@ -129,7 +129,7 @@ def _as_written(path: Path, columns: CatalogueColumns) -> Any:
     text = {columns.source, columns.object_id, columns.ra, columns.dec, *columns.values.values()}
     text |= set(METADATA_COLUMNS)
     types = {name: pa.string() if name in text else pa.binary() for name in names}
-    return pyarrow.csv.ConvertOptions(column_types=types)
+    return pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True)
 
 
 def _fits_table(path: Path) -> Any:
@@ -193,14 +193,14 @@ def _row(
         return None
     common: dict[str, Any] = {
         "catalogue": columns.catalogue,
-        "source_id": str(source_id),
+        "source_id": str(source_id).strip(),
         "values": known,
         "spectrum": spectrum,
         "access": columns.access,
     }
     if columns.object_id:
         named = record[columns.object_id]
-        return ContextRow(**common, object_id=str(named)) if named else None
+        return ContextRow(**common, object_id=str(named).strip()) if named else None
     ra_deg, dec_deg = _number(record[columns.ra]), _number(record[columns.dec])
     if ra_deg is None or dec_deg is None or not (0 <= ra_deg <= 360 and abs(dec_deg) <= 90):
         return None

@@ -9,8 +9,8 @@ joined in any order, and any number of times, with the same result. The bounds k
 does not depend on the order either.
 
 Each row knows the first alert that brought it: a verdict leaves out what only later alerts knew, so that an
-alert that comes a second time meets what it met the first time, but for forced photometry that its own packet
-lacks and that a later alert has measured anew.
+alert that comes a second time meets what it met the first time, but for what its own packet lacks and a later
+alert has brought with other values: forced photometry that was measured anew, and rows that were withdrawn.
 
 Rows are kept apart by who may see them: by the access class of the row and that of the alert that brought it.
 A reader opens only what it has all rights to, so it sees what it would see if there were nothing else.

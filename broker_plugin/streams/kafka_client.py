@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from broker_plugin.errors import BrokerPluginError, ConfigurationError, TransientError
 from broker_plugin.streams.kafka_admission import REFUSALS, Admission, KafkaAddress
 from broker_plugin.streams.kafka_silence import silence_of
-from broker_plugin.streams.topic_pattern import NAME_RULE, require_name
+from broker_plugin.streams.topic_pattern import NAME_RULE, is_pattern, require_name
 
 __all__ = ["KafkaAddress", "cluster_id", "make_client", "sort_error", "wait_for_topics"]
 
@@ -211,7 +211,8 @@ def wait_for_topics(
         If a topic was not there in time or can have no such name, or we are not let in.
     """
     for topic in topics:
-        require_name(topic)
+        if not is_pattern(topic):
+            require_name(topic)
     deadline = time.monotonic() + deadline_s
     stop = stop or threading.Event()
     said: list[str] | None = []

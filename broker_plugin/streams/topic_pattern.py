@@ -15,7 +15,7 @@ from broker_plugin.errors import ConfigurationError
 
 __all__ = ["NAME_RULE", "is_pattern", "matching", "portable", "require_name"]
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 
 NAME_RULE = "a topic's name is up to 249 letters, digits, ., _ and -; only --input takes several topics"
 """What Kafka takes as a name."""
@@ -34,14 +34,14 @@ def is_pattern(topic: str) -> bool:
 
 
 def require_name(topic: str) -> None:
-    """Refuse what no topic can be called; patterns are let through.
+    """Refuse what no topic can be called, a pattern among it.
 
     Raises
     ------
     ConfigurationError
         If Kafka would not take the name.
     """
-    if not (is_pattern(topic) or NAME.fullmatch(topic)):
+    if not NAME.fullmatch(topic):
         raise ConfigurationError(f"{topic!r} is no topic", remedy=NAME_RULE)
 
 

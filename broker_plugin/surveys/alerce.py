@@ -10,6 +10,7 @@ topics hold probabilities without light curves, from which nothing can be judged
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from broker_plugin.surveys import lsst_fields
@@ -37,13 +38,13 @@ def is_lsst(packet: Packet) -> bool:
     return {NEW, EARLIER, FORCED} <= packet.keys()
 
 
-def split(packet: Packet) -> list[Packet]:
-    """Return a packet for each new source; one without any is returned as it is, to be rejected."""
-    new = _by_time(packet)
-    return [
-        {**packet, NEW: [source], EARLIER: [*new[:place], *rows_of(packet, EARLIER)]}
-        for place, source in enumerate(new)
-    ] or [packet]
+def split(packet: Packet) -> Iterator[Packet]:
+    """Yield a packet for each new source; one without any as it is, to be rejected."""
+    new, earlier = _by_time(packet), rows_of(packet, EARLIER)
+    for place, source in enumerate(new):
+        yield {**packet, NEW: [source], EARLIER: [*new[:place], *earlier]}
+    if not new:
+        yield packet
 
 
 def lsst_of(packet: Packet) -> Packet:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from broker_plugin.epochs import EpochRows
@@ -73,8 +73,8 @@ class SurveyAdapter(Protocol):
 class SplittingAdapter(SurveyAdapter, Protocol):
     """Reads packets that may hold several alerts."""
 
-    def split(self, packet: Packet) -> Sequence[Packet]:
-        """Return a packet of the same form for each alert that a packet holds, in order of time."""
+    def split(self, packet: Packet) -> Iterator[Packet]:
+        """Yield a packet of the same form for each alert that a packet holds, in order of time."""
         ...
 
 

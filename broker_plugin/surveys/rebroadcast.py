@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 from broker_plugin.epochs import EpochRows
 from broker_plugin.records import Access, Alert, LightCurve, Provenance, QualityFlag, SourceContext
@@ -32,7 +32,7 @@ class Rebroadcast:
     restored
         Returns the survey's packet, as far as the broker sends it on.
     split
-        Returns a packet of the broker for each alert of one; by default one holds one.
+        Yields a packet of the broker for each alert of one; by default one holds one.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Rebroadcast:
         marks: tuple[str, ...],
         recognises: Callable[[Packet], bool],
         restored: Callable[[Packet], Packet],
-        split: Callable[[Packet], Sequence[Packet]] = lambda packet: (packet,),
+        split: Callable[[Packet], Iterator[Packet]] = lambda packet: iter((packet,)),
     ) -> None:
         self.name = survey.name
         self.histories = histories
@@ -59,8 +59,8 @@ class Rebroadcast:
         """Tell whether a packet has the broker's form."""
         return self._recognises(packet)
 
-    def split(self, packet: Packet) -> Sequence[Packet]:
-        """Return a packet of the broker for each alert that a packet holds, in order of time."""
+    def split(self, packet: Packet) -> Iterator[Packet]:
+        """Yield a packet of the broker for each alert that a packet holds, in order of time."""
         return self._split(packet)
 
     def access_of(self, packet: Packet) -> frozenset[Access]:

@@ -225,6 +225,10 @@ def test_a_finetuned_run_is_taken_up_again_as_it_was(catalogue: Path, tmp_path: 
     run = load_run(out)
     prepare(run.settings, catalogue, out, say=quiet, kept=Kept.of(run))
     assert (out / "run.json").read_bytes() == written
+    prepare_unlabelled(
+        settings, catalogue, out, say=quiet
+    )  # as the pre-training does when it is called again
+    assert (out / "run.json").read_bytes() == written
 
 
 def test_a_killed_pretraining_goes_on_bit_equal(catalogue: Path, tmp_path: Path) -> None:

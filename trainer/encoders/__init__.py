@@ -4,7 +4,8 @@
 Each defines `build(width, sizes)`, where `sizes` is the table `[modalities.NAME.encoder]` of the
 configuration together with what all encoders share; `Sizes.read` turns it into the file's own model of it. A
 file may also define `SIZES`, that model, which settings are then checked with when they are read; and
-`fit_spec(spec, batch)`, which completes the runtime spec from training alerts, with scalers for example.
+`fit_spec(spec, batch)`, which completes the runtime spec from training alerts, with scalers for example. An
+encoder may have a method `lone()`, which returns a module that does the same at one token for less.
 """
 
 from __future__ import annotations

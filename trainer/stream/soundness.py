@@ -101,6 +101,8 @@ def defect_of(packet: Packet, survey: str, *, schema: str = "") -> str | None:
     'collapsed_history'
     """
     layout = LAYOUTS[survey]
+    if layout.trigger not in packet:
+        return "form_of_another_broker"
     trigger = packet[layout.trigger]
     time = float(trigger[layout.time])
     if survey == "lsst" and (time < LSSTCAM_FIRST_LIGHT_MJD or _lsst_major(schema) < LSST_SKY_SCHEMA_MIN):

@@ -93,13 +93,15 @@ def test_a_cell_that_is_no_number_costs_itself_alone(tmp_path: Path) -> None:
     path.write_bytes(
         b"source_id,ra,dec,gmag,star_galaxy_score,remark\n1,10.5,20,15,,x\n02,11,21,---,0.5,\xe9\n"
         b"3,12,22,---,,1\n,13,23,16,,2\n5,13h,23,nan,0.5,2\n6,14,24,1_6,,2\n"
+        b" 7 ,15,25,17,NA,2\nnull,16,26,17,,2\n"
     )
     unread: Counter[str] = Counter()
     (done, rows), *_ = read_rows(path, COLUMNS, unread=unread)
-    assert done == 6
+    assert done == 8
     assert [(row.source_id, row.values) for row in rows] == [
         ("1", {"reference_mag": 15.0}),
         ("02", {"star_galaxy_score": 0.5}),
+        ("7", {"reference_mag": 17.0}),
     ]
     assert unread == {"gmag": 3, "ra": 1}
 

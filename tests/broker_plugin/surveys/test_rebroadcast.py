@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.limits import Limits
 from broker_plugin.codec.packets import read_container_file
 from broker_plugin.codec.schemas import SchemaStore
-from broker_plugin.errors import RejectedAlert
+from broker_plugin.errors import RejectedAlert, RejectReason
 from broker_plugin.records import Access, Alert, Provenance, QualityFlag
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.registry import adapters
@@ -105,7 +106,7 @@ def test_each_new_source_of_alerce_is_an_alert_and_knows_those_before_it(
         sent_on = alerce_lsst(packet)
         earlier = sorted(sent_on["previous_sources"], key=lambda row: row["midpointMjdTai"])
         several = {**sent_on, "sources": [*sent_on["sources"], *earlier[1:]], "previous_sources": earlier[:1]}
-        alerts = decoder.decode(container(several, "magstats_lsst"), place)
+        alerts = decoder.decode(message(several), place)
         assert [alert.alert_id for alert in alerts] == [
             row["measurement_id"] for row in (*earlier[1:], *sent_on["sources"])
         ]
@@ -115,6 +116,26 @@ def test_each_new_source_of_alerce_is_an_alert_and_knows_those_before_it(
         for alert in alerts:
             assert (alert.light_curve.mjd_tai <= alert.mjd_tai).all()
         assert decoder.adapt(several, place)[0].alert_id == alerts[0].alert_id
+
+
+def test_a_message_of_more_alerts_than_the_limit_is_rejected_as_a_whole(
+    lsst_packets: list[dict[str, Any]],
+) -> None:
+    place = Provenance(topic="", partition=0, offset=0, schema="")
+    decoder = Decoder(schemas=SchemaStore(), adapters=adapters(), limits=Limits(message_alerts=3))
+    one = alerce_lsst(next(packet for packet in lsst_packets if packet["prvDiaSources"]))
+    within, beyond = ({**one, "sources": one["sources"] * n} for n in (3, 4))
+    assert len(decoder.adapt(within, place)) == len(decoder.decode(message(within), place)) == 3
+    with pytest.raises(RejectedAlert, match="more alerts than the limit") as rejected:
+        decoder.adapt(beyond, place)
+    assert rejected.value.reason is RejectReason.TOO_LARGE
+    with pytest.raises(RejectedAlert, match="more alerts than the limit") as rejected:
+        decoder.decode(message(beyond), place)
+    assert rejected.value.access == {Access.PUBLIC}
+
+
+def message(packet: Packet) -> bytes:
+    return container(packet, "magstats_lsst")
 
 
 @pytest.mark.parametrize(

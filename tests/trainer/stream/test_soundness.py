@@ -36,6 +36,7 @@ def lsst(mjd: float, *before: float) -> dict[str, Any]:
         (ztf(), None),
         (ztf((1.0, 0.1), (2.0, 0.1), (3.0, 0.1)), None),
         (ztf((1.0, 0.1), (1.0, 0.1)), None),  # two rows of one night
+        ({"sources": [], "previous_sources": []}, "form_of_another_broker"),
         (ztf((1.0, 0.1), (1.0, 0.1), (1.0, 0.1)), "collapsed_history"),
         (ztf((1.0, 0.1), (2.0, 0.1), (2.0, 0.1)), "collapsed_history"),
         (ztf((-1.0, 0.1)), "history_after_alert"),
