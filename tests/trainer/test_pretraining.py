@@ -238,7 +238,7 @@ def test_a_killed_pretraining_goes_on_bit_equal(catalogue: Path, tmp_path: Path)
     command = ["pretrain", "--config", str(config), "--data", str(catalogue), "--out", str(killed)]
     process = subprocess.Popen([sys.executable, "-m", "trainer", *command], cwd=REPOSITORY)
     log = killed / PRETRAINED / LOG
-    while process.poll() is None and not log.is_file():
+    while process.poll() is None and not (log.is_file() and "\n" in log.read_text()):
         time.sleep(0.01)
     process.kill()
     process.wait()
