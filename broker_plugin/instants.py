@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from broker_plugin.errors import ConfigurationError
 
-__all__ = ["iso_utc", "milliseconds", "moment_of", "parse_moment", "stamp_of"]
+__all__ = ["CLOCKS_DIFFER", "iso_utc", "milliseconds", "moment_of", "parse_moment", "stamp_of"]
 
 AGO = re.compile(r"(?P<number>\d+)(?P<unit>[smhd])")
 

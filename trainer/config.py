@@ -20,7 +20,6 @@ from pydantic import (
 
 from broker_plugin.errors import ConfigurationError
 from trainer.decision import Objective
-from trainer.encoders import check_sizes
 from trainer.specs import check_spec, explained
 from trainer.windows import FIRST_EPOCHS
 
@@ -258,5 +257,7 @@ def read_settings(path: Path) -> Settings:
     except ValidationError as error:
         found = "these settings do not fit; trainer/configs/default.toml shows all:"
         raise ConfigurationError("\n  ".join([f"{path}: {found}", *explained(error)])) from None
+    from trainer.encoders import check_sizes  # torch: seconds that the import does without
+
     check_sizes(settings)
     return settings

@@ -14,11 +14,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.epochs import EpochRows
+from broker_plugin.instants import CLOCKS_DIFFER
 from broker_plugin.records import Access, Alert, LightCurve, QualityFlag, SourceContext
 from broker_plugin.store.base import CorruptValueError, opened, sealed
 from broker_plugin.store.history import (
@@ -42,9 +44,9 @@ from broker_plugin.times import SECONDS_PER_DAY
 
 __all__ = ["Histories", "with_stored_rows"]
 
-FUTURE_DAY = 1.0
-"""An alert that is later than now by more than this has a wrong clock. It is scored, but takes no part in any
-history: its time would make the object's own epochs look too old to be kept."""
+FUTURE_DAY = CLOCKS_DIFFER / timedelta(days=1)
+"""An alert that is later than now by more than this is scored, but takes no part in any history: its time
+would make the object's own epochs look too old to be kept."""
 
 MJD_OF_UNIX_ZERO = 40_587.0
 
