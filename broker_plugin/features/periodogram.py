@@ -3,7 +3,7 @@
 
 A periodogram is the share of the weighted variance that a sinusoid with a free mean takes away, at each trial
 frequency `(j + 1.5) / (3 span)` for samples of three to a peak. It follows from six sums over the epochs.
-`power_directly` adds them up, epoch by epoch; `power_of_modes` is given them by somebody else.
+`power_directly` adds them up, epoch by epoch; `transform_kernels` has the other way.
 
 Importing this takes a second of its own, for numba.
 """
@@ -28,11 +28,10 @@ from broker_plugin.features.wave_kernels import (
 )
 from broker_plugin.kernels import fused_kernel, kernel
 
-__all__ = ["BLOCK", "grids", "power_directly", "power_of_modes", "sources"]
+__all__ = ["BLOCK", "grids", "power_directly"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-ComplexArray = NDArray[np.complex128]
 Number = Any
 """A number of a kernel: numpy's in plain Python, 64 bits once compiled."""
 
@@ -129,66 +128,6 @@ def power_directly(
         step = 1.0 / (samples_per_peak * span[part])
         whole = power[places[order] : places[order + 1]]
         _periodogram(time_day[:n], variance, 0.5 / span[part], step, table, state, sums, whole)
-
-
-@kernel
-def sources(
-    age_day: FloatArray,
-    deviation: FloatArray,
-    error: FloatArray,
-    span: Number,
-    samples_per_peak: Number,
-    lowest_mode: Number,
-) -> tuple[FloatArray, ComplexArray, Number]:
-    """Return the points and strengths of the three transforms that give the sums, and the variance.
-
-    Parameters
-    ----------
-    lowest_mode
-        Number of modes below that of frequency zero.
-
-    Returns
-    -------
-    angles
-        Of each epoch for a frequency of one step; the third transform takes twice that.
-    strengths
-        Of the weighted values, the weights, and the weights at twice the phase; shape (3, n).
-    """
-    n = len(age_day)
-    _, oldest = _extremes(age_day)
-    value, state = np.empty(n), np.empty((n, STATE))
-    variance = weigh(deviation, error, state, value)
-    angles = np.empty(n)
-    strengths = np.empty((3, n), np.complex128)
-    step = 1.0 / (samples_per_peak * span)
-    middle = 0.5 / span + lowest_mode * step
-    for epoch in range(n):
-        time_day = oldest - age_day[epoch]
-        angles[epoch] = TURN * step * time_day
-        turns = middle * time_day
-        angle = TURN * (turns - math.floor(turns))
-        turn = complex(math.cos(angle), math.sin(angle))
-        weight = state[epoch, ROOT] * state[epoch, ROOT]
-        strengths[0, epoch] = weight * value[epoch] * turn
-        strengths[1, epoch] = weight * turn
-        strengths[2, epoch] = weight * turn * turn
-    return angles, strengths, variance
-
-
-@kernel
-def power_of_modes(modes: ComplexArray, variance: Number, power: FloatArray) -> None:
-    """Put the periodogram of a light curve whose transforms (3, n) are known; see `sources`."""
-    for j in range(len(power)):
-        value, weight, double = modes[0, j], modes[1, j], modes[2, j]
-        power[j] = share(
-            weight.real,
-            weight.imag,
-            value.real,
-            value.imag,
-            0.5 + 0.5 * double.real,
-            0.5 * double.imag,
-            variance,
-        )
 
 
 @fused_kernel

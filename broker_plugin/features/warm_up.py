@@ -50,12 +50,13 @@ def compiled_kernels() -> tuple[Path, bool]:
     from broker_plugin.features.epoch_kernels import deviate, standardise
     from broker_plugin.features.fold_kernels import fold_all
     from broker_plugin.features.peaks import find_peaks
-    from broker_plugin.features.periodogram import grids, power_directly, power_of_modes, sources
+    from broker_plugin.features.periodogram import grids, power_directly
+    from broker_plugin.features.transform_kernels import power_of_grids, spread
     from broker_plugin.features.variability_kernels import describe
     from broker_plugin.kernels import are_compiled
 
     return are_compiled(
-        deviate, standardise, fold_all, find_peaks, grids, power_directly, power_of_modes, sources, describe
+        deviate, standardise, fold_all, find_peaks, grids, power_directly, spread, power_of_grids, describe
     )
 
 

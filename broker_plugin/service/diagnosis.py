@@ -35,7 +35,7 @@ from broker_plugin.streams.probe import client_version, probe_cluster
 
 __all__ = ["Check", "Outcome", "diagnose"]
 
-LIBRARIES = ("numpy", "fastavro", "confluent-kafka", "pyarrow", "finufft", "numba", "pyerfa", "pydantic")
+LIBRARIES = ("numpy", "fastavro", "confluent-kafka", "pyarrow", "numba", "pyerfa", "pydantic")
 """Libraries whose version a report of a fault should hold."""
 
 LSST_SCHEMA_IDS = (701, 702, 703, 704, 800, 900, 1000, 1100, 1101)

@@ -19,7 +19,14 @@ from structlog.testing import capture_logs
 
 import broker_plugin
 from broker_plugin.codec import bulk as decoder
-from broker_plugin.features import epoch_kernels, fold_kernels, peaks, periodogram, variability_kernels
+from broker_plugin.features import (
+    epoch_kernels,
+    fold_kernels,
+    peaks,
+    periodogram,
+    transform_kernels,
+    variability_kernels,
+)
 from broker_plugin.features import warm_up as features
 from broker_plugin.features.modalities.light_curve import CANDIDATE_WIDTH, SUMMARY_WIDTH, LightCurveTokens
 from broker_plugin.features.period import find_periods
@@ -207,7 +214,8 @@ def test_no_alert_makes_the_features_compile_anything_anew(rng: np.random.Genera
         modality.tokens(one, find_periods(one))
     kernels = (
         *(epoch_kernels.deviate, epoch_kernels.standardise, fold_kernels.fold_all, peaks.find_peaks),
-        *(periodogram.grids, periodogram.power_directly, periodogram.power_of_modes, periodogram.sources),
+        *(periodogram.grids, periodogram.power_directly),
+        *(transform_kernels.spread, transform_kernels.power_of_grids),
         variability_kernels.describe,
     )
     for each in kernels:

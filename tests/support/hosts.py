@@ -27,7 +27,7 @@ HOSTS: Mapping[str, tuple[str, ...]] = {
 """By broker or engine, what its plug-in point is tested with."""
 
 
-NUMERIC = ("numpy", "onnxruntime", "finufft", "numba", "pyerfa")
+NUMERIC = ("numpy", "onnxruntime", "numba", "pyerfa")
 """What decisions depend on to the last bit, the same as here."""
 
 

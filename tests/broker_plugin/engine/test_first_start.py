@@ -16,7 +16,14 @@ from structlog.testing import capture_logs
 from broker_plugin.codec import bulk, machine
 from broker_plugin.engine import first_start
 from broker_plugin.engine.opening import OpeningAbandonedError, abandoned_when
-from broker_plugin.features import epoch_kernels, fold_kernels, peaks, periodogram, variability_kernels
+from broker_plugin.features import (
+    epoch_kernels,
+    fold_kernels,
+    peaks,
+    periodogram,
+    transform_kernels,
+    variability_kernels,
+)
 from broker_plugin.features import warm_up as features
 from broker_plugin.surveys import epoch_kernels as curve_kernels
 
@@ -29,8 +36,8 @@ KERNELS = (
     peaks.find_peaks,
     periodogram.grids,
     periodogram.power_directly,
-    periodogram.power_of_modes,
-    periodogram.sources,
+    transform_kernels.spread,
+    transform_kernels.power_of_grids,
     variability_kernels.describe,
 )
 
