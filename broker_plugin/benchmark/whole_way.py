@@ -11,6 +11,7 @@ from broker_plugin.benchmark.measuring import Rate, median_rate
 from broker_plugin.benchmark.team import Counts, Task, Team, Work
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.dead_letters import DeadLetters
+from broker_plugin.pipeline.lasting import take_for_lasting
 from broker_plugin.pipeline.outbox import Outbox
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.streams.base import Message
@@ -27,6 +28,7 @@ def open_whole_way(recipe: FilterRecipe) -> Work:
     scorer.warm_up()
     judge = recipe.filter(scorer)
     outbox = Outbox(VERDICTS, DeadLetters(topic=DEAD_LETTERS))
+    take_for_lasting()
 
     def work(values: Sequence[bytes]) -> Counts:
         parcels = outbox.pack(judge.judge(messages_of(values)))

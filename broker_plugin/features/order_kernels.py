@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.kernels import kernel
 
-__all__ = ["count_nights", "log", "mean_std", "night", "put_in_order", "sort"]
+__all__ = ["count_nights", "log", "mean_std", "night", "put_in_order"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -54,20 +54,6 @@ def _sort_by_age(order: IntArray, age_day: FloatArray) -> None:
                 order[at] = order[at - gap]
                 at -= gap
             order[at] = epoch
-        gap = 1 if gap == 2 else gap * 5 // 11
-
-
-@kernel
-def sort(values: FloatArray) -> None:
-    """Sort numbers (Shell); compiling numpy's takes seconds."""
-    gap = len(values) // 2
-    while gap > 0:
-        for place in range(gap, len(values)):
-            value, at = values[place], place
-            while at >= gap and values[at - gap] > value:
-                values[at] = values[at - gap]
-                at -= gap
-            values[at] = value
         gap = 1 if gap == 2 else gap * 5 // 11
 
 

@@ -28,7 +28,7 @@ from broker_plugin.features.wave_kernels import (
 )
 from broker_plugin.kernels import fused_kernel, kernel
 
-__all__ = ["BLOCK", "grids", "power_directly"]
+__all__ = ["BLOCK", "SUMS", "grids", "power_directly", "share_block"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -38,6 +38,9 @@ Number = Any
 BLOCK = 64
 """Frequencies that are summed together: the powers 0 to 63 of an epoch's turn are looked up, and multiplied
 by that of the block. Sums and table (1 KB an epoch) stay in the cache."""
+
+SUMS = 6
+"""Sums over the epochs that a power follows from."""
 
 UNROLLED = 4
 """Epochs of one step of the innermost loop, which is written out for them."""
@@ -114,7 +117,7 @@ def power_directly(
     state = np.empty((room, STATE))
     time_day = np.empty(room)
     value = np.empty(room)
-    sums = np.empty(6 * BLOCK)
+    sums = np.empty(SUMS * BLOCK)
     for order in range(len(chosen)):
         if not wanted[order]:
             continue
@@ -182,7 +185,7 @@ def _periodogram(
             cosine, sine = state[epoch, COSINE], state[epoch, SINE]
             state[epoch, COSINE] = cosine * state[epoch, COSINE_STEP] - sine * state[epoch, SINE_STEP]
             state[epoch, SINE] = cosine * state[epoch, SINE_STEP] + sine * state[epoch, COSINE_STEP]
-        _share_block(sums, variance, power[block * BLOCK : (block + 1) * BLOCK])
+        share_block(sums, variance, power[block * BLOCK : (block + 1) * BLOCK])
 
 
 @fused_kernel
@@ -218,7 +221,8 @@ def _sum_block(n: Number, table: FloatArray, state: FloatArray, sums: FloatArray
 
 
 @fused_kernel
-def _share_block(sums: FloatArray, variance: Number, power: FloatArray) -> None:
+def share_block(sums: FloatArray, variance: Number, power: FloatArray) -> None:
+    """Put the powers of a block of frequencies, whose six sums are known; see `_sum_block`."""
     for j in range(BLOCK):
         power[j] = share(
             sums[j],

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.features.periodogram import BLOCK, SUMS, share_block
 from broker_plugin.features.series_kernels import wave
 from broker_plugin.features.transforms import DEGREE, GRID_CELLS, SUPPORT, WINDOW
 from broker_plugin.features.wave_kernels import (
@@ -22,7 +23,6 @@ from broker_plugin.features.wave_kernels import (
     SINE,
     SINE_STEP,
     STATE,
-    share,
     weigh,
 )
 from broker_plugin.kernels import fused_kernel
@@ -134,23 +134,24 @@ def power_of_grids(
     undamped
         By mode of `single`, what undoes the damping by the window.
     places, n_frequencies
-        Where each periodogram begins, and how many frequencies it has.
+        Where each periodogram begins, and how many frequencies it has; room is made for whole blocks.
     """
     n_single, n_double = single.shape[1], double.shape[1]
     half = (len(undamped) - 2) // 2
+    sums = np.empty(SUMS * BLOCK)
     for row in range(len(variance)):
-        for j in range(n_frequencies[row]):
-            # Frequency j is 1.5 + j steps, and sources begin at half a step.
-            above = single[row, n_single - 1 - j] * undamped[j + 1]
-            below = single[row, j + 2] * undamped[j + 2]
-            mode = half - j
-            twice = double[row, mode if mode >= 0 else n_double + mode] * undamped[2 * abs(mode)]
-            power[places[row] + j] = share(
-                0.5 * (above.imag + below.imag),
-                0.5 * (below.real - above.real),
-                0.5 * (above.real + below.real),
-                0.5 * (above.imag - below.imag),
-                0.5 + 0.5 * twice.real,
-                0.5 * twice.imag,
-                variance[row],
-            )
+        for block in range(0, n_frequencies[row], BLOCK):
+            for place in range(BLOCK):
+                # Frequency j is 1.5 + j steps, and sources begin at half a step.
+                j = min(block + place, n_frequencies[row] - 1)
+                above = single[row, n_single - 1 - j] * undamped[j + 1]
+                below = single[row, j + 2] * undamped[j + 2]
+                mode = half - j
+                twice = double[row, mode if mode >= 0 else n_double + mode] * undamped[2 * abs(mode)]
+                sums[place] = 0.5 * (above.imag + below.imag)
+                sums[BLOCK + place] = 0.5 * (below.real - above.real)
+                sums[2 * BLOCK + place] = 0.5 * (above.real + below.real)
+                sums[3 * BLOCK + place] = 0.5 * (above.imag - below.imag)
+                sums[4 * BLOCK + place] = 0.5 + 0.5 * twice.real
+                sums[5 * BLOCK + place] = 0.5 * twice.imag
+            share_block(sums, variance[row], power[places[row] + block : places[row] + block + BLOCK])

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker_plugin.features.night_kernels import put_nights, put_pace, put_trends
-from broker_plugin.features.order_kernels import count_nights, log, mean_std, put_in_order, sort
+from broker_plugin.features.order_kernels import count_nights, log, mean_std, put_in_order
 from broker_plugin.kernels import kernel
+from broker_plugin.ordering import sort
 
 __all__ = ["describe"]
 
