@@ -3,21 +3,31 @@
 
 Adding up costs the product of epochs and frequencies, non-uniform fast Fourier transforms their sum, but more
 for each. A ZTF alert has 15 epochs in 30 days and 1,800 frequencies: adding up takes 18 microseconds, the
-transforms 60. From some 90 epochs on it is the other way round. The way depends on the light curve alone, and
+transforms 45. From some 65 epochs on it is the other way round. The way depends on the light curve alone, and
 so do its numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.features.transforms import GRID_CELLS, chunks_of_a_size, fourier, undamped
+from broker_plugin.features.transforms import Waves, fourier, grids_for, groups, undamped
 
-__all__ = ["Curves", "Grid", "Peaks", "adds_up", "periodograms", "strongest_peaks"]
+__all__ = [
+    "Curves",
+    "Grid",
+    "Peaks",
+    "Trials",
+    "added_up",
+    "adds_up",
+    "strongest_peaks",
+    "transformed",
+    "trials_of",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -28,9 +38,10 @@ EPOCH_NS = 100.0
 AMD Zen 4 core; where the ratio to the transforms is another, the search is slower than it could be."""
 
 TRANSFORMS_NS = 3_000.0
-MODE_NS = 45.0
-SPREAD_NS = 55.0
-"""Cost of the transforms: of calling them, for each frequency, and for each epoch."""
+MODE_NS = 30.0
+SPREAD_NS = 58.0
+"""Cost of the transforms: of calling them, for each frequency, and for each epoch. It is the mean of a first
+search and of a second, which light curves that are long enough for transforms all have, at half the cost."""
 
 CHUNK_FREQUENCIES = 1 << 18
 """Frequencies whose powers are held at a time, unless one light curve alone has more: 2 MB, which the cache
@@ -47,6 +58,8 @@ class Curves:
         Days before the alert, of each epoch.
     deviation, error
         What varies, in any unit, and its error.
+    waves
+        What is known already of these times and errors.
     """
 
     starts: IntArray
@@ -54,6 +67,11 @@ class Curves:
     age_day: FloatArray
     deviation: FloatArray
     error: FloatArray
+    waves: Waves = field(default_factory=Waves)
+
+    def epochs(self) -> tuple[IntArray, IntArray, FloatArray, FloatArray, FloatArray]:
+        """Return the columns, as kernels take them."""
+        return self.starts, self.stops, self.age_day, self.deviation, self.error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +100,29 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """The trial frequencies of light curves, `(j + 1.5) / (samples_per_peak * span)`.
+
+    Parameters
+    ----------
+    span
+        Days from first to last epoch.
+    size
+        Number of frequencies, 0 where nothing can be searched.
+    """
+
+    span: FloatArray
+    size: IntArray
+    samples_per_peak: int
+
+    def places(self, chosen: IntArray) -> IntArray:
+        """Return where the periodograms of the chosen begin and the last ends, each with room for blocks."""
+        from broker_plugin.features.periodogram import BLOCK
+
+        return np.concatenate([[0], np.cumsum(-(-self.size[chosen] // BLOCK) * BLOCK)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Peaks:
     """The strongest separate peaks of light curves, in falling order, 0 where there are fewer.
 
@@ -107,7 +148,6 @@ def strongest_peaks(curves: Curves, grid: Grid) -> Peaks:
     It has none where it has no span or does not vary. Its peaks depend on nothing but itself.
     """
     from broker_plugin.features.peaks import find_peaks  # compiles, and takes a second
-    from broker_plugin.features.periodogram import BLOCK, grids
 
     n = len(curves.starts)
     found = Peaks(
@@ -116,21 +156,19 @@ def strongest_peaks(curves: Curves, grid: Grid) -> Peaks:
         spectrum=np.zeros((n, len(grid.edges_per_day) - 1)),
         false_alarm_probability=np.zeros(n),
     )
-    scale = grid.samples_per_peak, grid.max_frequency_per_day
-    where = curves.starts, curves.stops, curves.age_day
-    span, size = grids(*where, curves.deviation, *scale, grid.min_frequencies)
-    for chosen in _chunks(np.flatnonzero(size), size):
-        places = np.concatenate([[0], np.cumsum(-(-size[chosen] // BLOCK) * BLOCK)])
-        is_added = adds_up((curves.stops - curves.starts)[chosen], size[chosen])
-        power = periodograms(curves, chosen, is_added, span, size, places, grid.samples_per_peak)
+    trials = trials_of(curves, grid)
+    for chosen, places, power in _periodograms(curves, trials):
         find_peaks(
             chosen,
-            *where,
-            span,
-            size,
+            curves.starts,
+            curves.stops,
+            curves.age_day,
+            trials.span,
+            trials.size,
             places,
             power,
-            *scale,
+            grid.samples_per_peak,
+            grid.max_frequency_per_day,
             grid.edges_per_day,
             found.frequency_per_day,
             found.power,
@@ -140,57 +178,69 @@ def strongest_peaks(curves: Curves, grid: Grid) -> Peaks:
     return found
 
 
-def periodograms(
-    curves: Curves,
-    chosen: IntArray,
-    is_added: NDArray[np.bool_],
-    span: FloatArray,
-    size: IntArray,
-    places: IntArray,
-    samples_per_peak: int,
-) -> FloatArray:
-    """Return the periodograms of chosen light curves, each from its place on.
+def trials_of(curves: Curves, grid: Grid) -> Trials:
+    """Return the trial frequencies of light curves: none without a span, or where nothing varies."""
+    from broker_plugin.features.periodogram import grids
 
-    Parameters
-    ----------
-    is_added
-        Which of the chosen are added up, and which are transformed.
-    span, size
-        Days and number of frequencies, of all light curves.
-    places
-        Where each of the chosen begins and the last ends; room is made for whole blocks.
-    """
+    span, size = grids(
+        curves.starts,
+        curves.stops,
+        curves.age_day,
+        curves.deviation,
+        grid.samples_per_peak,
+        grid.max_frequency_per_day,
+        grid.min_frequencies,
+    )
+    return Trials(span=span, size=size, samples_per_peak=grid.samples_per_peak)
+
+
+def _periodograms(curves: Curves, trials: Trials) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+    """Yield light curves, where their periodograms begin, and these; each light curve once."""
+    searchable = np.flatnonzero(trials.size)
+    is_added = adds_up((curves.stops - curves.starts)[searchable], trials.size[searchable])
+    for chosen in _chunks(searchable[is_added], trials.size):
+        places = trials.places(chosen)
+        yield chosen, places, added_up(curves, trials, chosen, places)
+    others = searchable[~is_added]
+    for size, rows in groups(trials.size[others]):
+        chosen = others[rows]
+        places = trials.places(chosen)
+        yield chosen, places, transformed(curves, trials, chosen, places, size)
+
+
+def added_up(curves: Curves, trials: Trials, chosen: IntArray, places: IntArray) -> FloatArray:
+    """Return the periodograms of some light curves, each from its place on, by adding up."""
     from broker_plugin.features.periodogram import power_directly
 
     power = np.empty(int(places[-1]))
-    epochs = curves.starts, curves.stops, curves.age_day, curves.deviation, curves.error, span
-    power_directly(chosen, is_added, *epochs, places, samples_per_peak, power)
-    transformed = np.flatnonzero(~is_added)
-    for transform, part in chunks_of_a_size(size[chosen[transformed]]):
-        rows = transformed[part]
-        _transform(chosen[rows], epochs, samples_per_peak, transform, places[rows], size, power)
+    power_directly(chosen, *curves.epochs(), trials.span, places, trials.samples_per_peak, power)
     return power
 
 
-def _transform(
-    chosen: IntArray,
-    epochs: tuple[IntArray, IntArray, FloatArray, FloatArray, FloatArray, FloatArray],
-    samples_per_peak: int,
-    transform: int,
-    places: IntArray,
-    size: IntArray,
-    power: FloatArray,
-) -> None:
-    """Put the periodograms of light curves at their places, all by transforms of one size."""
-    from broker_plugin.features.transform_kernels import power_of_grids, spread
-
-    n_cells = GRID_CELLS * transform
-    single, double = (np.empty((len(chosen), n), np.complex128) for n in (n_cells, n_cells // 2))
-    variance = np.empty(len(chosen))
-    spread(chosen, *epochs, samples_per_peak, transform, single, double, variance)
-    power_of_grids(
-        fourier(single), fourier(double), undamped(transform), variance, places, size[chosen], power
+def transformed(curves: Curves, trials: Trials, chosen: IntArray, places: IntArray, size: int) -> FloatArray:
+    """Return the periodograms of some light curves, each from its place on, by transforms of a size."""
+    from broker_plugin.features.transform_kernels import (
+        power_of_values,
+        spread_values,
+        spread_weights,
+        sums_of_weights,
     )
+
+    epochs = chosen, *curves.epochs(), trials.span, trials.samples_per_peak, size
+    n, undamping = len(chosen), undamped(size)
+
+    def weigh() -> FloatArray:
+        single, double, sums = grids_for(n, size), grids_for(n, size), np.empty((n, 4, size))
+        spread_weights(*epochs, single, double)
+        sums_of_weights(fourier(single), fourier(double), undamping, sums)
+        return sums
+
+    of_weights = curves.waves.of(curves.starts[chosen], weigh)
+    grid, variance = grids_for(n, size), np.empty(n)
+    spread_values(*epochs, grid, variance)
+    power = np.empty(int(places[-1]))
+    power_of_values(fourier(grid), of_weights, undamping, variance, places, trials.size[chosen], power)
+    return power
 
 
 def adds_up(n_epochs: IntArray, n_frequencies: IntArray) -> NDArray[np.bool_]:

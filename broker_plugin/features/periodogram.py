@@ -88,7 +88,6 @@ def _extremes(values: FloatArray) -> tuple[Number, Number]:
 @fused_kernel
 def power_directly(
     chosen: IntArray,
-    wanted: NDArray[np.bool_],
     starts: IntArray,
     stops: IntArray,
     age_day: FloatArray,
@@ -103,15 +102,12 @@ def power_directly(
 
     Parameters
     ----------
-    wanted
-        Which of the chosen; the places of the others are left free.
     places
         Where each begins and the last ends; all of them are multiples of BLOCK.
     """
     longest = 0
-    for order in range(len(chosen)):
-        if wanted[order]:
-            longest = max(longest, stops[chosen[order]] - starts[chosen[order]])
+    for part in chosen:
+        longest = max(longest, stops[part] - starts[part])
     room = (longest + UNROLLED - 1) // UNROLLED * UNROLLED
     table = np.empty(room * 2 * BLOCK)
     state = np.empty((room, STATE))
@@ -119,8 +115,6 @@ def power_directly(
     value = np.empty(room)
     sums = np.empty(SUMS * BLOCK)
     for order in range(len(chosen)):
-        if not wanted[order]:
-            continue
         part = chosen[order]
         start, stop = starts[part], stops[part]
         n = stop - start

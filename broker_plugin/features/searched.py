@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import local
 from weakref import ref
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from broker_plugin.arrays import plain
 from broker_plugin.features.brightness import FLUX_FLOOR_NJY, MAD_TO_SIGMA
 from broker_plugin.features.lomb_scargle import Curves
+from broker_plugin.features.transforms import Waves
 from broker_plugin.records import AlertBatch
 
 __all__ = ["WINDOW_DAY", "Searched", "searched_epochs"]
@@ -52,12 +53,15 @@ class Searched:
         Days before the alert.
     deviation, error
         Deviation from the band's median, fainter is larger, and its error, in units of the band's scatter.
+    waves
+        What searches found out about these times and errors; other deviations have it in common.
     """
 
     row: IntArray
     age_day: FloatArray
     deviation: FloatArray
     error: FloatArray
+    waves: Waves = field(default_factory=Waves)
 
     def parts(self) -> tuple[IntArray, IntArray, IntArray]:
         """Return the alerts that have epochs, and where those of each begin and end."""
@@ -67,7 +71,12 @@ class Searched:
     def curves(self, starts: IntArray, stops: IntArray) -> Curves:
         """Return what is searched for periods, of the alerts whose epochs lie there."""
         return Curves(
-            starts=starts, stops=stops, age_day=self.age_day, deviation=self.deviation, error=self.error
+            starts=starts,
+            stops=stops,
+            age_day=self.age_day,
+            deviation=self.deviation,
+            error=self.error,
+            waves=self.waves,
         )
 
 

@@ -14,20 +14,11 @@ from numpy.typing import NDArray
 
 from broker_plugin.features.periodogram import BLOCK, SUMS, share_block
 from broker_plugin.features.series_kernels import wave
-from broker_plugin.features.transforms import DEGREE, GRID_CELLS, SUPPORT, WINDOW
-from broker_plugin.features.wave_kernels import (
-    COSINE,
-    COSINE_STEP,
-    ROOT,
-    SCALED,
-    SINE,
-    SINE_STEP,
-    STATE,
-    weigh,
-)
+from broker_plugin.features.transforms import DEGREE, SUPPORT, WINDOW
+from broker_plugin.features.wave_kernels import ROOT, SCALED, STATE, weigh
 from broker_plugin.kernels import fused_kernel
 
-__all__ = ["power_of_grids", "spread"]
+__all__ = ["power_of_values", "spread_values", "spread_weights", "sums_of_weights"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -39,7 +30,7 @@ HALF = SUPPORT // 2
 
 
 @fused_kernel
-def spread(
+def spread_weights(
     chosen: IntArray,
     starts: IntArray,
     stops: IntArray,
@@ -51,107 +42,156 @@ def spread(
     size: Number,
     single: ComplexArray,
     double: ComplexArray,
-    variance: FloatArray,
 ) -> None:
-    """Put the sources of the chosen light curves on the grids of `size`; see `transforms`.
-
-    Parameters
-    ----------
-    single, double
-        A row a light curve: the weighted values and, as their imaginary part, the weights; and the weights at
-        twice the phase. Overwritten.
-    variance
-        Is given the weighted variances.
-    """
-    longest = 0
-    for part in chosen:
-        longest = max(longest, stops[part] - starts[part])
-    place, state, value = np.empty(longest), np.empty((longest, STATE)), np.empty(longest)
-    window = np.empty(SUPPORT)
+    """Put the weights of the chosen light curves on grids, a row each; on `double` at twice the phase."""
+    state, value, place, turn, source = _room(chosen, starts, stops)
     for row in range(len(chosen)):
         part = chosen[row]
-        start, n = starts[part], stops[part] - starts[part]
-        variance[row] = weigh(deviation[start : start + n], error[start : start + n], state, value)
-        _place(age_day[start : start + n], samples_per_peak * span[part], size, place, state)
-        singles, doubles = single[row], double[row]
-        singles[:] = 0.0
-        doubles[:] = 0.0
+        begin, n = starts[part], stops[part] - starts[part]
+        weigh(deviation[begin : begin + n], error[begin : begin + n], state, value)
+        _turn(age_day[begin : begin + n], samples_per_peak * span[part], size, single.shape[1], place, turn)
         for epoch in range(n):
-            first = math.ceil(place[epoch]) - HALF
-            offset = first + HALF - place[epoch]
-            for cell in range(SUPPORT):
-                height = WINDOW[DEGREE, cell]
-                for power in range(DEGREE - 1, -1, -1):
-                    height = height * offset + WINDOW[power, cell]
-                window[cell] = height
-            root, scaled = state[epoch, ROOT], state[epoch, SCALED]
-            source = root * complex(scaled, root) * complex(state[epoch, COSINE], state[epoch, SINE])
-            twice = root * root * complex(state[epoch, COSINE_STEP], state[epoch, SINE_STEP])
-            some, others = singles[first : first + SUPPORT], doubles[first : first + SUPPORT]
-            for cell in range(len(window)):
-                some[cell] += source * window[cell]
-            for cell in range(len(window)):
-                others[cell] += twice * window[cell]
+            source[epoch] = state[epoch, ROOT] * state[epoch, ROOT] * turn[epoch]
+        _spread(place[:n], source, single[row])
+        for epoch in range(n):
+            place[epoch] *= 2.0
+            source[epoch] *= turn[epoch]
+        _spread(place[:n], source, double[row])
 
 
 @fused_kernel
-def _place(
-    age_day: FloatArray, period_day: Number, size: Number, place: FloatArray, state: FloatArray
+def spread_values(
+    chosen: IntArray,
+    starts: IntArray,
+    stops: IntArray,
+    age_day: FloatArray,
+    deviation: FloatArray,
+    error: FloatArray,
+    span: FloatArray,
+    samples_per_peak: Number,
+    size: Number,
+    grid: ComplexArray,
+    variance: FloatArray,
 ) -> None:
-    """Put each epoch's place on the grid, and its turns: by half a step, and by twice the middle frequency.
+    """Put the weighted values of the chosen light curves on grids, a row each, and their variances."""
+    state, value, place, turn, source = _room(chosen, starts, stops)
+    for row in range(len(chosen)):
+        part = chosen[row]
+        begin, n = starts[part], stops[part] - starts[part]
+        variance[row] = weigh(deviation[begin : begin + n], error[begin : begin + n], state, value)
+        _turn(age_day[begin : begin + n], samples_per_peak * span[part], size, grid.shape[1], place, turn)
+        for epoch in range(n):
+            source[epoch] = state[epoch, ROOT] * state[epoch, SCALED] * turn[epoch]
+        _spread(place[:n], source, grid[row])
+
+
+@fused_kernel
+def _room(
+    chosen: IntArray, starts: IntArray, stops: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray, ComplexArray, ComplexArray]:
+    n = 0
+    for part in chosen:
+        n = max(n, stops[part] - starts[part])
+    turn, source = np.empty(n, np.complex128), np.empty(n, np.complex128)
+    return np.empty((n, STATE)), np.empty(n), np.empty(n), turn, source
+
+
+@fused_kernel
+def _turn(
+    age_day: FloatArray,
+    period_day: Number,
+    size: Number,
+    n_cells: Number,
+    place: FloatArray,
+    turn: ComplexArray,
+) -> None:
+    """Put each epoch's place on the grid, and its turn by the middle frequency, that of number `size // 2`.
 
     All are put half a window later, so that none reaches over the edge: powers do not change with it.
     """
-    n_cells = float(GRID_CELLS * size)
-    middle = 2.0 * (size // 2) + 3.0
+    middle = size // 2 + 1.5
     oldest = -math.inf
     for age in age_day:
         oldest = max(oldest, age)
     for epoch in range(len(age_day)):
         turns = (oldest - age_day[epoch]) / period_day + HALF / n_cells
         place[epoch] = turns * n_cells
-        state[epoch, COSINE], state[epoch, SINE] = wave(0.5 * turns)
-        turned = middle * turns
-        state[epoch, COSINE_STEP], state[epoch, SINE_STEP] = wave(turned - math.floor(turned))
+        turns *= middle
+        cosine, sine = wave(turns - math.floor(turns))
+        turn[epoch] = complex(cosine, sine)
 
 
 @fused_kernel
-def power_of_grids(
-    single: ComplexArray,
-    double: ComplexArray,
+def _spread(place: FloatArray, source: ComplexArray, cells: ComplexArray) -> None:
+    window = np.empty(SUPPORT)
+    cells[:] = 0.0
+    for epoch in range(len(place)):
+        first = math.ceil(place[epoch]) - HALF
+        offset = first + HALF - place[epoch]
+        for cell in range(SUPPORT):
+            height = WINDOW[DEGREE, cell]
+            for power in range(DEGREE - 1, -1, -1):
+                height = height * offset + WINDOW[power, cell]
+            window[cell] = height
+        reached, strength = cells[first : first + SUPPORT], source[epoch]
+        for cell in range(len(window)):
+            reached[cell] += strength * window[cell]
+
+
+@fused_kernel
+def sums_of_weights(
+    single: ComplexArray, double: ComplexArray, undamped: FloatArray, sums: FloatArray
+) -> None:
+    """Put the sums of weights times cosine, sine, squared cosine, and cosine times sine; shape (P, 4, n).
+
+    Parameters
+    ----------
+    single, double
+        Fourier transforms of the grids of `spread_weights`.
+    undamped
+        What undoes the damping by the window.
+    """
+    n, n_cells = sums.shape[2], single.shape[1]
+    for row in range(len(sums)):
+        for j in range(n):
+            mode = n // 2 - j
+            cell = mode if mode >= 0 else n_cells + mode
+            once, twice = undamped[abs(mode)] * single[row, cell], undamped[abs(mode)] * double[row, cell]
+            sums[row, 0, j], sums[row, 1, j] = once.real, once.imag
+            sums[row, 2, j], sums[row, 3, j] = 0.5 + 0.5 * twice.real, 0.5 * twice.imag
+
+
+@fused_kernel
+def power_of_values(
+    grid: ComplexArray,
+    of_weights: FloatArray,
     undamped: FloatArray,
     variance: FloatArray,
     places: IntArray,
     n_frequencies: IntArray,
     power: FloatArray,
 ) -> None:
-    """Put the periodogram of each row at its place, from the Fourier transforms of its grids.
+    """Put the periodogram of each row at its place.
 
     Parameters
     ----------
-    single, double
-        What became of those of `spread`.
-    undamped
-        By mode of `single`, what undoes the damping by the window.
+    grid
+        Fourier transforms of the grids of `spread_values`.
+    of_weights
+        What `sums_of_weights` put.
     places, n_frequencies
         Where each periodogram begins, and how many frequencies it has; room is made for whole blocks.
     """
-    n_single, n_double = single.shape[1], double.shape[1]
-    half = (len(undamped) - 2) // 2
+    size, n_cells = of_weights.shape[2], grid.shape[1]
     sums = np.empty(SUMS * BLOCK)
     for row in range(len(variance)):
-        for block in range(0, n_frequencies[row], BLOCK):
+        for begin in range(0, n_frequencies[row], BLOCK):
             for place in range(BLOCK):
-                # Frequency j is 1.5 + j steps, and sources begin at half a step.
-                j = min(block + place, n_frequencies[row] - 1)
-                above = single[row, n_single - 1 - j] * undamped[j + 1]
-                below = single[row, j + 2] * undamped[j + 2]
-                mode = half - j
-                twice = double[row, mode if mode >= 0 else n_double + mode] * undamped[2 * abs(mode)]
-                sums[place] = 0.5 * (above.imag + below.imag)
-                sums[BLOCK + place] = 0.5 * (below.real - above.real)
-                sums[2 * BLOCK + place] = 0.5 * (above.real + below.real)
-                sums[3 * BLOCK + place] = 0.5 * (above.imag - below.imag)
-                sums[4 * BLOCK + place] = 0.5 + 0.5 * twice.real
-                sums[5 * BLOCK + place] = 0.5 * twice.imag
-            share_block(sums, variance[row], power[places[row] + block : places[row] + block + BLOCK])
+                j = min(begin + place, size - 1)
+                mode = size // 2 - j
+                value = undamped[abs(mode)] * grid[row, mode if mode >= 0 else n_cells + mode]
+                sums[2 * BLOCK + place], sums[3 * BLOCK + place] = value.real, value.imag
+                for number in range(2):
+                    sums[number * BLOCK + place] = of_weights[row, number, j]
+                    sums[(4 + number) * BLOCK + place] = of_weights[row, 2 + number, j]
+            share_block(sums, variance[row], power[places[row] + begin : places[row] + begin + BLOCK])

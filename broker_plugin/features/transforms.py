@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Periodograms by non-uniform fast Fourier transforms of many light curves at a time.
+"""Non-uniform fast Fourier transforms of many light curves: the sums that periodograms follow from.
 
 Every epoch is a source that is spread over the nearest cells of an even grid, by a window that is damped to
 nothing at its edges; the fast Fourier transform of the grid, divided by that of the window, is then the sum
@@ -7,16 +7,15 @@ of the sources at every frequency (Dutt & Rokhlin 1993, SIAM J. Sci. Comput. 14,
 Kaiser and Bessel as in Fessler & Sutton 2003, IEEE Trans. Signal Process. 51, 560). General libraries take as
 long to be called as to compute, at a thousand epochs and frequencies; and they cannot know what is shared:
 
-- Values and weights are real, so that both are in one complex transform, from the lowest frequency to its
-  negative.
-- Weights at twice the phase belong to a grid of half as many cells, in which they lie in the same ones.
-- With three frequencies or more to a resolution element all sources lie in the first third of the grid, so
-  that none reaches over its edges.
+- Two of the three sums are of the weights, which a second search of the same epochs has in common with the
+  first: they are kept (`Waves`).
+- With three frequencies or more to a resolution element sources lie in the first third of the grid, or at
+  twice the phase in the first two, so that none reaches over its edges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -24,12 +23,14 @@ from numpy.typing import NDArray
 
 __all__ = [
     "DEGREE",
-    "GRID_CELLS",
+    "KEPT_FREQUENCIES",
     "MIN_SIZE",
     "SUPPORT",
     "WINDOW",
-    "chunks_of_a_size",
+    "Waves",
     "fourier",
+    "grids_for",
+    "groups",
     "transform_size",
     "undamped",
 ]
@@ -39,29 +40,51 @@ IntArray = NDArray[np.int64]
 ComplexArray = NDArray[np.complex128]
 
 SUPPORT = 14
-"""Cells that a source is spread over: with the oversampling of the grid by half it makes the sums right to
-some 1e-9, and powers to some 1e-8, far below what noise does to them."""
+"""Cells that a source is spread over: with the oversampling it makes the sums right to some 1e-9, and powers
+to some 1e-8, far below what noise does to them."""
 
-GRID_CELLS = 3
-"""Cells of the grid of single phases for each frequency: two for the frequencies and their negatives, and
-half as many again."""
+OVERSAMPLING = 1.5
+"""Cells of a grid for each frequency. With fewer the window must be wider, and costs more than is saved."""
 
-SHAPE = np.pi * SUPPORT * (1.0 - 1.0 / GRID_CELLS)
+SHAPE = np.pi * SUPPORT * (1.0 - 0.5 / OVERSAMPLING)
 """Of the window: its transform is damped to nothing where the first alias of a wanted mode lies."""
 
 DEGREE = 16
-"""Of the polynomials that stand for the window in each cell: to 1e-11."""
+"""Of the polynomials that stand for the window in each cell: to 1e-14."""
 
 STEPS_PER_OCTAVE = 8
 """Sizes of transforms: more of them would waste less, 6 % of the frequencies as it is, but fewer light curves
 would share one."""
 
 MIN_SIZE = 64
-"""Smallest transform: the sources, a third of the grid, and a window must fit into half of it."""
+"""Smallest transform: the sources, two thirds of the grid, and a window and a half must fit into it."""
 
-CHUNK_CELLS = 1 << 15
-"""Cells of the grids that are held at a time, unless one light curve alone has more: 1 MB in all, which the
+GROUP_CELLS = 1 << 14
+"""Cells of a kind of grid that are held at a time, unless one light curve alone has more: 256 kB, which the
 cache holds."""
+
+KEPT_FREQUENCIES = 1 << 19
+"""Most frequencies whose sums over the weights are kept: 16 MB, a few hundred histories of a month."""
+
+
+class Waves:
+    """The sums over the weights of light curves, by group of them, for another search of the same epochs."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, FloatArray] = {}
+        self._free = KEPT_FREQUENCIES
+
+    def of(self, starts: IntArray, make: Callable[[], FloatArray]) -> FloatArray:
+        """Return the sums (P, 4, n) of the light curves that begin there, made once if they can be kept."""
+        key = starts.tobytes()
+        if key in self._kept:
+            return self._kept[key]
+        sums = make()
+        n_frequencies = sums.shape[0] * sums.shape[2]
+        if n_frequencies <= self._free:
+            self._free -= n_frequencies
+            self._kept[key] = sums
+        return sums
 
 
 def transform_size(n_frequencies: int) -> int:
@@ -77,7 +100,7 @@ def transform_size(n_frequencies: int) -> int:
     return max(MIN_SIZE, -(-n_frequencies // step) * step)
 
 
-def chunks_of_a_size(n_frequencies: IntArray) -> Iterator[tuple[int, IntArray]]:
+def groups(n_frequencies: IntArray) -> Iterator[tuple[int, IntArray]]:
     """Yield sizes of transforms, and which light curves are transformed together at each.
 
     Parameters
@@ -88,9 +111,18 @@ def chunks_of_a_size(n_frequencies: IntArray) -> Iterator[tuple[int, IntArray]]:
     sizes = np.array([transform_size(n) for n in n_frequencies.tolist()], np.int64)
     for size in np.unique(sizes).tolist():
         rows = np.flatnonzero(sizes == size)
-        n_together = max(1, CHUNK_CELLS // (GRID_CELLS * size))
+        n_together = max(1, GROUP_CELLS // _n_cells(size))
         for begin in range(0, len(rows), n_together):
             yield size, rows[begin : begin + n_together]
+
+
+def grids_for(n: int, size: int) -> ComplexArray:
+    """Return room for n grids of a size."""
+    return np.empty((n, _n_cells(size)), np.complex128)
+
+
+def _n_cells(size: int) -> int:
+    return int(OVERSAMPLING * size)
 
 
 def fourier(grids: ComplexArray) -> ComplexArray:
@@ -101,8 +133,8 @@ def fourier(grids: ComplexArray) -> ComplexArray:
 
 @lru_cache(maxsize=128)
 def undamped(size: int) -> FloatArray:
-    """Return what undoes the window's damping, by mode of the grid of single phases; shape (size + 2,)."""
-    cycles = np.arange(size + 2) / (GRID_CELLS * size)
+    """Return what undoes the window's damping, by the distance of a frequency from the middle one."""
+    cycles = np.arange(size // 2 + 1) / _n_cells(size)
     root = np.sqrt(SHAPE**2 - (np.pi * SUPPORT * cycles) ** 2)
     return np.asarray(np.i0(SHAPE) * root / (SUPPORT * np.sinh(root)))
 

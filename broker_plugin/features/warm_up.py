@@ -51,12 +51,18 @@ def compiled_kernels() -> tuple[Path, bool]:
     from broker_plugin.features.fold_kernels import fold_all
     from broker_plugin.features.peaks import find_peaks
     from broker_plugin.features.periodogram import grids, power_directly
-    from broker_plugin.features.transform_kernels import power_of_grids, spread
+    from broker_plugin.features.transform_kernels import (
+        power_of_values,
+        spread_values,
+        spread_weights,
+        sums_of_weights,
+    )
     from broker_plugin.features.variability_kernels import describe
     from broker_plugin.kernels import are_compiled
 
     return are_compiled(
-        deviate, standardise, fold_all, find_peaks, grids, power_directly, spread, power_of_grids, describe
+        *(deviate, standardise, fold_all, find_peaks, grids, power_directly, describe),
+        *(spread_weights, sums_of_weights, spread_values, power_of_values),
     )
 
 

@@ -215,7 +215,8 @@ def test_no_alert_makes_the_features_compile_anything_anew(rng: np.random.Genera
     kernels = (
         *(epoch_kernels.deviate, epoch_kernels.standardise, fold_kernels.fold_all, peaks.find_peaks),
         *(periodogram.grids, periodogram.power_directly),
-        *(transform_kernels.spread, transform_kernels.power_of_grids),
+        *(transform_kernels.spread_weights, transform_kernels.sums_of_weights),
+        *(transform_kernels.spread_values, transform_kernels.power_of_values),
         variability_kernels.describe,
     )
     for each in kernels:

@@ -36,8 +36,10 @@ KERNELS = (
     peaks.find_peaks,
     periodogram.grids,
     periodogram.power_directly,
-    transform_kernels.spread,
-    transform_kernels.power_of_grids,
+    transform_kernels.spread_weights,
+    transform_kernels.sums_of_weights,
+    transform_kernels.spread_values,
+    transform_kernels.power_of_values,
     variability_kernels.describe,
 )
 

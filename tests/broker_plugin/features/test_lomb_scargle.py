@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,25 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from broker_plugin.features.lomb_scargle import Curves, adds_up, periodograms, strongest_peaks
+from broker_plugin.features.lomb_scargle import (
+    Curves,
+    added_up,
+    adds_up,
+    strongest_peaks,
+    transformed,
+    trials_of,
+)
 from broker_plugin.features.peaks import find_peaks
 from broker_plugin.features.period import GRID, SAMPLES_PER_PEAK
-from broker_plugin.features.periodogram import BLOCK, grids
 from broker_plugin.features.searched import searched_epochs
-from broker_plugin.features.transforms import GRID_CELLS, MIN_SIZE, SUPPORT, transform_size
+from broker_plugin.features.transforms import (
+    KEPT_FREQUENCIES,
+    MIN_SIZE,
+    SUPPORT,
+    Waves,
+    grids_for,
+    transform_size,
+)
 from broker_plugin.records import Alert, AlertBatch
 from tests.broker_plugin.features.light_curves import alert
 from tests.broker_plugin.features.reference_period import (
@@ -46,21 +60,11 @@ def curves_of(*parts: tuple[FloatArray, FloatArray, FloatArray]) -> Curves:
 
 
 def periodogram(curves: Curves, part: int, *, added: bool | None = None) -> FloatArray:
-    span, size = grids(
-        curves.starts,
-        curves.stops,
-        curves.age_day,
-        curves.deviation,
-        SAMPLES_PER_PEAK,
-        GRID.max_frequency_per_day,
-        GRID.min_frequencies,
-    )
-    chosen = np.array([part])
-    is_added = (
-        adds_up((curves.stops - curves.starts)[chosen], size[chosen]) if added is None else np.array([added])
-    )
-    places = np.array([0, -(-size[part] // BLOCK) * BLOCK])
-    return periodograms(curves, chosen, is_added, span, size, places, SAMPLES_PER_PEAK)[: size[part]]
+    trials, chosen = trials_of(curves, GRID), np.array([part])
+    size, places = int(trials.size[part]), trials.places(chosen)
+    if adds_up(curves.stops - curves.starts, trials.size)[part] if added is None else added:
+        return added_up(curves, trials, chosen, places)[:size]
+    return transformed(curves, trials, chosen, places, transform_size(size))[:size]
 
 
 def searched_curves(alerts: list[Alert]) -> tuple[Curves, list[tuple[FloatArray, FloatArray, FloatArray]]]:
@@ -218,6 +222,29 @@ def test_a_transform_wastes_little_of_its_size(n: int) -> None:
     assert n <= transform_size(n) <= max(n * 1.13, MIN_SIZE)
 
 
-def test_sources_and_windows_fit_into_half_of_the_smallest_grid() -> None:
-    cells = GRID_CELLS * MIN_SIZE
-    assert cells / SAMPLES_PER_PEAK + SUPPORT + 1 <= cells // 2
+def test_sources_and_windows_fit_into_the_smallest_grid() -> None:
+    n_cells = grids_for(1, MIN_SIZE).shape[1]
+    assert 2 * n_cells / SAMPLES_PER_PEAK + 1.5 * SUPPORT + 1 <= n_cells
+
+
+def test_another_search_of_the_same_epochs_has_the_bits_of_a_first_one(rng: np.random.Generator) -> None:
+    ages = [np.sort(rng.uniform(0, 20, 300)) for _ in range(2)]
+    curves = curves_of(*((age, rng.normal(0, 1, 300), rng.uniform(0.1, 1, 300)) for age in ages))
+    strongest_peaks(curves, GRID)
+    other = rng.normal(0, 1, 600)
+    again = strongest_peaks(replace(curves, deviation=other), GRID)
+    afresh = strongest_peaks(replace(curves, deviation=other, waves=Waves()), GRID)
+    assert np.array_equal(again.power, afresh.power)
+    assert np.array_equal(again.frequency_per_day, afresh.frequency_per_day)
+
+
+def test_sums_are_kept_up_to_a_limit() -> None:
+    waves, made = Waves(), []
+
+    def make() -> FloatArray:
+        made.append(1)
+        return np.zeros((1, 4, KEPT_FREQUENCIES // 2))
+
+    for starts in (0, 1, 2, 0, 1, 2):
+        waves.of(np.array([starts]), make)
+    assert len(made) == 4  # the third does not fit, and is made twice
