@@ -11,7 +11,7 @@ from export.objects_card import objects_card
 from export.tables import calibration_table, column_text, results_table, table
 from trainer.checkpoint import Run
 from trainer.config import DataSettings
-from trainer.data.catalina import CITATION, FILE
+from trainer.data.catalina import FILE
 
 __all__ = ["CARD", "description", "model_card", "retitled"]
 
@@ -47,7 +47,7 @@ say how strange {strange} is.{oddities}
 
 ## Training data
 
-{citation}. {n_stars:,} stars; split by sky position (10 arcsec) into {splits}. Labels are the published
+{source}. {n_stars:,} stars; split by sky position (10 arcsec) into {splits}. Labels are the published
 classes. SHA-256 of the file: `{digest}`. {held_out}
 
 {class_table}
@@ -74,10 +74,10 @@ verdicts are made (`--class-prior`). {decision}
 * No spectra and no colours in training. Amplitudes differ from band to band at random in training, since the
   data have one band.
 * The position enters as |sin b| and the brightness as a magnitude. Both carry the footprint and depth of the
-  training survey (declination -75 to -20, V 11 to 19.5), and a model can use that as a short cut.
+  training stars ({footprint}), and a model can use that as a short cut.
 * Folded light curves inherit the catalogue's period and with it its opinion of the class (an eclipsing binary
   is folded at twice the strongest peak). The table of observed epochs is free of this.
-* The catalogue's strata are calibrated on {calibrated_on} of Catalina stars, not on alerts of the surveys
+* The catalogue's strata are calibrated on {calibrated_on} of its stars, not on alerts of the surveys
   themselves: where a verdict names one of them, real p-values are smaller or larger to the extent that real
   alerts differ from these. `trainer fit-anomaly --alerts` calibrates on a survey's own.
 * Temperature and class threshold of a stratum are fitted on the same {alerts_per_stratum:,} alerts or fewer.
@@ -88,6 +88,8 @@ verdicts are made (`--class-prior`). {decision}
 `make train` with the light curves in place. Seed {seed}.
 """
 
+
+_NO_SOURCE = "Stars whose source is not named (`source` of `[data]` in the settings of the training)"
 
 _READ_AS = """. It is read as statistics of its variability, the highest Lomb-Scargle power in 40
   bins of frequency, and its fold at each of up to six candidate periods: Fourier series, mean in bins of
@@ -262,7 +264,8 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         max_epochs=settings.max_epochs,
         columns=", ".join(column_text(column) for column in run.specs.get("metadata", {}).get("columns", ()))
         or "none",
-        citation=CITATION,
+        source=data.get("source") or _NO_SOURCE,
+        footprint=data.get("footprint", "of one sample"),
         n_stars=data["stars"],
         splits=", ".join(f"{count:,} {name}" for name, count in data["stars_by_split"].items()),
         digest=data["sha256"],

@@ -79,8 +79,16 @@ class ModalitySettings(_Part):
 
 
 class DataSettings(_Part):
-    """Splits and sets of imitated alerts."""
+    """The stars, their splits, and sets of imitated alerts."""
 
+    sample: str = Field(
+        default="training-stars",
+        pattern=r"^[\w.-]+$",
+        description="Name of the sample of stars; verdicts name it as the prior of their probabilities.",
+    )
+    source: str = Field(
+        default="", description="Where the light curves are from, to be cited; for the model card."
+    )
     split_fractions: tuple[PositiveFloat, PositiveFloat, PositiveFloat, PositiveFloat] = Field(
         description="Train, validation, calibration and test."
     )

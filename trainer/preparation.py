@@ -25,7 +25,6 @@ from trainer.sets import ExampleSet, make_set
 from trainer.windows import FIRST_EPOCHS, Windows, random_windows, window_alerts
 
 __all__ = [
-    "CLASS_PRIOR",
     "Prepared",
     "bin_limits",
     "calibration_set",
@@ -45,11 +44,12 @@ __all__ = [
     "windows_of_bin",
 ]
 
-CLASS_PRIOR = "catalina-sss"
-"""Name of the class frequencies: those of the periodic variables of the Catalina Southern Survey."""
-
 SCALER_STARS = 2000
 """Stars that the scalers are fitted on: a mean to 2 % of the spread."""
+
+
+FOOTPRINT_QUANTILES = 0.001, 0.999
+"""Of the stars' magnitudes: a single slip is not the depth of a survey."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +121,13 @@ def prepare(
         settings=settings,
         specs=fitted_specs(settings, sample, kept=kept.specs),
         classes=classes,
-        class_prior=CLASS_PRIOR,
+        class_prior=settings.data.sample,
         frequencies=tuple(float(share) for share in counts / counts.sum()),
         data={
             "file": FILE,
             "sha256": digest,
+            "source": settings.data.source,
+            "footprint": _footprint(stars),
             "stars": len(stars),
             "stars_by_split": {each.name.lower(): int((split == each).sum()) for each in Split},
             "train_stars_by_class": {name: int(count) for name, count in zip(classes, counts, strict=True)},
@@ -137,6 +139,13 @@ def prepare(
         save_run(run, out)
     keep_labelled(stars, classes, cache, digest=digest, held_out=held_out)
     return Prepared(run=run, stars=stars, split=split, cache=cache)
+
+
+def _footprint(stars: StarTable) -> str:
+    """Return where on the sky the stars lie and how bright nearly all of them are, for a reader."""
+    south, north = np.floor(stars.dec_deg.min()), np.ceil(stars.dec_deg.max())
+    bright, faint = np.quantile(stars.mean_mag, FOOTPRINT_QUANTILES)
+    return f"declination {south:.0f} to {north:.0f}, {bright:.1f} to {faint:.1f} mag"
 
 
 def seen_stars(out: Path) -> frozenset[str]:

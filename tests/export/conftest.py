@@ -38,7 +38,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     return Exported(prepared=prepared, model=model, run=root / "run", bundle=root / "bundle")
 
 
-SETTINGS = tiny_settings(training={"passes": 2}, calibration={"decision_rule": "macro_f1"})
+SAMPLE, SOURCE = "made-up", "Nobody 2026, light curves that were made up"
+
+SETTINGS = tiny_settings(
+    training={"passes": 2},
+    calibration={"decision_rule": "macro_f1"},
+    data={"sample": SAMPLE, "source": SOURCE},
+)
 
 
 def _export(root: Path) -> None:

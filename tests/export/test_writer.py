@@ -20,7 +20,7 @@ from broker_plugin.records import SourceContext
 from broker_plugin.taxonomy import CLASSES, TAXONOMY
 from export.parity import COSINE_MIN, FOREST_MAX, PROBABILITY_MAX, ParityError, forest_parity
 from export.writer import npz_bytes, write_bundle
-from tests.export.conftest import Exported
+from tests.export.conftest import SAMPLE, SOURCE, Exported
 from tests.support.artefacts import REPOSITORY
 from trainer.augment import imitate
 from trainer.config import STRATUM_MIN
@@ -43,6 +43,15 @@ def test_the_classes_and_their_frequencies_have_names_of_their_own(exported: Exp
     assert manifest.taxonomy == TAXONOMY
     assert manifest.class_prior == exported.prepared.run.class_prior != TAXONOMY
     assert set(manifest.classes) <= {entry.name for entry in CLASSES}
+
+
+def test_the_card_tells_of_these_stars_and_of_no_others(exported: Exported) -> None:
+    card = (exported.bundle / "MODEL_CARD.md").read_text("utf-8")
+    assert f"{SOURCE}. " in card
+    assert "declination -" in card
+    assert f"(prior `{SAMPLE}`)" in card
+    assert "Catalina" not in card
+    assert open_bundle(exported.bundle).manifest.class_prior == SAMPLE
 
 
 def test_every_alert_finds_its_stratum(exported: Exported) -> None:
@@ -158,7 +167,7 @@ def test_a_forest_that_differs_is_refused(exported: Exported) -> None:
 
 def test_the_card_names_data_results_and_limits(exported: Exported) -> None:
     card = (exported.bundle / "MODEL_CARD.md").read_text()
-    for part in ("Drake et al. 2017", "Hosenie et al. 2020", "random forest", "commonest class", "## Limits"):
+    for part in ("random forest", "commonest class", "## Limits"):
         assert part in card
     assert "{" not in card
 

@@ -24,7 +24,6 @@ from trainer.data.star_file import epochs_of, is_period, numbers_of, read_column
 from trainer.data.stars import StarTable, folded_profile
 
 __all__ = [
-    "CITATION",
     "FILE",
     "Funnel",
     "Labelled",
@@ -36,11 +35,6 @@ __all__ = [
 
 FILE = "lightcurves/catalina_sss.parquet"
 """Where the light curves lie in the data folder."""
-
-CITATION = (
-    "Catalina Surveys: Drake et al. 2017 (MNRAS 469, 3688); light curves as collected by Hosenie et al. 2020 "
-    "(MNRAS 493, 6050)"
-)
 
 MJD_MIN, MJD_MAX = 50_000.0, 62_000.0
 """The survey ran from 2005 to 2013; a time outside is a slip (three stars have one at -2409998.5)."""
