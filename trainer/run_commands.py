@@ -113,6 +113,7 @@ def fit_anomaly(
         )
     elif run is not None:
         prepared = _reopen(run, data, read_settings(config) if config else None)
+        require_calibration(prepared)
         _finish(prepared, run, out, data=data, evaluation=evaluation)
     else:
         raise ConfigurationError("give --alerts and --out, or --run")

@@ -9,17 +9,18 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.checkpoint import NOTHING_KEPT
 from trainer.compute import connected
 from trainer.config import Settings, read_settings
 from trainer.object_runs import prepare_labelled
-from trainer.options import DEFAULT_SETTINGS, Config, Data, Out, data_folder, hush, say
+from trainer.options import DEFAULT_SETTINGS, Config, Data, Out, data_folder, hush, say, warn
 from trainer.preparation import Prepared
 from trainer.pretrained import PRETRAINED, Pretrained, read_pretrained
 from trainer.stream.archive import read_archive
 from trainer.stream.refit import training_positions
-from trainer.sufficiency import require_classes
+from trainer.sufficiency import require_calibration, require_classes
 from trainer.unlabelled import leave_out, prepare_alerts, prepare_unlabelled
 from trainer.weights import finetune_weights, pretrain_weights
 
@@ -109,8 +110,18 @@ def finetune(
         tell = say if compute.first else hush
         prepared = compute.in_turn(lambda: _prepare(settings, data, out, before, tell))
         require_classes(prepared)
+        if compute.first:
+            _warn_of_calibration(prepared)
         finetune_weights(prepared, out, compute, start=before)
         tell(f"weights in {out}; next: trainer fit-anomaly --run {out}")
+
+
+def _warn_of_calibration(prepared: Prepared) -> None:
+    """Say before the training that no bundle can be made of its weights, where that is so."""
+    try:
+        require_calibration(prepared)
+    except ConfigurationError as error:
+        warn(f"the weights can be trained, but `fit-anomaly --run` will refuse them: {error}")
 
 
 def _prepare(

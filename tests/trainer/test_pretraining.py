@@ -30,6 +30,7 @@ from trainer.data.splits import Split
 from trainer.object_runs import UNUSED
 from trainer.preparation import Prepared, prepare, window_set
 from trainer.pretrained import PRETRAINED, read_pretrained
+from trainer.run_commands import fit_anomaly
 from trainer.stage_commands import finetune
 from trainer.stream.archive import read_archive
 from trainer.training import pretrain
@@ -213,12 +214,17 @@ def test_stars_that_were_seen_are_not_measured_with(
     assert np.flatnonzero(far.split == UNUSED).tolist() == [*range(100), len(prepared.stars) - 1]
 
 
-def test_a_finetuned_run_is_taken_up_again_as_it_was(catalogue: Path, tmp_path: Path) -> None:
+def test_a_finetuned_run_is_taken_up_again_as_it_was(
+    catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = with_passes(tiny_settings(training={"passes": 1}), 1)
     config = write_settings(settings, tmp_path / "tiny.toml")
     out = tmp_path / "run"
     pretrain_weights([prepare_unlabelled(settings, catalogue, out, say=quiet)], out, COMPUTE)
     finetune(config=config, data=catalogue, start=out, out=out)
+    assert "`fit-anomaly --run` will refuse them" in capsys.readouterr().err  # too few stars
+    with pytest.raises(ConfigurationError, match="stars fall to the calibration"):
+        fit_anomaly(run=out, data=catalogue)
     written = (out / "run.json").read_bytes()
     record = json.loads((out / LOG).read_text())
     assert record["fused"] > 0
