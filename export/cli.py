@@ -18,6 +18,7 @@ from export.parity import ParityError
 from export.reshape import write_reshaped_bundle
 from export.stream import write_stream_bundle
 from export.writer import write_bundle
+from trainer.bundle_folder import require_bundle_folder
 
 __all__ = ["main"]
 
@@ -49,6 +50,7 @@ def export(
 
     Every graph is checked before the bundle is moved into place.
     """
+    require_bundle_folder(out)
     if checkpoint is not None and bundle is None and stream is None:
         written = write_bundle(checkpoint, out)
     elif checkpoint is None and bundle is not None and stream is not None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from broker_plugin.bundle import MANIFEST, Manifest, open_bundle
 from broker_plugin.signals import unbroken
 from broker_plugin.streams.output_files import cannot_write
+from trainer.bundle_folder import require_bundle_folder
 
 __all__ = ["put_bundle"]
 
@@ -26,12 +27,13 @@ def put_bundle(files: Mapping[str, bytes], manifest: Manifest, out: Path) -> Pat
     Raises
     ------
     ConfigurationError
-        If it cannot be written. An older bundle stays then.
+        If it cannot be written, or would replace anything but a bundle. What is there stays then.
     """
     text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(out.parent) as alone:
+            require_bundle_folder(out)
             if alone:
                 _remove_leftovers(out)
             _put({**files, MANIFEST: text.encode()}, out)

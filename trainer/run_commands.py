@@ -13,6 +13,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.bars import scoring_bar
 from trainer.bundle_evaluation import evaluate_bundle
+from trainer.bundle_folder import require_bundle_folder
 from trainer.checkpoint import Kept, load_run
 from trainer.compute import connected
 from trainer.config import Settings, read_settings
@@ -34,6 +35,9 @@ BundleFolder = Annotated[
     Path | None, Parameter(help="Where to put the finished bundle; default: OUT/bundle.")
 ]
 
+BUNDLE = "bundle"
+"""Folder of the bundle within that of its run, where no other is named."""
+
 
 def train(
     *,
@@ -48,6 +52,7 @@ def train(
     memory; most of it can be stopped and resumed. With `torchrun --nproc-per-node N -m trainer train ...` the
     training uses N devices.
     """
+    require_bundle_folder(bundle or out / BUNDLE)
     settings = read_settings(config)
     with connected(settings.training) as compute:
         tell = say if compute.first else hush
@@ -92,6 +97,8 @@ def fit_anomaly(
     The alerts need no labels. Forests and p-values of the new bundle are the stream's own, measured on
     objects that were held back; encoders and classes are those of the old one, which stays as it is.
     """
+    if out is not None:
+        require_bundle_folder(out)
     if alerts:
         if run is not None or out is None:
             raise ConfigurationError(
@@ -162,7 +169,7 @@ def _finish(
     fitted = fit(prepared, out, say=say)
     if evaluation:
         measure_run(prepared, fitted, out, say=say)
-    target = bundle or out / "bundle"
+    target = bundle or out / BUNDLE
     run_export("--checkpoint", str(out), "--out", str(target))
     stars = data_folder(data) / FILE
     if evaluation and stars.is_file():

@@ -123,7 +123,7 @@ def test_a_signal_waits_until_the_folders_are_swapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = placed(tmp_path)
-    (place / "leftover").write_text("of an older version")
+    (place / "leftover.md").write_text("of an older version")
     rename = Path.rename
 
     def interrupted(path: Path, target: Path) -> Path:
@@ -136,4 +136,30 @@ def test_a_signal_waits_until_the_folders_are_swapped(
     with interrupt_on_signal(), pytest.raises(InterruptedBySignal):
         put(place)
     assert [*tmp_path.iterdir()] == [place]
-    assert not (place / "leftover").exists()
+    assert not (place / "leftover.md").exists()
+
+
+def test_nothing_but_a_bundle_is_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "note.txt"
+    file.write_text("mine")
+    run = placed(tmp_path)
+    (run / "model.safetensors").write_bytes(b"weights")
+    (run / "cache").mkdir()
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "a.json").write_text("{}")
+    for place, named in ((file, "note.txt"), (run, "cache, model.safetensors"), (bare, "no manifest")):
+        with pytest.raises(ConfigurationError, match=f"no bundle that another may replace: .*{named}"):
+            put(place)
+    assert file.read_text() == "mine"
+    assert (run / "model.safetensors").read_bytes() == b"weights"
+    assert {*tmp_path.iterdir()} == {file, run, bare}
+
+
+def test_a_damaged_bundle_and_an_empty_folder_are_replaced(tmp_path: Path) -> None:
+    place = placed(tmp_path)
+    (place / "manifest.json").write_text("{")
+    (place / "head.onnx").unlink()
+    assert open_bundle(put(place)).digest == DEFAULT.digest
+    (tmp_path / "empty").mkdir()
+    assert open_bundle(put(tmp_path / "empty")).digest == DEFAULT.digest

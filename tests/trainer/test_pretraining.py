@@ -225,6 +225,8 @@ def test_a_finetuned_run_is_taken_up_again_as_it_was(
     assert "`fit-anomaly --run` will refuse them" in capsys.readouterr().err  # too few stars
     with pytest.raises(ConfigurationError, match="stars fall to the calibration"):
         fit_anomaly(run=out, data=catalogue)
+    with pytest.raises(ConfigurationError, match="may replace: it holds"):
+        fit_anomaly(run=out, data=catalogue, out=out)
     written = (out / "run.json").read_bytes()
     record = json.loads((out / LOG).read_text())
     assert record["fused"] > 0
