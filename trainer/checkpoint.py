@@ -56,7 +56,10 @@ ADDED_SETTINGS: Mapping[str, Mapping[str, object]] = {
 }
 """Settings by section that came later, with what was done before: where they say so, nothing has changed."""
 
-DRAWS_VERSION = "4"
+NAMES, DESCRIPTIONS = {"sample", "source"}, {"source", "footprint"}
+"""Settings and entries of a run's data that say what the stars are and change no number."""
+
+DRAWS_VERSION = "5"
 """Version of the draws of a pass; raise it with any change, or a stopped run goes on with other ones."""
 
 
@@ -200,14 +203,15 @@ def training_key(run: Run, *more: str) -> str:
     settings = run.settings.model_dump(
         mode="json",
         include={"seed", "model", "modalities", "data", "training"},
-        exclude={"training": {"device", "threads"}},
+        exclude={"training": {"device", "threads"}, "data": NAMES},
     )
     for section, added in ADDED_SETTINGS.items():
         for name, before in added.items():
             if settings[section][name] == before:
                 del settings[section][name]
     inputs = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}/{DRAWS_VERSION}"
-    content = [settings, run.specs, run.classes, run.frequencies, run.data, inputs, *more]
+    data = {name: value for name, value in run.data.items() if name not in DESCRIPTIONS}
+    content = [settings, run.specs, run.classes, run.frequencies, data, inputs, *more]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

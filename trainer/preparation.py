@@ -21,6 +21,7 @@ from trainer.data.stars import StarTable, read_stars
 from trainer.encoders import fitted_specs
 from trainer.outliers import Oddity
 from trainer.plans import Plan, natural_plan, planned_windows, tempered_plan
+from trainer.seen import SEEN, read_seen
 from trainer.sets import ExampleSet, make_set
 from trainer.windows import FIRST_EPOCHS, Windows, random_windows, window_alerts
 
@@ -151,6 +152,8 @@ def _footprint(stars: StarTable) -> str:
 def seen_stars(out: Path) -> frozenset[str]:
     """Return the identifiers of all stars that a run used in any way but for its test.
 
+    Those from which the encoders had learned that it began with are among them.
+
     Raises
     ------
     ConfigurationError
@@ -158,7 +161,10 @@ def seen_stars(out: Path) -> frozenset[str]:
     """
     settings = load_run(out).settings
     stars = read_stars(out / "cache" / "stars.npz")
-    return used_stars(stars, settings.data.split_fractions, seed=settings.seed)
+    used = used_stars(stars, settings.data.split_fractions, seed=settings.seed)
+    if not (out / SEEN).is_file():  # nothing was trained yet
+        return used
+    return used | frozenset(read_seen(out)["object_id"].to_pylist())
 
 
 def imitated_set(

@@ -22,13 +22,12 @@ from trainer.data.splits import Split, object_groups
 from trainer.data.stars import StarTable
 from trainer.model import AlertModel
 from trainer.preparation import Prepared
+from trainer.seen import SEEN, read_seen
 
 __all__ = ["PRETRAINED", "Pretrained", "near", "read_pretrained", "write_seen"]
 
 PRETRAINED = "pretrained"
 """Folder of a pre-training within that of its run."""
-
-SEEN = "stars.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +83,7 @@ class Pretrained:
 
     def require_apart(self, prepared: Prepared) -> None:
         """Raise ConfigurationError if these encoders were trained on a star that others are measured with."""
-        if not (self.folder / SEEN).is_file():
-            return
-        table = pq.read_table(self.folder / SEEN)
+        table = read_seen(self.folder)
         seen = np.isin(prepared.stars.star_id, table["object_id"].to_numpy())
         seen |= near(prepared.stars, table["ra"].to_numpy(), table["dec"].to_numpy())
         held_out = seen & (prepared.split > Split.TRAIN)
@@ -114,13 +111,18 @@ def read_pretrained(folder: Path) -> Pretrained:
     raise ConfigurationError(f"no model in {folder}; make one with `trainer pretrain --out {folder}`")
 
 
-def write_seen(stars: Sequence[tuple[StarTable, NDArray[np.intp]]], folder: Path) -> None:
-    """Write which stars of which tables a model learns from."""
+def write_seen(
+    stars: Sequence[tuple[StarTable, NDArray[np.intp]]], folder: Path, *, start: Pretrained | None = None
+) -> None:
+    """Write which stars of which tables a model learns from, and what it begins with had learned from."""
     parts = [
         pa.table({"object_id": each.star_id[rows], "ra": each.ra_deg[rows], "dec": each.dec_deg[rows]})
         for each, rows in stars
     ]
-    pq.write_table(pa.concat_tables(parts), folder / SEEN)
+    if start is not None:
+        parts.append(read_seen(start.folder))
+    # Once each, also where a run goes on from itself.
+    pq.write_table(pa.concat_tables(parts).group_by(["object_id", "ra", "dec"]).aggregate([]), folder / SEEN)
 
 
 def near(stars: StarTable, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.bool_]:

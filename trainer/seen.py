@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which objects a bundle was trained on: worked out anew from its manifest and its training file."""
+"""Which objects a model learned from: by its run, or worked out anew from a bundle's training file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from broker_plugin.bundle import Manifest
@@ -15,7 +16,26 @@ from trainer.data.catalina import file_digest, read_catalina
 from trainer.data.objects import SPLITS
 from trainer.data.splits import Split, used_stars
 
-__all__ = ["is_training_file", "seen_by_bundle"]
+__all__ = ["SEEN", "is_training_file", "read_seen", "seen_by_bundle"]
+
+SEEN = "stars.parquet"
+"""File of a run that names the stars that its model learned from, in whichever training."""
+
+
+def read_seen(run: Path) -> pa.Table:
+    """Return the stars that the model of a run learned from: `object_id`, `ra` and `dec`.
+
+    Raises
+    ------
+    ConfigurationError
+        If the run does not say so.
+    """
+    try:
+        return pq.read_table(run / SEEN)
+    except (OSError, pa.ArrowException) as error:
+        raise ConfigurationError(
+            f"{run} does not say which stars its model learned from ({error}); train it again"
+        ) from error
 
 
 def is_training_file(manifest: Manifest, path: Path) -> bool:

@@ -34,7 +34,7 @@ def train_weights(prepared: Prepared, out: Path, compute: Compute) -> None:
 
 def finetune_weights(prepared: Prepared, out: Path, compute: Compute, *, start: Pretrained | None) -> None:
     """Train on the classes alone, from `start` or from random weights, or go on with it."""
-    _supervise(prepared, out, compute, kind="finetuning", by=partial(finetune, start=start))
+    _supervise(prepared, out, compute, kind="finetuning", by=partial(finetune, start=start), start=start)
 
 
 def pretrain_weights(sources: Sequence[Prepared], out: Path, compute: Compute) -> None:
@@ -76,10 +76,16 @@ def pool_of(sources: Sequence[Prepared], split: Split, compute: Compute) -> Exam
 
 
 def _supervise(
-    prepared: Prepared, out: Path, compute: Compute, *, kind: str, by: Callable[..., AlertModel]
+    prepared: Prepared,
+    out: Path,
+    compute: Compute,
+    *,
+    kind: str,
+    by: Callable[..., AlertModel],
+    start: Pretrained | None = None,
 ) -> None:
     sets, validation = compute.in_turn(lambda: _supervised_sets(prepared, compute))
-    _note_seen([prepared], out, compute)
+    _note_seen([prepared], out, compute, start=start)
     passes = prepared.run.settings.training.passes
     with tracked(out, kind, passes=passes, shown=compute.first) as watch:
         by(
@@ -103,9 +109,12 @@ def _supervised_sets(prepared: Prepared, compute: Compute) -> tuple[TrainingSets
     return sets, validation
 
 
-def _note_seen(sources: Sequence[Prepared], folder: Path, compute: Compute) -> None:
+def _note_seen(
+    sources: Sequence[Prepared], folder: Path, compute: Compute, *, start: Pretrained | None = None
+) -> None:
     if compute.first:
-        write_seen([(prepared.stars, prepared.members(Split.TRAIN)) for prepared in sources], folder)
+        stars = [(prepared.stars, prepared.members(Split.TRAIN)) for prepared in sources]
+        write_seen(stars, folder, start=start)
 
 
 def _bar(what: str, total: int, compute: Compute) -> AbstractContextManager[Advance]:

@@ -28,9 +28,10 @@ from trainer.config import PretrainingSettings, Settings
 from trainer.data.catalina import FILE
 from trainer.data.splits import Split
 from trainer.object_runs import UNUSED
-from trainer.preparation import Prepared, prepare, window_set
+from trainer.preparation import Prepared, prepare, seen_stars, window_set
 from trainer.pretrained import PRETRAINED, read_pretrained
 from trainer.run_commands import fit_anomaly
+from trainer.seen import SEEN
 from trainer.stage_commands import finetune
 from trainer.stream.archive import read_archive
 from trainer.training import pretrain
@@ -212,6 +213,28 @@ def test_stars_that_were_seen_are_not_measured_with(
     far = leave_out(prepared, prepared.stars.ra_deg[:100] + 0.001, prepared.stars.dec_deg[:100])
     # The last star lies 5 arcsec from the first.
     assert np.flatnonzero(far.split == UNUSED).tolist() == [*range(100), len(prepared.stars) - 1]
+
+
+def test_what_encoders_learned_from_is_known_after_any_number_of_trainings(
+    catalogue: Path, unlabelled: Path, tmp_path: Path
+) -> None:
+    settings = with_passes(tiny_settings(training={"passes": 1}), 1)
+    config, stars = write_settings(settings, tmp_path / "tiny.toml"), pq.read_table(catalogue / FILE)
+    first, second = tmp_path / "unlabelled.parquet", tmp_path / "data"
+    north = stars["dec"].to_numpy() > np.median(stars["dec"].to_numpy())
+    pq.write_table(pq.read_table(unlabelled).filter(north), first)
+    (second / FILE).parent.mkdir(parents=True)
+    pq.write_table(stars.filter(~north), second / FILE)
+    begun = prepare_unlabelled(settings, first, tmp_path / "begun", say=quiet)
+    pretrain_weights([begun], tmp_path / "begun", COMPUTE)
+    learned = {*begun.stars.star_id[begun.members(Split.TRAIN)].tolist()}
+    finetune(config=config, data=second, start=tmp_path / "begun", out=tmp_path / "once")
+    assert learned < seen_stars(tmp_path / "once")
+    with pytest.raises(ConfigurationError, match="would now be held out"):
+        finetune(config=config, data=catalogue, start=tmp_path / "once", out=tmp_path / "twice")
+    (tmp_path / "once" / SEEN).unlink()
+    with pytest.raises(ConfigurationError, match="does not say which stars"):
+        finetune(config=config, data=catalogue, start=tmp_path / "once", out=tmp_path / "twice")
 
 
 def test_a_finetuned_run_is_taken_up_again_as_it_was(

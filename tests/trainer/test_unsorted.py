@@ -83,6 +83,32 @@ def test_stars_may_have_names(rows: list[Row], tmp_path: Path) -> None:
     assert again == found, "its cut into an alert follows from its name"
 
 
+def test_ids_are_the_same_with_and_without_a_point(rows: list[Row], tmp_path: Path) -> None:
+    names = [
+        read_unsorted(written(tmp_path / "stars.parquet", [row | {"id": kind(row["id"])} for row in rows]))
+        for kind in (int, float, str)
+    ]
+    assert len({tuple(each.stars.star_id.tolist()) for each in names}) == 1
+    assert names[0].star_id.dtype == names[1].star_id.dtype == np.int64
+
+
+@pytest.mark.parametrize("star_id", [1.5, 2.0**53, np.inf])
+def test_ids_that_are_no_whole_numbers_are_refused(rows: list[Row], tmp_path: Path, star_id: float) -> None:
+    with pytest.raises(ConfigurationError, match="whole numbers or text"):
+        read_unsorted(written(tmp_path / "stars.parquet", [rows[0] | {"id": star_id}]))
+
+
+def test_epochs_of_one_time_say_the_same_in_any_order(
+    rows: list[Row], tmp_path: Path, rng: np.random.Generator
+) -> None:
+    tied = [row | {"mjd": [55_000.0 + at // 3 for at in range(len(row["mjd"]))]} for row in rows]
+    mixed = []
+    for row in tied:
+        order = rng.permutation(len(row["mjd"]))
+        mixed.append(row | {name: [row[name][at] for at in order] for name in ("mjd", "mag", "mag_err")})
+    assert predicted(tied, tmp_path)[1] == predicted(mixed, tmp_path)[1]
+
+
 def test_galactic_coordinates_follow_from_the_position(rows: list[Row], tmp_path: Path) -> None:
     without = [{name: value for name, value in row.items() if name not in ("l", "b")} for row in rows]
     stars = read_unsorted(written(tmp_path / "stars.parquet", without)).stars

@@ -76,7 +76,7 @@ def _part(stars: StarTable, run: Run) -> Unsorted:
     """Return stars with their classes as the run spells them, which `merged_label` knows too."""
     part = Unsorted(
         stars=stars,
-        star_id=np.array([int(str(each).rpartition(":")[2]) for each in stars.star_id], np.int64),
+        star_id=np.array([str(each).partition(":")[2] for each in stars.star_id]),
         published=np.array(run.classes)[stars.label],
     )
     unknown = sorted(set(part.published[merged_label(part.published) < 0].tolist()))

@@ -31,6 +31,7 @@ __all__ = [
     "kept_epochs",
     "learned_classes",
     "read_catalina",
+    "star_name",
 ]
 
 FILE = "lightcurves/catalina_sss.parquet"
@@ -186,7 +187,7 @@ def _star(
     flux, error = flux_of_mag(mag[kept], mag_err[kept])
     level = float(np.median(flux))
     return {
-        "star_id": f"css:{scalars['id']}",
+        "star_id": star_name(scalars["id"]),
         "label": names.index(name),
         "ra_deg": scalars["ra"],
         "dec_deg": scalars["dec"],
@@ -201,10 +202,25 @@ def _star(
     }
 
 
+def star_name(star_id: object) -> str:
+    """Return the identifier of a star of a file.
+
+    Examples
+    --------
+    >>> star_name(1001), star_name("V12")
+    ('css:1001', 'css:V12')
+    """
+    return f"css:{star_id}"
+
+
 def kept_epochs(
     mjd: NDArray[np.float64], mag: NDArray[np.float64], mag_err: NDArray[np.float64], funnel: Funnel
 ) -> NDArray[np.intp]:
-    """Return the positions of the epochs that are measurements, in order of time."""
+    """Return the positions of the epochs that are measurements, in order of time.
+
+    Those of one time, two sources of an image or a survey's slip, come the brighter first: the order of a
+    file's rows says nothing.
+    """
     in_time = (mjd > MJD_MIN) & (mjd < MJD_MAX)
     funnel.epochs_at_impossible_times += int((~in_time).sum())
     with np.errstate(over="ignore", invalid="ignore"):  # of what is no magnitude
@@ -212,7 +228,7 @@ def kept_epochs(
     measured = (mag >= MAG_MIN) & (mag <= MAG_MAX) & np.isfinite(flux)
     funnel.epochs_with_invalid_magnitudes += int((in_time & ~measured).sum())
     kept = np.flatnonzero(in_time & measured)
-    return kept[np.argsort(mjd[kept], kind="stable")]
+    return kept[np.lexsort((mag_err[kept], mag[kept], mjd[kept]))]
 
 
 def _table(rows: list[dict[str, Any]]) -> StarTable:

@@ -19,6 +19,9 @@ __all__ = ["COLUMNS", "SERIES", "epochs_of", "is_period", "numbers_of", "read_co
 
 FloatArray = NDArray[np.float64]
 
+EXACT_BELOW = 2.0**53
+"""From here on numbers with a point are no longer every whole number."""
+
 SERIES = ("mjd", "mag", "mag_err")
 
 COLUMNS = ("id", "ra", "dec", "l", "b", "period", "sss_class", *SERIES)
@@ -56,9 +59,26 @@ def read_columns(path: Path, *, optional: Collection[str] = ()) -> pa.Table:
         raise ConfigurationError(f"{path} holds no star")
     if pc.any(pc.is_null(table["id"], nan_is_null=True)).as_py():
         raise ConfigurationError(f"{path}: a star has no id; give each one")
+    table = table.set_column(table.schema.get_field_index("id"), "id", _ids(table["id"], path))
     for name in missing:
         table = table.append_column(name, pa.nulls(len(table)))
     return table
+
+
+def _ids(column: pa.ChunkedArray, path: Path) -> pa.ChunkedArray:
+    """Return ids as whole numbers or as text; 7.0, as a table with gaps has it, is 7."""
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return column
+    try:
+        if pa.types.is_floating(kind) and pc.max(pc.abs(column)).as_py() < EXACT_BELOW:
+            return column.cast(pa.int64())  # refuses what is no whole number
+    except pa.ArrowException:
+        pass
+    raise ConfigurationError(
+        f"{path}: column id must hold whole numbers or text, and is {kind}",
+        remedy="write the ids as they are in the catalogue: digits of large numbers with a point are lost",
+    )
 
 
 def epochs_of(table: pa.Table, path: Path) -> list[list[FloatArray]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.surveys.photometry import AB_ZERO_NJY, flux_of_mag
 from broker_plugin.surveys.sky import galactic_deg
-from trainer.data.catalina import Funnel, kept_epochs
+from trainer.data.catalina import Funnel, kept_epochs, star_name
 from trainer.data.star_file import epochs_of, is_period, numbers_of, read_columns
 from trainer.data.stars import N_PHASES, StarTable
 
@@ -85,7 +85,7 @@ def read_unsorted(path: Path) -> Unsorted:
     star_id = table["id"].to_numpy()
     return Unsorted(
         stars=StarTable(
-            star_id=np.array([f"css:{each}" for each in star_id]),
+            star_id=np.array([star_name(each) for each in star_id]),
             label=np.full(n, -1),
             ra_deg=ra,
             dec_deg=dec,
