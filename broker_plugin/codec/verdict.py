@@ -49,7 +49,7 @@ class Tense(StrEnum):
 
 
 class Revision(StrEnum):
-    """Whether a verdict is on an alert as it came, or takes one back. `update` is reserved: nothing sets it."""
+    """Whether a verdict is on an alert, or takes one back. `update` is reserved: nothing sets it."""
 
     INITIAL = "initial"
     UPDATE = "update"

@@ -150,9 +150,9 @@ def test_a_retraction_is_no_repetition_of_what_it_takes_back(scorer: Scorer, ale
     withdrawn = dataclasses.replace(alerts[0], flags=(QualityFlag.WITHDRAWN,))
     verdict, retraction, again = scorer.score([alerts[0], withdrawn, withdrawn])
     assert verdict.alert_key == retraction.alert_key
-    assert verdict.verdict_id == verdict_id(
-        verdict.survey, verdict.alert_id, verdict.bundle_digest
-    ), "the identity of an ordinary verdict is fixed for ever"
+    assert verdict.verdict_id == verdict_id(verdict.survey, verdict.alert_id, verdict.bundle_digest), (
+        "the identity of an ordinary verdict is fixed for ever"
+    )
     assert retraction.verdict_id == again.verdict_id != verdict.verdict_id
     assert [each.is_retraction for each in (verdict, retraction)] == [False, True]
 
