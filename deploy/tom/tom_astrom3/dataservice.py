@@ -83,7 +83,7 @@ class AstroM3DataService(DataService):
         return {"object_ids": names, "days": 365.0}
 
     def query_service(self, query_parameters: dict[str, Any], **kwargs: Any) -> list[Candidate]:
-        """Return the newest candidate of each object that fits, the strangest first."""
+        """Return the newest candidate of each object that fits, the strangest first; none is withdrawn."""
         self.query_parameters = query_parameters
         newest: dict[str, Candidate] = {}
         options = _options(self.configuration(), query_parameters)
@@ -98,7 +98,10 @@ class AstroM3DataService(DataService):
                     if verdict.source_context == "solar_system":
                         continue  # it moves, and makes no target
                     known = newest.get(verdict.object_id)
-                    if known is None or known.verdict.mjd_tai <= verdict.mjd_tai:
+                    if verdict.is_retraction:
+                        if known is not None and known.verdict.alert_key == verdict.alert_key:
+                            del newest[verdict.object_id]
+                    elif known is None or known.verdict.mjd_tai <= verdict.mjd_tai:
                         newest[verdict.object_id] = candidate
         except BrokerPluginError as error:
             raise QueryServiceError(str(error)) from error
