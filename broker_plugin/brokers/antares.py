@@ -38,6 +38,7 @@ PROPERTIES = {
     "calibration_n": ("int", "Number of sources behind the p-value"),
     "n_epochs": ("int", "Epochs that were used"),
     "explanation": ("str", "In words"),
+    "revision": ("str", "initial, or retraction where the survey withdrew the newest alert"),
     "bundle": ("str", "Model and digest"),
 }
 """What is written of a decision, as locus properties `astrom3_NAME`."""
@@ -71,7 +72,7 @@ class AstroM3(BaseFilter):  # type: ignore[misc]  # the host's class is untyped 
         decision = decision_of(found)
         for name in PROPERTIES:
             locus.set_property(f"astrom3_{name}", decision[name])
-        if found.anomaly_p_value <= self.MAX_P_VALUE:
+        if found.anomaly_p_value <= self.MAX_P_VALUE and not found.is_retraction:
             locus.tag(STRANGE)
 
 

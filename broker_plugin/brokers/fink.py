@@ -13,13 +13,20 @@ from typing import Any
 import pandas as pd
 
 from broker_plugin.brokers.scoring import Decision, decision_of, opened
+from broker_plugin.codec.verdict import Revision
 from broker_plugin.errors import RejectedAlert
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.packets import Row, lsst_packet
 
 __all__ = ["NOTHING", "lsst_packets", "lsst_scores", "lsst_strange"]
 
-NOTHING: Decision = {"class": "", "class_probability": 0.0, "anomaly_score": 0.0, "anomaly_p_value": 1.0}
+NOTHING: Decision = {
+    "class": "",
+    "class_probability": 0.0,
+    "anomaly_score": 0.0,
+    "anomaly_p_value": 1.0,
+    "revision": "",
+}
 """What is written of an alert that cannot have a verdict: nothing strange, no class."""
 
 
@@ -55,9 +62,9 @@ def lsst_strange(
     max_p_value: float = 0.01,
     bundle: str = "default",
 ) -> pd.Series[bool]:
-    """Return which LSST alerts have an anomaly p-value at or below the limit."""
+    """Return which LSST alerts have an anomaly p-value at or below the limit, and are not withdrawn."""
     scores = lsst_scores(dia_source, previous, forced, dia_object, bundle=bundle)
-    return scores["anomaly_p_value"] <= max_p_value
+    return (scores["anomaly_p_value"] <= max_p_value) & (scores["revision"] != Revision.RETRACTION)
 
 
 def lsst_packets(

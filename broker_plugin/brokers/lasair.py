@@ -26,6 +26,9 @@ CLASSIFICATION_MAX, VERSION_MAX, EXPLANATION_MAX, CLASSDICT_MAX = 80, 16, 1024, 
 NO_CLASS = "not a star"
 """Classification of what the classes do not apply to; Lasair takes no empty one."""
 
+WITHDRAWN = "withdrawn"
+"""Classification where the survey withdrew the newest detection: it replaces what we said of that."""
+
 SOURCES, FORCED, OBJECT = "diaSourcesList", "diaForcedSourcesList", "diaObject"
 
 
@@ -98,12 +101,16 @@ def annotation_of(verdict: Verdict, *, object_id: int | str, topic: str) -> dict
     return {
         "objectId": str(object_id),
         "topic": topic,
-        "classification": (verdict.top_class or NO_CLASS)[:CLASSIFICATION_MAX],
+        "classification": _classification(verdict)[:CLASSIFICATION_MAX],
         "version": __version__[:VERSION_MAX],
         "explanation": _cut(verdict.explanation, EXPLANATION_MAX),
         "classdict": _classdict(verdict),
         "url": "",
     }
+
+
+def _classification(verdict: Verdict) -> str:
+    return WITHDRAWN if verdict.is_retraction else verdict.top_class or NO_CLASS
 
 
 def _classdict(verdict: Verdict) -> dict[str, Any]:
@@ -116,6 +123,7 @@ def _classdict(verdict: Verdict) -> dict[str, Any]:
         "source_context": verdict.source_context,
         "bundle_digest": verdict.bundle_digest,
         "verdict_id": verdict.verdict_id,
+        "revision": str(verdict.revision),
     }
     for name, probability in sorted(verdict.class_probabilities.items(), key=lambda item: -item[1]):
         fuller = numbers | {name: probability}

@@ -67,10 +67,12 @@ def opened(bundle: str = "default", device: str = "auto") -> PacketScorer:
 def decision_of(verdict: Verdict) -> Decision:
     """Return what a broker can carry of a verdict.
 
-    A class that does not apply (outside stellar sources) is an empty text, with probability 0.
+    A class that does not apply (outside stellar sources) is an empty text, with probability 0. `revision` is
+    `retraction` where the survey withdrew the detection: nothing to select.
     """
     return {
         "verdict_id": verdict.verdict_id,
+        "revision": str(verdict.revision),
         "bundle": f"{verdict.bundle_name} {verdict.bundle_digest[:12]}",
         "source_context": verdict.source_context,
         "class": verdict.top_class or "",

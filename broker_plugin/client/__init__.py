@@ -17,13 +17,14 @@ from broker_plugin.client.subscription import Subscription
 from broker_plugin.client.watch import Cone, WatchList
 from broker_plugin.client.watch_files import read_watch_list
 from broker_plugin.client.webhook import Webhook
-from broker_plugin.codec.verdict import Verdict
+from broker_plugin.codec.verdict import Revision, Verdict
 
 __all__ = [
     "Candidate",
     "Cone",
     "Epoch",
     "ObjectMemory",
+    "Revision",
     "Subscription",
     "UpperLimit",
     "Verdict",

@@ -16,7 +16,9 @@ from broker_plugin.pipeline.selection import Ranking, Selection
 __all__ = ["ANY_TENSE", "Conditions", "Filter", "News"]
 
 News = Literal["new", "changed", "all"]
-"""Objects that the subscriber was not told of; objects that were seen with another verdict; every verdict."""
+"""Objects that the subscriber was not told of; objects that were seen with another verdict; every verdict.
+
+The retraction of what the subscriber was told is news to all of them."""
 
 ANY_TENSE = "any"
 """Stands for every tense."""
@@ -89,6 +91,8 @@ class Filter:
         wanted = self._conditions
         if not (wanted.has_tense(verdict) and self._is_watched(verdict)):
             return False
+        if verdict.is_retraction:
+            return self._takes_back(verdict)
         news = wanted.only == "all" or self._is_news(verdict)
         if not (wanted.selection.accepts(verdict) and news):
             return False
@@ -98,12 +102,34 @@ class Filter:
 
     def told(self, verdict: Verdict) -> None:
         """Note that the subscriber has finished with a verdict."""
-        if self._conditions.only != "all":
+        if not self._remembers:
+            return
+        if not verdict.is_retraction:
             self._memory.note(verdict.object_id, _known(verdict, told=True))
+        elif _is_of(self._memory.of(verdict.object_id), verdict):
+            self._memory.forget(verdict.object_id)  # another verdict on the object is news again
+
+    @property
+    def _remembers(self) -> bool:
+        return self._conditions.only != "all" or self._ranking is not None
 
     def _is_watched(self, verdict: Verdict) -> bool:
         watch = self._conditions.watch
         return watch is None or bool(watch.matches(verdict.object_id, verdict.ra_deg, verdict.dec_deg))
+
+    def _takes_back(self, verdict: Verdict) -> bool:
+        """Tell whether a retraction is news: of an object that the subscriber was told of, always.
+
+        Its own class and p-value do not matter then: another bundle may have found others.
+        """
+        wanted = self._conditions
+        if self._ranking is not None:
+            self._ranking.add(verdict, self._now())
+        known = self._memory.of(verdict.object_id)
+        if known is not None and known.told:
+            return True
+        is_seen = _is_of(known, verdict) if wanted.only == "changed" else not self._remembers
+        return is_seen and wanted.selection.accepts(verdict)
 
     def _is_news(self, verdict: Verdict) -> bool:
         """Tell whether a verdict is news.
@@ -121,4 +147,14 @@ class Filter:
 
 
 def _known(verdict: Verdict, *, told: bool) -> Known:
-    return Known(top_class=verdict.top_class, p_value=verdict.anomaly_p_value, told=told)
+    return Known(
+        top_class=verdict.top_class,
+        p_value=verdict.anomaly_p_value,
+        told=told,
+        alert_key=verdict.alert_key,
+    )
+
+
+def _is_of(known: Known | None, retraction: Verdict) -> bool:
+    """Tell whether what is known of an object is what a retraction takes back."""
+    return known is not None and known.alert_key in ("", retraction.alert_key)

@@ -23,9 +23,13 @@ and an object that turns strange slowly is told of late."""
 
 LAYOUT = """
 CREATE TABLE IF NOT EXISTS objects (
-    object_id TEXT PRIMARY KEY, top_class TEXT, p_value REAL NOT NULL, told INTEGER NOT NULL
+    object_id TEXT PRIMARY KEY, top_class TEXT, p_value REAL NOT NULL, told INTEGER NOT NULL,
+    alert_key TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID
 """
+
+LATER = "ALTER TABLE objects ADD COLUMN alert_key TEXT NOT NULL DEFAULT ''"
+"""Brings a file of an earlier version up to date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +40,14 @@ class Known:
     ----------
     told
         Whether the subscriber was told of the object.
+    alert_key
+        The alert of that verdict; empty in what an earlier version wrote.
     """
 
     top_class: str | None
     p_value: float
     told: bool = False
+    alert_key: str = ""
 
 
 class ObjectMemory:
@@ -61,7 +68,7 @@ class ObjectMemory:
     >>> with ObjectMemory() as memory:
     ...     memory.note("ztf:ZTF18abcdefg", Known(top_class="EW", p_value=0.5))
     ...     memory.of("ztf:ZTF18abcdefg"), memory.of("lsst:7")
-    (Known(top_class='EW', p_value=0.5, told=False), None)
+    (Known(top_class='EW', p_value=0.5, told=False, alert_key=''), None)
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
@@ -70,20 +77,29 @@ class ObjectMemory:
             # Closed by whoever ends the subscription, which may be another thread than the one that reads.
             self._database = sqlite3.connect(path or ":memory:", check_same_thread=False)
             self._database.execute(LAYOUT)
+            if "alert_key" not in {row[1] for row in self._database.execute("PRAGMA table_info(objects)")}:
+                self._database.execute(LATER)
             self._database.commit()
 
     def of(self, object_id: str) -> Known | None:
         """Return what is known of an object."""
         found = self._database.execute(
-            "SELECT top_class, p_value, told FROM objects WHERE object_id = ?", (object_id,)
+            "SELECT top_class, p_value, told, alert_key FROM objects WHERE object_id = ?", (object_id,)
         ).fetchone()
-        return None if found is None else Known(top_class=found[0], p_value=found[1], told=bool(found[2]))
+        if found is None:
+            return None
+        return Known(top_class=found[0], p_value=found[1], told=bool(found[2]), alert_key=found[3])
 
     def note(self, object_id: str, known: Known) -> None:
         """Remember an object."""
-        row = object_id, known.top_class, known.p_value, int(known.told)
+        row = object_id, known.top_class, known.p_value, int(known.told), known.alert_key
         with self._explained():
-            self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", row)
+            self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", row)
+
+    def forget(self, object_id: str) -> None:
+        """Know nothing of an object any more."""
+        with self._explained():
+            self._database.execute("DELETE FROM objects WHERE object_id = ?", (object_id,))
 
     def save(self) -> None:
         """Make what was noted last."""

@@ -49,7 +49,7 @@ class Tense(StrEnum):
 
 
 class Revision(StrEnum):
-    """Whether a verdict is the first on its alert, replaces one, or takes one back."""
+    """Whether a verdict is on an alert, or takes one back. `update` is reserved: nothing sets it."""
 
     INITIAL = "initial"
     UPDATE = "update"
@@ -122,6 +122,11 @@ class Verdict(NamedTuple):
     received_at: datetime
     emitted_at: datetime
 
+    @property
+    def is_retraction(self) -> bool:
+        """Whether this takes back an earlier verdict on the same alert: the survey withdrew the detection."""
+        return self.revision is Revision.RETRACTION
+
 
 BEFORE: Mapping[str, Any] = MappingProxyType(
     {"decision_rule": "argmax", "n_stored_epochs": None, "context_sources": ()}
@@ -137,20 +142,32 @@ OWN_TEXTS = frozenset(
 """Texts that are hardly ever the same in two verdicts."""
 
 
-def verdict_id(survey: str, alert_id: int, bundle_digest: str, *, judged: str = "") -> str:
+def verdict_id(
+    survey: str,
+    alert_id: int,
+    bundle_digest: str,
+    *,
+    judged: str = "",
+    revision: Revision = Revision.INITIAL,
+) -> str:
     """Return the identity of the verdict of one bundle on one alert: the same in every replay.
 
     Parameters
     ----------
     judged
         What the operator chose in place of the bundle's own class prior and decision rule, empty for nothing.
+    revision
+        A retraction is no repetition of the verdict that it takes back.
 
     Examples
     --------
     >>> verdict_id("ztf", 1, "ab") == verdict_id("ztf", 1, "ab") != verdict_id("lsst", 1, "ab")
     True
+    >>> verdict_id("lsst", 1, "ab", revision=Revision.RETRACTION) == verdict_id("lsst", 1, "ab")
+    False
     """
-    named = f"{survey}:{alert_id}:{bundle_digest}{judged}".encode()
+    revised = "" if revision is Revision.INITIAL else f"#{revision}"
+    named = f"{survey}:{alert_id}:{bundle_digest}{judged}{revised}".encode()
     # `uuid.uuid5`, without the object that is only made to be printed.
     octets = bytearray(hashlib.sha1(VERDICT_NAMESPACE.bytes + named, usedforsecurity=False).digest()[:16])
     octets[6] = octets[6] & 0x0F | 0x50

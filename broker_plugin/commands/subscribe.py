@@ -98,8 +98,9 @@ def subscribe(
         Begin with the verdicts since then: 2026-11-24T03:00:00Z, or how long ago: 90m, 12h, 3d.
     strangest
         Keep a ranking of the N objects with the smallest p-values since local noon. An object of an earlier
-        night returns only if new data made it stranger. The table is shown as it changes, JSON at the end.
-        With a webhook each verdict that enters the ranking is posted.
+        night returns only if new data made it stranger; one whose alert the survey withdraws leaves. The
+        table is shown as it changes, JSON at the end. With a webhook each verdict that enters the ranking is
+        posted, and the retraction of what was posted.
     context
         Only what the packet says is of this kind; by default stellar with --strangest, else any.
     classes
@@ -119,7 +120,8 @@ def subscribe(
         Radius of a watch list's rows that have none, arcsec.
     only
         new: objects that were not shown before. changed: objects that were seen with another top class, or
-        another p-value by --change-factor.
+        another p-value by --change-factor. When the survey withdraws an alert of what was shown, that is
+        news as well.
     change_factor
         Factor between two p-values of an object that is a change.
     memory

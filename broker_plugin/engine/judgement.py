@@ -118,16 +118,18 @@ class Judge:
     def _identity(self, batch: AlertBatch) -> Columns:
         alert_id = batch.alert_id.tolist()
         keys = list(zip(batch.survey, alert_id, strict=True))
+        revisions = [
+            Revision.RETRACTION if QualityFlag.WITHDRAWN in flags else Revision.INITIAL
+            for flags in batch.flags
+        ]
         return {
             "verdict_id": [
-                verdict_id(survey, each, self._digest, judged=self._judged) for survey, each in keys
+                verdict_id(survey, each, self._digest, judged=self._judged, revision=revision)
+                for (survey, each), revision in zip(keys, revisions, strict=True)
             ],
             "alert_key": [f"{survey}:{each}" for survey, each in keys],
             "inputs_digest": inputs_digests(batch),
-            "revision": [
-                Revision.RETRACTION if QualityFlag.WITHDRAWN in flags else Revision.INITIAL
-                for flags in batch.flags
-            ],
+            "revision": revisions,
             "survey": batch.survey,
             "alert_id": alert_id,
             "object_id": batch.object_id,

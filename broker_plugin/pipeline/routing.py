@@ -46,6 +46,9 @@ ORIGINS = {int(origin): origin.name.lower() for origin in Origin}
 class Route:
     """Sends chosen verdicts to a topic of candidates.
 
+    A retraction that the rule chooses goes there too, to the readers of the candidate that it takes back, and
+    says so in the header `revision`. A route remembers nothing: its reader knows whether there was one.
+
     Parameters
     ----------
     name
@@ -72,7 +75,11 @@ class Route:
                 topic=self.topic,
                 key=verdict.object_id.encode(),
                 value=self.encode(candidate_record(self.name, verdict, alert)),
-                headers=(("verdict_id", verdict.verdict_id.encode()), ("route", self.name.encode())),
+                headers=(
+                    ("verdict_id", verdict.verdict_id.encode()),
+                    ("route", self.name.encode()),
+                    ("revision", verdict.revision.encode()),
+                ),
             )
         ]
 

@@ -15,6 +15,10 @@ __all__ = ["ANY_CONTEXT", "Ranking", "Selection", "has_changed", "last_noon", "s
 ANY_CONTEXT = "any"
 """Stands for every source context."""
 
+SPARE = 100
+"""Objects behind a ranking that take the places of those whose alerts are withdrawn. With fewer, a night with
+many retractions ends with a shorter ranking."""
+
 NOON = time(12)
 """Nights are counted from local noon, as observers do: no night is cut in two."""
 
@@ -66,8 +70,9 @@ class Selection:
 class Ranking:
     """The strangest objects since local noon: smallest p-values, ties by score; each object once.
 
-    An object stands there with its strangest verdict. One that was listed in an earlier night returns only if
-    it changed, see `has_changed`: an astronomer who looked at it yesterday need not look again.
+    An object stands there with its strangest verdict, until a retraction takes that one back. One that was
+    listed in an earlier night returns only if it changed, see `has_changed`: an astronomer who looked at it
+    yesterday need not look again.
 
     Parameters
     ----------
@@ -78,7 +83,7 @@ class Ranking:
     def __init__(self, size: int) -> None:
         self._size = size
         self._since: datetime | None = None
-        self._verdicts: list[Verdict] = []
+        self._verdicts: list[Verdict] = []  # with those behind the ranking
         self._listed: dict[str, Verdict] = {}  # the strangest that was listed of each object, earlier nights
 
     def add(self, verdict: Verdict, now: datetime) -> bool:
@@ -87,25 +92,32 @@ class Ranking:
         Parameters
         ----------
         verdict
-            One that was emitted before the last local noon, or has no news of its object, changes nothing.
+            One that was emitted before the last local noon, or has no news of its object, changes nothing. A
+            retraction takes away the object that stands there with the alert which is withdrawn.
         now
             Local time, with its time zone. When a noon has passed, the ranking begins anew.
         """
         since = last_noon(now)
-        before = self._verdicts
+        before = self.verdicts
         # By its date: where clocks are put back or forward in a night, its noon is another moment afterwards.
         if self._since is None or since.date() != self._since.date():
             self._since, self._verdicts = since, []
             self._remember(before)
-        if verdict.emitted_at >= self._since and self._is_news(verdict):
+        if verdict.is_retraction:
+            self._take_back(verdict.alert_key)
+        elif verdict.emitted_at >= self._since and self._is_news(verdict):
             others = [v for v in self._verdicts if v.object_id != verdict.object_id]
-            self._verdicts = sorted([*others, verdict], key=strangeness)[: self._size]
-        return [v.verdict_id for v in before] != [v.verdict_id for v in self._verdicts]
+            self._verdicts = sorted([*others, verdict], key=strangeness)[: self._size + SPARE]
+        return [v.verdict_id for v in before] != [v.verdict_id for v in self.verdicts]
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The strangest first."""
-        return tuple(self._verdicts)
+        return tuple(self._verdicts[: self._size])
+
+    def _take_back(self, alert_key: str) -> None:
+        self._verdicts = [v for v in self._verdicts if v.alert_key != alert_key]
+        self._listed = {name: v for name, v in self._listed.items() if v.alert_key != alert_key}
 
     def _is_news(self, verdict: Verdict) -> bool:
         tonight = (v for v in self._verdicts if v.object_id == verdict.object_id)

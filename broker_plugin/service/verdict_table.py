@@ -1,60 +1,80 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Verdicts as rows of a table for a terminal."""
+"""Verdicts as rows of a table for a terminal.
+
+A row says what is unusual about its verdict: `withdrawn` in place of the class where it is a retraction, and
+the tense, in a column that is there for nothing else, where it is not `current`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
-from broker_plugin.codec.verdict import Verdict
+from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.explanation import one_in
 
 __all__ = ["ranking_table", "row_table"]
 
-COLUMNS = {"observed (UTC)": 16, "object": 24, "context": 11, "class (p)": 11, "odds": 13, "epochs": 6}
+OBSERVED, OBJECT, CONTEXT, CLASS, ODDS, EPOCHS, TENSE, WHY = (
+    "observed (UTC)", "object", "context", "class (p)", "odds", "epochs", "tense", "why"
+)  # fmt: skip
+
+COLUMNS = {OBSERVED: 16, OBJECT: 24, CONTEXT: 11, CLASS: 11, ODDS: 13, EPOCHS: 6, TENSE: 9}
 """Widths in characters; the explanation takes what is left."""
 
-WITH_CONTEXT, WITH_EXPLANATION = 90, 115
-"""Widths of a terminal from which there is room for these."""
+FROM = {EPOCHS: 75, CONTEXT: 90, WHY: 115}
+"""Widths from which there is room for these, beside the tense where it is shown."""
+
+WITHDRAWN = "withdrawn"
 
 
 def ranking_table(verdicts: Iterable[Verdict], *, width: int) -> Table:
     """Return the table of a ranking."""
-    table = _table(width, header=True)
+    table = _table(list(verdicts), width, header=True)
     table.title = "the strangest since noon"
-    for verdict in verdicts:
-        table.add_row(*_cells(verdict, width))
     return table
 
 
 def row_table(verdict: Verdict, *, width: int, header: bool) -> Table:
     """Return one row of a table that goes on; with its header for the first row."""
-    table = _table(width, header=header)
-    table.add_row(*_cells(verdict, width))
+    return _table([verdict], width, header=header)
+
+
+def _table(verdicts: Sequence[Verdict], width: int, *, header: bool) -> Table:
+    names = _shown(width, tense=any(verdict.tense is not Tense.CURRENT for verdict in verdicts))
+    table = Table(box=None, show_header=header, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name in names:
+        if name == WHY:
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, width=COLUMNS[name], no_wrap=True, overflow="ellipsis")
+    for verdict in verdicts:
+        cells = _cells(verdict)
+        table.add_row(*(_printable(cells[name]) for name in names))
     return table
 
 
-def _table(width: int, *, header: bool) -> Table:
-    table = Table(box=None, show_header=header, pad_edge=False, header_style="bold")
-    for name, columns in COLUMNS.items():
-        if name != "context" or width >= WITH_CONTEXT:
-            table.add_column(name, width=columns, no_wrap=True, overflow="ellipsis")
-    if width >= WITH_EXPLANATION:
-        table.add_column("why", overflow="fold")
-    return table
+def _shown(width: int, *, tense: bool) -> list[str]:
+    """Return the columns that a terminal has room for."""
+    room = width - (COLUMNS[TENSE] + 1 if tense else 0)
+    return [name for name in (*COLUMNS, WHY) if (tense if name == TENSE else room >= FROM.get(name, 0))]
 
 
-def _cells(verdict: Verdict, width: int) -> list[Text]:
+def _cells(verdict: Verdict) -> dict[str, str]:
     named = f"{verdict.top_class} {verdict.top_class_probability or 0.0:.2f}" if verdict.top_class else "-"
-    cells = [
-        verdict.observed_utc[:16].replace("T", " "),
-        verdict.object_id,
-        *([verdict.source_context.replace("_", " ")] if width >= WITH_CONTEXT else []),
-        named,
-        one_in(verdict.anomaly_p_value, verdict.calibration_n),
-        str(verdict.n_epochs),
-        *([verdict.explanation] if width >= WITH_EXPLANATION else []),
-    ]
-    return [Text("".join(c if c.isprintable() else "?" for c in cell)) for cell in cells]
+    return {
+        OBSERVED: verdict.observed_utc[:16].replace("T", " "),
+        OBJECT: verdict.object_id,
+        CONTEXT: verdict.source_context.replace("_", " "),
+        CLASS: WITHDRAWN if verdict.is_retraction else named,
+        ODDS: one_in(verdict.anomaly_p_value, verdict.calibration_n),
+        EPOCHS: str(verdict.n_epochs),
+        TENSE: str(verdict.tense),
+        WHY: verdict.explanation,
+    }
+
+
+def _printable(text: str) -> Text:
+    return Text("".join(c if c.isprintable() else "?" for c in text))

@@ -5,6 +5,7 @@
     python follow_up.py --bootstrap localhost:9092 --topic verdicts --watch mine.csv --out targets.csv
 
 Each object is written once, the first time that it is strange, however often this is stopped and started.
+When the survey withdraws the alert that it was written for, it is taken off the list.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     begin(arguments.out)
+    n_added = n_taken_back = 0
     with subscribe(
         arguments.topic,
         bootstrap=arguments.bootstrap,
@@ -52,12 +54,16 @@ def main() -> int:
         try:
             for verdict in verdicts:
                 # Written before the next one is asked for, so before the group's offset moves behind it.
-                append(arguments.out, verdict)
+                if verdict.is_retraction:
+                    n_taken_back += take_back(arguments.out, verdict)
+                else:
+                    append(arguments.out, verdict)
+                    n_added += 1
         except KeyboardInterrupt:
             sys.stderr.write("stopped; start it again and it goes on here\n")
-    sys.stderr.write(
-        f"{verdicts.n_read} verdicts read, {verdicts.n_wanted} targets more in {arguments.out}\n"
-    )
+    sys.stderr.write(f"{verdicts.n_read} verdicts read, {n_added} targets more in {arguments.out}\n")
+    if n_taken_back:
+        sys.stderr.write(f"{n_taken_back} targets taken off, since their alerts were withdrawn\n")
     if verdicts.n_other_tense:
         sys.stderr.write(
             f"{verdicts.n_other_tense} of them are not {arguments.tense}; --tense any takes them\n"
@@ -76,6 +82,21 @@ def append(path: Path, verdict: Verdict) -> None:
     place = f"{verdict.ra_deg:.6f}", f"{verdict.dec_deg:+.6f}"
     said = verdict.top_class, f"{verdict.anomaly_p_value:.3g}", verdict.observed_utc, verdict.explanation
     write(path, (verdict.object_id, *place, *said))
+
+
+def take_back(path: Path, retraction: Verdict) -> int:
+    """Take the target of a withdrawn alert off the list; return how many rows that were."""
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    columns = [header.index(name) for name in ("object", "observed_utc")]
+    withdrawn = [retraction.object_id, retraction.observed_utc]
+    kept = [row for row in rows if [row[column] for column in columns] != withdrawn]
+    beside = path.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    for row in (header, *kept):
+        write(beside, row)
+    beside.replace(path)  # whoever reads the list sees the one or the other
+    return len(rows) - len(kept)
 
 
 def write(path: Path, row: Sequence[object]) -> None:

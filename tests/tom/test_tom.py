@@ -27,6 +27,7 @@ from broker_plugin.pipeline.routing import candidate_record
 from broker_plugin.records import Alert, Origin, Provenance
 from broker_plugin.surveys.registry import adapters
 from tests.broker_plugin.brokers.sample import lsst_packets, ztf_packets
+from tests.broker_plugin.client.verdicts import retraction_of
 from tests.support.artefacts import REPOSITORY
 from tests.support.cluster import KafkaCluster
 from tests.support.environments import environment_of, in_environment
@@ -57,7 +58,8 @@ def judged(data_dir: Path) -> list[tuple[Alert, Verdict]]:
     packets = [*ztf_packets(data_dir)[::3], *lsst_packets(data_dir)[::6]]
     decoder = Decoder(schemas=SchemaStore(), adapters=adapters(["ztf", "lsst"]))
     alerts = [alert for packet in packets for alert in decoder.adapt(packet, Provenance(topic="in"))]
-    return list(zip(alerts, Scorer.open("default", device="cpu").score(alerts), strict=True))
+    found = zip(alerts, Scorer.open("default", device="cpu").score(alerts), strict=True)
+    return [(alert, verdict) for alert, verdict in found if not verdict.is_retraction]
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +273,30 @@ def test_the_order_does_not_matter_and_a_target_made_by_hand_is_amended(
     assert found["handled"] == [*sent[:2], "failed", *sent[2:]]
     assert found["ended"] == "of the handler's own"
     assert "GROUP" in found["refused"]
+
+
+def test_a_withdrawn_alert_takes_its_target_off_the_list(
+    tom: Tom, kafka_broker: KafkaCluster, judged: list[tuple[Alert, Verdict]]
+) -> None:
+    topic = tom.variables["TOM_TOPIC"]
+    some = [each for each in judged if each[1].source_context != "solar_system"][:4]
+    before, after = earlier(*some[2])[1], some[3][1]
+    before = before._replace(alert_key="before")
+    after = after._replace(alert_key="after", mjd_tai=after.mjd_tai + 1.0)
+    gone, lone, _, back = [(alert, retraction_of(verdict)) for alert, verdict in some]
+    older = (some[2][0], retraction_of(before))
+    publish(kafka_broker, topic, [some[0], (older[0], before), some[2], some[3]])
+    retracted = [gone, lone, older, back]
+    publish(kafka_broker, topic, [*retracted, some[0], (back[0], after)])  # one of them comes again
+    tom.manage("readstreams")
+    targets = {alias: each for name, each in tom.state().items() for alias in (name, *each["aliases"])}
+    assert targets[gone[1].object_id]["lists"] == []
+    assert targets[gone[1].object_id]["extras"]["astrom3_revision"] == "retraction"
+    assert lone[1].object_id not in targets, "a retraction made a target"
+    for taken_back in (older, back):  # of an older alert; and a later one brought it back
+        assert targets[taken_back[1].object_id]["lists"] == ["AstroM3: strange"]
+        assert targets[taken_back[1].object_id]["extras"]["astrom3_revision"] == "initial"
+    assert tom.look("listed") == sorted([older[1].object_id, back[1].object_id])
 
 
 def test_a_locked_database_is_waited_for_and_a_killed_reader_loses_nothing(

@@ -83,9 +83,9 @@ class AstroM3DataService(DataService):
         return {"object_ids": names, "days": 365.0}
 
     def query_service(self, query_parameters: dict[str, Any], **kwargs: Any) -> list[Candidate]:
-        """Return the newest candidate of each object that fits, the strangest first."""
+        """Return the newest candidate of each object that fits, the strangest first; none is withdrawn."""
         self.query_parameters = query_parameters
-        newest: dict[str, Candidate] = {}
+        newest = _Newest()
         options = _options(self.configuration(), query_parameters)
         stop = threading.Event()
         at_the_latest = threading.Timer(QUERY_S, stop.set)  # also where nothing on a busy topic fits
@@ -94,17 +94,13 @@ class AstroM3DataService(DataService):
         try:
             with subscribe_to_candidates(**options, stop=stop) as candidates:
                 for candidate in candidates:
-                    verdict = candidate.verdict
-                    if verdict.source_context == "solar_system":
-                        continue  # it moves, and makes no target
-                    known = newest.get(verdict.object_id)
-                    if known is None or known.verdict.mjd_tai <= verdict.mjd_tai:
-                        newest[verdict.object_id] = candidate
+                    if candidate.verdict.source_context != "solar_system":  # it moves, and makes no target
+                        newest.add(candidate)
         except BrokerPluginError as error:
             raise QueryServiceError(str(error)) from error
         finally:
             at_the_latest.cancel()
-        self.query_results = sorted(newest.values(), key=lambda each: each.verdict.anomaly_p_value)
+        self.query_results = sorted(newest.candidates, key=lambda each: each.verdict.anomaly_p_value)
         return self.query_results
 
     def query_targets(self, query_parameters: dict[str, Any], **kwargs: Any) -> list[dict[str, Any]]:
@@ -146,6 +142,30 @@ class AstroM3DataService(DataService):
     ) -> list[Any]:
         """Bring a target's photometry up to date."""
         return amend_photometry(target, map(_row_of, data or ()))
+
+
+class _Newest:
+    """The newest candidate of each object, without those that are withdrawn."""
+
+    def __init__(self) -> None:
+        self._by_object: dict[str, Candidate] = {}
+        self._withdrawn: set[str] = set()
+
+    def add(self, candidate: Candidate) -> None:
+        verdict = candidate.verdict
+        known = self._by_object.get(verdict.object_id)
+        if verdict.is_retraction:
+            self._withdrawn.add(verdict.alert_key)
+            if known is not None and known.verdict.alert_key == verdict.alert_key:
+                del self._by_object[verdict.object_id]
+        elif verdict.alert_key in self._withdrawn:
+            return
+        elif known is None or known.verdict.mjd_tai <= verdict.mjd_tai:
+            self._by_object[verdict.object_id] = candidate
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        return list(self._by_object.values())
 
 
 def _row_of(columns: dict[str, Any]) -> Epoch | UpperLimit:

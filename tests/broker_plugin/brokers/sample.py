@@ -17,13 +17,21 @@ from broker_plugin.surveys.base import Packet
 __all__ = ["decisions", "framed_packets", "lsst_packets", "report", "rows", "ztf_packets"]
 
 
+WITHDRAWN_STEP = 9
+"""Of so many LSST packets one says that its detection was withdrawn."""
+
+
 def lsst_packets(data_dir: Path) -> list[dict[str, Any]]:
-    """Return packets of two schema versions, some of them with hundreds of epochs or without an object."""
+    """Return packets of two schema versions, some with hundreds of epochs, objectless, or withdrawn."""
     alerts = data_dir / "alerts" / "lsst"
     older = [*read_container_file(alerts / "lsst_v9_0_nocutouts.avro")][::8]
     newer = [*read_container_file(alerts / "lsst_v10_0_nocutouts.avro")][::4]
     packets = [dict(packet) for packet in (*older, *newer)]
-    return [p for p in packets if newest(p["diaSource"], rows(p, "prvDiaSources"), "midpointMjdTai")]
+    packets = [p for p in packets if newest(p["diaSource"], rows(p, "prvDiaSources"), "midpointMjdTai")]
+    for packet in packets[::WITHDRAWN_STEP]:
+        source = packet["diaSource"]
+        packet["diaSource"] = source | {"timeWithdrawnMjdTai": source["midpointMjdTai"] + 1.0}
+    return packets
 
 
 def framed_packets(data_dir: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from broker_plugin.client import Epoch, subscribe, subscribe_to_candidates
 from broker_plugin.codec.topic_schema import topic_schema
 from broker_plugin.codec.verdict import Tense, encode_container, to_record
 from broker_plugin.errors import ConfigurationError
-from tests.broker_plugin.client.verdicts import a_verdict
+from tests.broker_plugin.client.verdicts import a_verdict, retraction_of
 from tests.support.artefacts import REPOSITORY
 from tests.support.cluster import KafkaCluster
 
@@ -106,6 +107,32 @@ def test_the_example_says_why_a_try_gives_it_no_targets(
         "3 of them are not current; --tense any takes them",
     ]
     assert said[1][-1] == "3 verdicts read, 3 targets more in any.csv"
+
+
+def test_the_example_takes_a_withdrawn_target_off_its_list(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], tmp_path: Path
+) -> None:
+    verdicts = kafka_broker.create_topic(topic("verdicts"))
+    stays, goes, never, comes_back = [
+        a_verdict(number, tense=Tense.CURRENT, source_context="stellar") for number in range(4)
+    ]
+    later = comes_back._replace(alert_key="ztf:9", observed_utc="2026-11-24T03:00:00Z")
+    another = stays._replace(alert_key="ztf:8", observed_utc="2026-11-24T04:00:00Z")
+    before = [stays, goes, comes_back]
+    after = [*map(retraction_of, (goes, never, comes_back, another)), later]
+    for sent in (before, after):
+        kafka_broker.produce(verdicts, [(None, encode_container(verdict), ()) for verdict in sent])
+        command = [str(REPOSITORY / "deploy/examples/follow_up.py"), "--bootstrap", kafka_broker.bootstrap]
+        command += ["--topic", verdicts, "--group", f"{verdicts}-reader", "--max-p-value", "1"]
+        command += ["--timeout-s", str(QUIET_S)]
+        done = subprocess.run(
+            [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+    assert "1 targets more" in done.stderr
+    assert "2 targets taken off" in done.stderr
+    with (tmp_path / "targets.csv").open() as file:
+        found = {row["object"]: row["observed_utc"] for row in csv.DictReader(file)}
+    assert found == {each.object_id: each.observed_utc for each in (stays, later)}
 
 
 def test_a_subscriber_imports_no_engine() -> None:

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from broker_plugin.codec.verdict import Verdict, encode_container, verdict_id
+from broker_plugin.codec.verdict import Revision, Verdict, encode_container, verdict_id
 from broker_plugin.streams.base import Message
 from tests.broker_plugin.codec.test_verdict import VERDICT
 
-__all__ = ["a_verdict", "as_messages"]
+__all__ = ["a_verdict", "as_messages", "retraction_of"]
 
 
 def a_verdict(number: int, **parts: Any) -> Verdict:
@@ -22,6 +22,14 @@ def a_verdict(number: int, **parts: Any) -> Verdict:
         "object_id": f"ztf:ZTF{number}",
     }
     return VERDICT._replace(**{**identity, **parts})
+
+
+def retraction_of(verdict: Verdict, **parts: Any) -> Verdict:
+    """Return what takes a verdict back, with some parts replaced."""
+    identity = verdict_id(
+        verdict.survey, verdict.alert_id, verdict.bundle_digest, revision=Revision.RETRACTION
+    )
+    return verdict._replace(**{"verdict_id": identity, "revision": Revision.RETRACTION, **parts})
 
 
 def as_messages(verdicts: Iterable[Verdict], *, partitions: int = 3) -> list[Message]:

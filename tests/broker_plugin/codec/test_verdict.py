@@ -147,5 +147,6 @@ def test_the_identity_depends_on_survey_alert_bundle_and_what_the_operator_chose
     identities = {verdict_id(s, a, b) for s in ("ztf", "lsst") for a in (1, 2) for b in ("x", "y")}
     assert len(identities) == 8
     assert verdict_id("ztf", 1, "ab", judged="/uniform") != verdict_id("ztf", 1, "ab")
+    assert len({verdict_id("ztf", 1, "ab", revision=each) for each in Revision}) == len(Revision)
     # Fixed for ever: consumers join on it.
     assert verdict_id("ztf", 1, "ab") == "c33e15a2-4911-550d-a73a-ff6e9f3267e9"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from broker_plugin.bundle import FORMAT_VERSION, installed_bundles
-from broker_plugin.codec.verdict import Tense, Verdict, to_json
+from broker_plugin.codec.verdict import Tense, Verdict, to_json, verdict_id
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BundleError, ConfigurationError
 from broker_plugin.records import Alert, AlertBatch, LightCurve, QualityFlag, SourceContext
@@ -144,6 +144,17 @@ def test_the_tense_and_a_withdrawn_detection_are_passed_on(scorer: Scorer, alert
     (verdict,) = scorer.score([withdrawn], tense=Tense.ARCHIVAL)
     assert verdict.tense == "archival"
     assert verdict.revision == "retraction"
+
+
+def test_a_retraction_is_no_repetition_of_what_it_takes_back(scorer: Scorer, alerts: list[Alert]) -> None:
+    withdrawn = dataclasses.replace(alerts[0], flags=(QualityFlag.WITHDRAWN,))
+    verdict, retraction, again = scorer.score([alerts[0], withdrawn, withdrawn])
+    assert verdict.alert_key == retraction.alert_key
+    assert verdict.verdict_id == verdict_id(verdict.survey, verdict.alert_id, verdict.bundle_digest), (
+        "the identity of an ordinary verdict is fixed for ever"
+    )
+    assert retraction.verdict_id == again.verdict_id != verdict.verdict_id
+    assert [each.is_retraction for each in (verdict, retraction)] == [False, True]
 
 
 def test_a_batch_and_its_alerts_score_alike(scorer: Scorer, alerts: list[Alert]) -> None:

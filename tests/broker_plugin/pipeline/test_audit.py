@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from datetime import date
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker_plugin.codec.verdict import Revision, verdict_id
 from broker_plugin.pipeline.audit import Origin, Outputs, PartitionAudit, audit_partition, verdict_origin
 from broker_plugin.pipeline.ledger import Stretch
 from broker_plugin.pipeline.offset_ranges import OffsetRanges
@@ -117,6 +119,16 @@ def test_what_several_bundles_or_other_inputs_have_made_of_a_message_is_counted(
         made.note(Origin(place=PLACE, offset=offset, identity=identity, bundle=bundle, inputs=inputs))
     assert (made.number(PLACE), made.repeated(PLACE), made.differing(PLACE)) == (9, 3, 2)
     assert made.offsets(PLACE) == OffsetRanges.of([(101, 104)])
+
+
+@pytest.mark.parametrize("offsets", [(101, 102), (101, 101)])  # a container may hold both
+def test_a_retraction_is_neither_a_duplicate_nor_missing(offsets: tuple[int, int]) -> None:
+    made = Outputs({PLACE: WINDOW})
+    for offset, revision in zip(offsets, (Revision.INITIAL, Revision.RETRACTION), strict=True):
+        identity = verdict_id("lsst", 7, "ab", revision=revision).encode()
+        made.note(Origin(place=PLACE, offset=offset, identity=identity, bundle=b"1", inputs=identity))
+    assert (made.number(PLACE), made.repeated(PLACE), made.differing(PLACE)) == (2, 0, 0)
+    assert made.offsets(PLACE) == OffsetRanges.of([offsets])
 
 
 def test_messages_that_two_stretches_have_done_are_counted_as_redone() -> None:

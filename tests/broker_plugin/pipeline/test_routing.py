@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from broker_plugin.client.candidate import UpperLimit, candidate_of_record
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.topic_schema import TOPIC_SCHEMAS, topic_schema
-from broker_plugin.codec.verdict import from_record
+from broker_plugin.codec.verdict import Revision, from_record
 from broker_plugin.pipeline import routing
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
@@ -115,6 +115,17 @@ def test_a_candidate_is_the_verdict_with_its_light_curve_and_pages() -> None:
     read = RecordReader(SchemaStore(), candidate_of_record).read(message.value)
     assert read.upper_limits == (UpperLimit(**record["upper_limits"][0]),)
     assert record["links"]["fink"] == "https://ztf.fink-portal.org/ZTF18abcdefg"
+
+
+def test_a_retraction_goes_where_its_candidate_went_and_says_so() -> None:
+    retraction = VERDICT._replace(revision=Revision.RETRACTION, verdict_id="of its own")
+    chosen, other = route(max_p_value=0.2), route(context="solar_system")
+    for verdict, revision in ((VERDICT, b"initial"), (retraction, b"retraction")):
+        (message,) = chosen.candidates(verdict, ALERT)
+        assert dict(message.headers)["revision"] == revision
+        read = RecordReader(SchemaStore(), candidate_of_record).read(message.value)
+        assert read.verdict.is_retraction == (verdict is retraction)
+        assert other.candidates(verdict, ALERT) == []
 
 
 def test_a_light_curve_that_no_topic_takes_is_cut_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

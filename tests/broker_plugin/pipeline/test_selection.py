@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker_plugin.codec.verdict import Verdict
+from broker_plugin.codec.verdict import Revision, Verdict
 from broker_plugin.pipeline.filter import AlertFilter
 from broker_plugin.pipeline.selection import Ranking, Selection, last_noon
 from broker_plugin.streams.base import Message
@@ -149,6 +149,36 @@ def test_an_object_returns_in_another_night_only_if_it_changed(
     later = NIGHT + timedelta(days=2)
     ranking.add(again._replace(inputs_digest="later", emitted_at=later), later)
     assert bool(ranking.verdicts) is (digest == "one epoch")
+
+
+def withdrawn(verdict: Verdict) -> Verdict:
+    return verdict._replace(revision=Revision.RETRACTION, verdict_id=f"not {verdict.verdict_id}")
+
+
+def test_a_retraction_takes_its_own_alert_out_of_the_ranking(verdicts: list[Verdict]) -> None:
+    ranking = Ranking(2)
+    sky = [
+        seen_again(v, p_value=p, digest=str(p))._replace(object_id=str(p))
+        for v, p in zip(verdicts, (0.1, 0.2, 0.3, 0.4), strict=False)
+    ]
+    for verdict in sky:
+        ranking.add(verdict, NIGHT)
+    assert ranking.add(withdrawn(sky[0]), NIGHT)
+    assert ranking.verdicts == tuple(sky[1:3]), "the place goes to the one behind"
+    assert not ranking.add(withdrawn(sky[0]), NIGHT)
+    assert not ranking.add(withdrawn(sky[3]), NIGHT)
+    other_alert = sky[1]._replace(alert_key="lsst:another")
+    assert not ranking.add(withdrawn(other_alert), NIGHT)
+    assert ranking.verdicts == tuple(sky[1:3])
+
+
+def test_what_was_withdrawn_in_another_night_is_no_measure_of_its_object(verdicts: list[Verdict]) -> None:
+    ranking, tomorrow = Ranking(5), NIGHT + timedelta(days=1)
+    first = seen_again(verdicts[0], p_value=0.01, digest="one epoch")
+    milder = seen_again(verdicts[0], p_value=0.2, digest="another", at=tomorrow)
+    ranking.add(first, NIGHT)
+    ranking.add(withdrawn(first)._replace(emitted_at=tomorrow), tomorrow)
+    assert ranking.add(milder, tomorrow)
 
 
 @pytest.mark.parametrize("context", ["stellar", "galaxy_host", "solar_system", "artefact", "unknown"])

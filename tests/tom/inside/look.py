@@ -139,6 +139,12 @@ def service() -> dict[str, Any]:
     }
 
 
+def listed() -> list[str]:
+    """Return the objects that the data service finds."""
+    found = dataservice.AstroM3DataService().query_service({"days": 3650.0})
+    return sorted(each.verdict.object_id for each in found)
+
+
 def nobody() -> dict[str, float]:
     """Ask for an object that nothing is sent about, with a few seconds for it."""
     dataservice.QUERY_S = 5.0
@@ -149,5 +155,6 @@ def nobody() -> dict[str, float]:
 
 if __name__ == "__main__":
     json.dump(
-        {each.__name__: each for each in (orders, known_target, service, nobody)}[sys.argv[1]](), sys.stdout
+        {each.__name__: each for each in (orders, known_target, service, listed, nobody)}[sys.argv[1]](),
+        sys.stdout,
     )

@@ -44,12 +44,23 @@ def ztf_alert(packet: dict[str, Any], row: dict[str, Any], survey: int) -> Devki
     return DevkitAlert(id=f"ztf:{row.get('candid')}", mjd=row["jd"] - 2_400_000.5, properties=properties)
 
 
+class Everything(AstroM3):
+    """Tags whatever may be tagged."""
+
+    MAX_P_VALUE = 1.0
+
+
 def main(data_dir: Path) -> list[Any]:
     judge = AstroM3()
     loci = [lsst_locus(packet) for packet in lsst_packets(data_dir)]
     loci += [ztf_locus(packet) for packet in ztf_packets(data_dir)]
     assert filter_report(judge, loci[0].model_copy(deep=True))["new_locus_properties"]
-    return [judged(judge, locus) for locus in loci]
+    everything = Everything()
+    return [judged(everything if is_withdrawn(locus) else judge, locus) for locus in loci]
+
+
+def is_withdrawn(locus: DevKitLocus) -> bool:
+    return bool(locus.alerts[-1].properties.get("lsst_diaSource_timeWithdrawnMjdTai"))
 
 
 def judged(judge: AstroM3, locus: DevKitLocus) -> Any:

@@ -12,12 +12,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fink_utils.spark.utils import FinkUDF, expand_function_from_string
 from pyspark.sql import SparkSession
 from pyspark.sql.types import BooleanType
 
+from broker_plugin.brokers.fink import lsst_strange
 from broker_plugin.surveys import lsst_fields
 from broker_plugin.surveys.fields import Kind, RecordTable
 from tests.broker_plugin.brokers.sample import lsst_packets, report, rows
@@ -83,7 +85,22 @@ def judged(folder: Path, packets: list[dict[str, Any]]) -> list[Any]:
     rows_found = scored.select("number", "astrom3").collect()
     spark.stop()
     found = {row["number"]: row["astrom3"].asDict() for row in rows_found}
+    strange |= selected_of_withdrawn(packets)
     return [found[number] | {"strange": number in strange} for number in sorted(found)]
+
+
+def selected_of_withdrawn(packets: list[dict[str, Any]]) -> set[int]:
+    """Return which withdrawn alerts are selected where the limit of the p-value is 1."""
+    numbers = [n for n, packet in enumerate(packets) if packet["diaSource"]["timeWithdrawnMjdTai"]]
+    some = [packets[n] for n in numbers]
+    chosen = lsst_strange(
+        pd.DataFrame([p["diaSource"] for p in some]),
+        pd.Series([rows(p, "prvDiaSources") for p in some]),
+        pd.Series([rows(p, "prvDiaForcedSources") for p in some]),
+        pd.DataFrame([{"diaObjectId": (p["diaObject"] or {}).get("diaObjectId")} for p in some]),
+        max_p_value=1.0,
+    )
+    return {n for n, is_chosen in zip(numbers, chosen, strict=True) if is_chosen}
 
 
 if __name__ == "__main__":
