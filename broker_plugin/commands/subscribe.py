@@ -14,9 +14,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 from rich.console import Console
 
-from broker_plugin.client.conditions import ANY_TENSE
+from broker_plugin.client.conditions import News
 from broker_plugin.client.memory import CHANGE_FACTOR
 from broker_plugin.client.opening import subscribe as open_subscription
+from broker_plugin.client.options import Tense
 from broker_plugin.client.subscription import Subscription
 from broker_plugin.client.watch import Cone, WatchList
 from broker_plugin.client.watch_files import RADIUS_ARCSEC, read_watch_list
@@ -27,10 +28,9 @@ from broker_plugin.commands.output import discard_output
 from broker_plugin.engine.explanation import counted
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.instants import parse_moment
-from broker_plugin.pipeline.selection import ANY_CONTEXT
-from broker_plugin.records import SourceContext
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.secret_files import secret_path
+from broker_plugin.settings_tables import ContextName
 from broker_plugin.signals import stop_on_signal
 from broker_plugin.streams.kafka_admission import read_secret
 
@@ -40,11 +40,9 @@ HEADER = "ASTROM3_WEBHOOK_HEADER"
 """Variable with the webhook's secret header; with `_FILE` behind it, with the path of a file for it."""
 
 Count = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
-Context = Literal["stellar", "galaxy_host", "solar_system", "artefact", "unknown", "any"]
 Many = Annotated[tuple[str, ...] | None, Parameter(negative="")]
 Positive = Annotated[float | None, Parameter(validator=validators.Number(gt=0))]
 Share = Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=1))]
-Tense = Literal["current", "archival", "injection", "test", "any"]
 
 
 def subscribe(
@@ -55,7 +53,7 @@ def subscribe(
     from_beginning: Annotated[bool, Parameter(negative="")] = False,
     since: str | None = None,
     strangest: Count = None,
-    context: Context | None = None,
+    context: ContextName | None = None,
     classes: Annotated[tuple[str, ...] | None, Parameter(name="--class", negative="")] = None,
     min_probability: Share = None,
     max_p_value: Share = None,
@@ -63,7 +61,7 @@ def subscribe(
     cone: Many = None,
     object_ids: Annotated[tuple[str, ...] | None, Parameter(name="--object", negative="")] = None,
     radius: Annotated[float, Parameter(validator=validators.Number(gt=0))] = RADIUS_ARCSEC,
-    only: Literal["new", "changed", "all"] = "all",
+    only: News = "all",
     change_factor: Annotated[float, Parameter(validator=validators.Number(gt=1))] = CHANGE_FACTOR,
     memory: Path | None = None,
     tense: Tense | None = None,
@@ -160,7 +158,7 @@ def subscribe(
                     since=parse_moment(since) if since else None,
                     # Shown as a ranking, all that is asked for counts; posted, what enters it.
                     strangest=strangest if address else None,
-                    context=context or (ANY_CONTEXT if strangest is None else SourceContext.STELLAR),
+                    context=context or ("any" if strangest is None else "stellar"),
                     classes=classes or (),
                     min_probability=min_probability,
                     max_p_value=max_p_value,
@@ -168,7 +166,7 @@ def subscribe(
                     only=only,
                     change_factor=change_factor,
                     memory=memory,
-                    tense=tense or ("current" if address else ANY_TENSE),
+                    tense=tense or ("current" if address else "any"),
                     limit=limit,
                     timeout_s=timeout_s,
                     registry=registry,
