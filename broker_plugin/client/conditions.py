@@ -37,7 +37,9 @@ class Conditions:
     change_factor
         Factor between p-values that makes a verdict another one, beside another top class.
     strangest
-        Only what is among the N strangest objects since local noon when it comes.
+        Only what is among the N strangest objects since noon at the telescope when it comes.
+    ranked_from_start
+        Whether what was emitted before that noon is ranked too, until the next one.
     tense
         `current`: about the sky now; also `archival`, `injection`, `test`, or `any`.
     """
@@ -47,6 +49,7 @@ class Conditions:
     only: News = "all"
     change_factor: float = CHANGE_FACTOR
     strangest: int | None = None
+    ranked_from_start: bool = False
     tense: str = "current"
 
     def has_tense(self, verdict: Verdict) -> bool:
@@ -64,7 +67,7 @@ class Filter:
     memory
         What is known of the objects.
     now
-        Local time, with its time zone.
+        The time, with its time zone.
     """
 
     def __init__(
@@ -77,7 +80,11 @@ class Filter:
         self._conditions = conditions
         self._memory = memory
         self._now = now
-        self._ranking = Ranking(conditions.strangest) if conditions.strangest else None
+        self._ranking = (
+            Ranking(conditions.strangest, from_start=conditions.ranked_from_start)
+            if conditions.strangest
+            else None
+        )
 
     @property
     def strangest(self) -> tuple[Verdict, ...]:

@@ -177,6 +177,7 @@ def _conditions(options: Options) -> Conditions:
         only=options.get("only", "all"),
         change_factor=options.get("change_factor", CHANGE_FACTOR),
         strangest=strangest,
+        ranked_from_start=options.get("from_beginning", False) or options.get("since") is not None,
         tense=options.get("tense", "current"),
     )
 

@@ -87,8 +87,8 @@ class Options(TypedDict, total=False):
     memory
         A file that keeps what `new` and `changed` need, for the next time.
     strangest
-        Only what is among the N strangest objects since local noon when it comes; stars, unless `context`
-        says otherwise.
+        Only what is among the N strangest objects when it comes: of those since noon at the telescope, or of
+        all where `since` or `from_beginning` is given; stars, unless `context` says otherwise.
     tense
         `current`, the sky now, unless said; or `archival`, `injection`, `test`, `any`.
     limit

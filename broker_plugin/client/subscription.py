@@ -164,7 +164,7 @@ class Subscription(Generic[Item]):
 
     @property
     def strangest(self) -> tuple[Verdict, ...]:
-        """The ranking since local noon as it stands, where one was asked for."""
+        """The ranking as it stands, where one was asked for."""
         return self._filter.strangest
 
     def stop(self) -> None:

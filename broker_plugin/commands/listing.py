@@ -23,6 +23,11 @@ __all__ = ["Listing", "make_listing"]
 class Listing(Protocol):
     """Takes verdicts in and shows them; a context, since a terminal must be left in order."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to show."""
+        ...
+
     def add(self, verdict: Verdict, now: datetime) -> None:
         """Take a verdict in."""
         ...
@@ -38,7 +43,13 @@ class Listing(Protocol):
     ) -> None: ...
 
 
-def make_listing(output_format: Literal["table", "json"], strangest: int | None, console: Console) -> Listing:
+def make_listing(
+    output_format: Literal["table", "json"],
+    strangest: int | None,
+    console: Console,
+    *,
+    from_start: bool = False,
+) -> Listing:
     """Return the listing that was asked for.
 
     Parameters
@@ -49,11 +60,15 @@ def make_listing(output_format: Literal["table", "json"], strangest: int | None,
         Size of the ranking, None for every verdict as it comes.
     console
         The terminal, or what stands for it.
+    from_start
+        As of `Ranking`.
     """
     if strangest is None:
         return _JsonLines() if output_format == "json" else _Rows(console)
-    ranking = Ranking(strangest)
-    return _JsonRanking(ranking) if output_format == "json" else _RankingTable(ranking, console)
+    ranking = Ranking(strangest, from_start=from_start)
+    if output_format == "json":
+        return _JsonRanking(ranking)
+    return _RankingTable(ranking, console, "the strangest" if from_start else "the strangest since noon")
 
 
 class _Plain:
@@ -75,23 +90,30 @@ class _Plain:
 
 
 class _JsonLines(_Plain):
+    is_empty = True
+
     def add(self, verdict: Verdict, now: datetime) -> None:
         _write_json([verdict])
+        self.is_empty = False
 
 
 class _Rows(_Plain):
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._header = True
+        self.is_empty = True
 
     def add(self, verdict: Verdict, now: datetime) -> None:
-        _write(self._console, row_table(verdict, width=self._console.width, header=self._header))
-        self._header = False
+        _write(self._console, row_table(verdict, width=self._console.width, header=self.is_empty))
+        self.is_empty = False
 
 
 class _JsonRanking(_Plain):
     def __init__(self, ranking: Ranking) -> None:
         self._ranking = ranking
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._ranking.verdicts
 
     def add(self, verdict: Verdict, now: datetime) -> None:
         self._ranking.add(verdict, now)
@@ -102,12 +124,17 @@ class _JsonRanking(_Plain):
 
 
 class _RankingTable:
-    def __init__(self, ranking: Ranking, console: Console) -> None:
+    def __init__(self, ranking: Ranking, console: Console, title: str) -> None:
         self._ranking = ranking
         self._console = console
+        self._title = title
         self._changed = False
         self._live: Live | None = None
         self._stack = ExitStack()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._ranking.verdicts
 
     def add(self, verdict: Verdict, now: datetime) -> None:
         self._changed |= self._ranking.add(verdict, now)
@@ -116,7 +143,7 @@ class _RankingTable:
         if not self._changed:
             return
         self._changed = False
-        table = ranking_table(self._ranking.verdicts, width=self._console.width)
+        table = ranking_table(self._ranking.verdicts, width=self._console.width, title=self._title)
         if self._live is not None:
             self._live.update(table, refresh=True)
         else:

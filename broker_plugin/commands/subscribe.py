@@ -95,9 +95,10 @@ def subscribe(
     since
         Begin with the verdicts since then: 2026-11-24T03:00:00Z, or how long ago: 90m, 12h, 3d.
     strangest
-        Keep a ranking of the N objects with the smallest p-values since local noon. An object of an earlier
-        night returns only if new data made it stranger. The table is shown as it changes, JSON at the end.
-        With a webhook each verdict that enters the ranking is posted.
+        Keep a ranking of the N objects with the smallest p-values since noon at the telescope; with --since
+        or --from-beginning of all that is read, until the next noon. An object of an earlier night returns
+        only if new data made it stranger. The table is shown as it changes, JSON at the end. With a webhook
+        each verdict that enters the ranking is posted.
     context
         Only what the packet says is of this kind; by default stellar with --strangest, else any.
     classes
@@ -145,7 +146,8 @@ def subscribe(
     """
     configure_logging(level="warning")
     address = _webhook_address(webhook, webhook_file)
-    listing = make_listing(output_format, strangest, Console())
+    in_the_past = from_beginning or bool(since)
+    listing = make_listing(output_format, strangest, Console(), from_start=in_the_past)
     stop = threading.Event()
     with stop_on_signal(stop):
         try:
@@ -179,8 +181,11 @@ def subscribe(
                 listing,
             ):
                 _follow(verdicts, listing, hook)
-                if not verdicts.n_wanted:
-                    _warn(_nothing(verdicts, group, from_beginning=from_beginning, since=since))
+                if listing.is_empty:
+                    ranked = strangest is not None and bool(verdicts.n_wanted or address)
+                    _warn(
+                        _nothing(verdicts, group, from_beginning=from_beginning, since=since, ranked=ranked)
+                    )
         except BrokenPipeError:
             if not discard_output():
                 raise
@@ -196,9 +201,17 @@ def _follow(verdicts: Subscription[Verdict], listing: Listing, hook: Webhook | N
 
 
 def _nothing(
-    verdicts: Subscription[Verdict], group: str | None, *, from_beginning: bool, since: str | None
+    verdicts: Subscription[Verdict],
+    group: str | None,
+    *,
+    from_beginning: bool,
+    since: str | None,
+    ranked: bool,
 ) -> str:
-    """Return what there is to say where nothing was shown."""
+    """Return what there is to say where nothing was shown; `ranked` if a noon may be why."""
+    if verdicts.n_read and ranked:
+        past = "" if from_beginning or since else "; with --since or --from-beginning earlier ones count too"
+        return f"{counted(verdicts.n_read, 'verdict')} read, none asked for since the last noon{past}"
     if verdicts.n_read:
         return f"{counted(verdicts.n_read, 'verdict')} read, none of them asked for"
     if verdicts.n_skipped:

@@ -20,10 +20,10 @@ WITH_CONTEXT, WITH_EXPLANATION = 90, 115
 """Widths of a terminal from which there is room for these."""
 
 
-def ranking_table(verdicts: Iterable[Verdict], *, width: int) -> Table:
+def ranking_table(verdicts: Iterable[Verdict], *, width: int, title: str) -> Table:
     """Return the table of a ranking."""
     table = _table(width, header=True)
-    table.title = "the strangest since noon"
+    table.title = title
     for verdict in verdicts:
         table.add_row(*_cells(verdict, width))
     return table

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -329,10 +330,18 @@ def test_the_strangest_of_a_night_are_told_as_they_enter(now: Callable[[], Any])
         assert numbers(verdicts.strangest) == [4, 2]
 
 
+def test_what_came_before_noon_is_ranked_for_who_begins_in_the_past() -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=5)
+    sky = [a_verdict(n, anomaly_p_value=0.1 * (n + 1), emitted_at=long_ago) for n in range(4)]
+    for ranked, wanted in ((False, []), (True, [0, 1])):
+        conditions = Conditions(tense="any", strangest=2, ranked_from_start=ranked)
+        source = MemorySource(as_messages(sky, partitions=1))
+        with subscription(source, conditions=conditions) as verdicts:
+            assert numbers(verdicts) == wanted
+
+
 @pytest.fixture
 def now() -> Callable[[], Any]:
-    from datetime import UTC, datetime
-
     return lambda: datetime.now(UTC)
 
 
