@@ -80,6 +80,7 @@ class Filter:
         self._conditions = conditions
         self._memory = memory
         self._now = now
+        self.watched: tuple[str, ...] = ()  # what of the watch list the last verdict matches
         self._ranking = (
             Ranking(conditions.strangest, from_start=conditions.ranked_from_start)
             if conditions.strangest
@@ -110,7 +111,9 @@ class Filter:
 
     def _is_watched(self, verdict: Verdict) -> bool:
         watch = self._conditions.watch
-        return watch is None or bool(watch.matches(verdict.object_id, verdict.ra_deg, verdict.dec_deg))
+        place = verdict.ra_deg, verdict.dec_deg
+        self.watched = () if watch is None else tuple(watch.matches(verdict.object_id, *place))
+        return watch is None or bool(self.watched)
 
     def _is_news(self, verdict: Verdict) -> bool:
         """Tell whether a verdict is news.

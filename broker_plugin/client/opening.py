@@ -136,7 +136,7 @@ def _open(
             remedy="take a group of your own",
         )
     stop, warn = options.get("stop") or threading.Event(), options.get("warn", warn_in_log)
-    conditions = _conditions(options)
+    conditions = _conditions(options, warn)
     for text in _doubts(conditions, options):
         warn(text)
     address = reading_address(settings, options.get("bootstrap"))
@@ -163,7 +163,7 @@ def _open(
     )
 
 
-def _conditions(options: Options) -> Conditions:
+def _conditions(options: Options, warn: Callable[[str], None]) -> Conditions:
     strangest = options.get("strangest")
     usual = ANY_CONTEXT if strangest is None else SourceContext.STELLAR
     return Conditions(
@@ -173,7 +173,7 @@ def _conditions(options: Options) -> Conditions:
             max_p_value=options.get("max_p_value"),
             context=options.get("context") or usual,
         ),
-        watch=_watch_list(options.get("watch")),
+        watch=_watch_list(options.get("watch"), warn),
         only=options.get("only", "all"),
         change_factor=options.get("change_factor", CHANGE_FACTOR),
         strangest=strangest,
@@ -182,8 +182,8 @@ def _conditions(options: Options) -> Conditions:
     )
 
 
-def _watch_list(given: WatchList | Path | str | None) -> WatchList | None:
-    return read_watch_list(given) if isinstance(given, Path | str) else given
+def _watch_list(given: WatchList | Path | str | None, warn: Callable[[str], None]) -> WatchList | None:
+    return read_watch_list(given, warn=warn) if isinstance(given, Path | str) else given
 
 
 def _doubts(conditions: Conditions, options: Options) -> Iterator[str]:

@@ -75,7 +75,8 @@ def subscribe(
 ) -> int:
     """Follow the verdicts on the output topic, all or those that are asked for.
 
-    JSON has one verdict a line, with the field names of the schema. A class that no verdict can have is
+    JSON has one verdict a line, with the field names of the schema, and with a watch list `watched`, what of
+    it matches. A class that no verdict can have is
     warned of: at once if this version knows no such class or kind, else with the first verdict.
 
         broker-plugin subscribe --bootstrap localhost:9092 --topic verdicts --strangest 10
@@ -109,11 +110,12 @@ def subscribe(
         Only if the anomaly p-value is at most this.
     watch
         Only what is on this watch list: a CSV file with a column object_id, or with columns ra, dec
-        (degrees), radius (arcsec) and name; or a VOTable.
+        (degrees), radius (arcsec; or radius_arcmin, radius_deg) and name; or a VOTable. The names are shown.
     cone
         Only what lies in RA,DEC,ARCSEC. May be repeated, and adds to the others.
     object_ids
-        Only this object (ztf:ZTF18abcdefg, or without the survey). May be repeated, and adds to the others.
+        Only this object (ztf:ZTF18abcdefg, or without the survey); another word is refused. May be repeated,
+        and adds to the others.
     radius
         Radius of a watch list's rows that have none, arcsec.
     only
@@ -194,10 +196,11 @@ def subscribe(
 
 def _follow(verdicts: Subscription[Verdict], listing: Listing, hook: Webhook | None) -> None:
     for verdict in verdicts:
-        if hook is not None and not hook.deliver(verdict):
+        watched = verdicts.watched
+        if hook is not None and not hook.deliver(verdict, watched=watched):
             verdicts.give_back()
             break
-        listing.add(verdict, datetime.now().astimezone())
+        listing.add(verdict, datetime.now().astimezone(), watched=watched)
 
 
 def _nothing(
@@ -229,7 +232,7 @@ def _watch_list(
 ) -> WatchList | None:
     named = WatchList([Cone.parse(text) for text in cones or ()], object_ids or ())
     if path is not None:
-        return read_watch_list(path, radius_arcsec=radius_arcsec) | named
+        return read_watch_list(path, radius_arcsec=radius_arcsec, warn=_warn) | named
     return named if len(named) else None
 
 

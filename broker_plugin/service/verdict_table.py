@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -20,19 +20,19 @@ WITH_CONTEXT, WITH_EXPLANATION = 90, 115
 """Widths of a terminal from which there is room for these."""
 
 
-def ranking_table(verdicts: Iterable[Verdict], *, width: int, title: str) -> Table:
-    """Return the table of a ranking."""
+def ranking_table(rows: Iterable[tuple[Verdict, Sequence[str]]], *, width: int, title: str) -> Table:
+    """Return the table of a ranking: of verdicts, each with the labels of its object."""
     table = _table(width, header=True)
     table.title = title
-    for verdict in verdicts:
-        table.add_row(*_cells(verdict, width))
+    for verdict, labels in rows:
+        table.add_row(*_cells(verdict, labels, width))
     return table
 
 
-def row_table(verdict: Verdict, *, width: int, header: bool) -> Table:
+def row_table(verdict: Verdict, *, width: int, header: bool, labels: Sequence[str] = ()) -> Table:
     """Return one row of a table that goes on; with its header for the first row."""
     table = _table(width, header=header)
-    table.add_row(*_cells(verdict, width))
+    table.add_row(*_cells(verdict, labels, width))
     return table
 
 
@@ -46,7 +46,7 @@ def _table(width: int, *, header: bool) -> Table:
     return table
 
 
-def _cells(verdict: Verdict, width: int) -> list[Text]:
+def _cells(verdict: Verdict, labels: Sequence[str], width: int) -> list[Text]:
     named = f"{verdict.top_class} {verdict.top_class_probability or 0.0:.2f}" if verdict.top_class else "-"
     cells = [
         verdict.observed_utc[:16].replace("T", " "),
@@ -57,4 +57,11 @@ def _cells(verdict: Verdict, width: int) -> list[Text]:
         str(verdict.n_epochs),
         *([verdict.explanation] if width >= WITH_EXPLANATION else []),
     ]
-    return [Text("".join(c if c.isprintable() else "?" for c in cell)) for cell in cells]
+    texts = [_printable(cell) for cell in cells]
+    for label in labels:
+        texts[1].append("\n").append_text(_printable(label))
+    return texts
+
+
+def _printable(cell: str) -> Text:
+    return Text("".join(c if c.isprintable() else "?" for c in cell))

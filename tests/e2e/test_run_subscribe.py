@@ -366,6 +366,7 @@ def test_only_new_objects_of_a_watch_list_across_restarts(
         kafka_broker.produce(topic, as_records(encode_container(verdict) for verdict in verdicts))
         output, complaints = finished(subscribe(*flags))
         found.append([json.loads(line)["object_id"] for line in output.splitlines()])
+        assert all(json.loads(line)["watched"] for line in output.splitlines())
         said.append(complaints)
     assert set(watched) <= set(found[0])
     assert len(found[0]) == len(set(found[0]))
