@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy import units
+from astropy.coordinates import Angle
 from astropy.table import MaskedColumn, Table
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker_plugin.client import read_watch_list
+from broker_plugin.client.watch_columns import angle
 from broker_plugin.errors import ConfigurationError
+
+separators = st.sampled_from([":", " "])
 
 
 @pytest.mark.parametrize(
@@ -106,6 +112,68 @@ def test_a_votable_with_units_and_ucds(tmp_path: Path) -> None:
     assert watch.matches("ztf:x", 10.5, -5.25 + 2.9 / 3600) == ["M-1"]
     assert watch.matches("ztf:x", 30.0, 5.0 + 0.9 / 3600) == ["M-2"]
     assert watch.matches("ztf:x", 30.0, 5.0 + 1.1 / 3600) == []
+
+
+VIZIER = """<?xml version="1.0" encoding="UTF-8"?>
+<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE name="II/x/t">
+{fields}
+<FIELD name="RAJ2000" ucd="pos.eq.ra;meta.main" datatype="char" arraysize="*" unit="&quot;h:m:s&quot;"/>
+<FIELD name="DEJ2000" ucd="pos.eq.dec;meta.main" datatype="char" arraysize="*" unit="&quot;d:m:s&quot;"/>
+<FIELD name="Name" ucd="meta.id;meta.main" datatype="char" arraysize="*"/><DATA><TABLEDATA>
+<TR>{row}<TD>00 42 44.330</TD><TD>-41 16 07.50</TD><TD>M</TD></TR>
+</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"""
+
+DEGREES = """<FIELD name="_RAJ2000" ucd="pos.eq.ra" datatype="double" unit="deg"/>
+<FIELD name="_DEJ2000" ucd="pos.eq.dec" datatype="double" unit="deg"/>"""
+
+MOVED = "<TD>10.69</TD><TD>-41.30</TD>"
+"""Elsewhere than the sexagesimal position, to tell which was taken."""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("a.vot", VIZIER.format(fields="", row=""), (10.684708, -41.268750)),
+        ("a.vot", VIZIER.format(fields=DEGREES, row=MOVED), (10.69, -41.30)),
+        (
+            "a.csv",
+            "RAJ2000,DEJ2000,_RAJ2000,_DEJ2000,name\n00 42 44.33,-41 16 07.5,10.69,-41.30,M\n",
+            (10.69, -41.30),
+        ),
+        ("a.csv", "_RAJ2000,_DEJ2000,RAJ2000,DEJ2000,name\n10,10,10.69,-41.30,M\n", (10.69, -41.30)),
+        ("a.csv", "RAJ2000,DEJ2000,name\n00 42 44.33,-41 16 07.5,M\n", (10.684708, -41.268750)),
+        ("a.csv", "ra,dec,name\n00:42:44.33,-41:16:07.5,M\n", (10.684708, -41.268750)),
+        ("a.csv", "ra,dec,name\n00h42m44.33s,-41d16m07.5s,M\n", (10.684708, -41.268750)),
+        ("a.csv", "ra,dec,name\n10d41m4.95s,\u221241\u00b016'07.5\",M\n", (10.684708, -41.268750)),
+        ("a.csv", "ra,dec,name\n10.684708,-41 16.125,M\n", (10.684708, -41.268750)),
+        ("a.csv", "RA [h],Dec [deg],name\n0.71231387,-41.26875,M\n", (10.684708, -41.268750)),
+        ("a.csv", "ra,dec,name\n00:42:44.33,-00:16:07.5,M\n", (10.684708, -0.268750)),
+    ],
+)
+def test_a_position_in_degrees_is_preferred_and_sexagesimal_is_read(
+    tmp_path: Path, name: str, text: str, place: tuple[float, float]
+) -> None:
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    # To 0.1 arcsec: the positions above are rounded to some milliarcsec.
+    assert read_watch_list(path, radius_arcsec=0.1).matches("ztf:x", *place) == ["M"]
+
+
+@given(
+    ra_s=st.integers(0, 24 * 3600 * 100 - 1),
+    dec_s=st.integers(-90 * 3600 * 10, 90 * 3600 * 10),
+    sep=separators,
+)
+def test_sexagesimal_is_what_astropy_reads(ra_s: int, dec_s: int, sep: str) -> None:
+    ra, dec = written(ra_s, 100, sep), ("-" if dec_s < 0 else "+") + written(abs(dec_s), 10, sep)
+    wanted = Angle(ra, unit=units.hourangle).deg, Angle(dec, unit=units.deg).deg
+    # Rounding of a few additions, in degrees.
+    assert (angle(ra, "ra"), angle(dec, "dec")) == pytest.approx(wanted, abs=1e-10)
+
+
+def written(tics: int, per_second: int, separator: str) -> str:
+    minutes, rest = divmod(tics, 60 * per_second)
+    return separator.join([f"{minutes // 60:02d}", f"{minutes % 60:02d}", f"{rest / per_second:05.2f}"])
 
 
 @pytest.mark.parametrize(
