@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -10,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
+from broker_plugin.bundle import MANIFEST, installed_bundles
 from broker_plugin.client.candidate import Candidate, candidate_of_record
 from broker_plugin.client.conditions import Conditions
 from broker_plugin.client.memory import CHANGE_FACTOR, ObjectMemory
@@ -30,6 +32,7 @@ from broker_plugin.service.logging import log_as_a_library
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.settings import Settings
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail, StartPolicy
+from broker_plugin.streams.topic_pattern import require_name
 from broker_plugin.taxonomy import CLASSES
 
 __all__ = [
@@ -130,6 +133,7 @@ def _open(
     topic = topic or settings.output
     if not topic:
         raise ConfigurationError("no topic to follow; give --topic or ASTROM3_OUTPUT")
+    require_name(topic)
     if options.get("group") and options.get("group") == settings.group:
         raise ConfigurationError(
             f"{settings.group} is the group of the service, which would share its partitions",
@@ -192,9 +196,16 @@ def _doubts(conditions: Conditions, options: Options) -> Iterator[str]:
         known = ", ".join(
             [*(entry.name for entry in CLASSES), *dict.fromkeys(entry.parent for entry in CLASSES)]
         )
-        yield f"no class or kind {name!r} is known here; known are {known}"
+        yield f"no class or kind {name!r} is known here; known are {known}{_not_in_default()}"
     if conditions.only != "all" and options.get("group") and not options.get("memory"):
         yield f"which objects are {conditions.only} is forgotten at the end; give a file for the memory"
+
+
+def _not_in_default() -> str:
+    """Return what there is to say of classes that no verdict of the default bundle can have."""
+    manifest = json.loads((installed_bundles()["default"] / MANIFEST).read_bytes())
+    lacking = [entry.name for entry in CLASSES if entry.name not in manifest["classes"]]
+    return f"; the default bundle has no {', no '.join(lacking)}" if lacking else ""
 
 
 def _source(address: KafkaAddress, topic: str, options: Options) -> KafkaSource | KafkaTail:

@@ -35,8 +35,8 @@ def main() -> int:
     parser.add_argument("--timeout-s", type=float, help="end when nothing has come for so long")
     arguments = parser.parse_args()
 
-    begin(arguments.out)
-    with subscribe(
+    written = begin(arguments.out)
+    verdicts = subscribe(
         arguments.topic,
         bootstrap=arguments.bootstrap,
         group=arguments.group,
@@ -48,13 +48,17 @@ def main() -> int:
         only="new",
         memory=arguments.out.with_suffix(".seen.db"),
         timeout_s=arguments.timeout_s,
-    ) as verdicts:
-        try:
+    )
+    # Around the block, not in it: what is in hand when the block is left by Ctrl-C comes again.
+    try:
+        with verdicts:
             for verdict in verdicts:
                 # Written before the next one is asked for, so before the group's offset moves behind it.
-                append(arguments.out, verdict)
-        except KeyboardInterrupt:
-            sys.stderr.write("stopped; start it again and it goes on here\n")
+                if verdict.object_id not in written:
+                    append(arguments.out, verdict)
+                    written.add(verdict.object_id)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; start it again and it goes on here\n")
     sys.stderr.write(
         f"{verdicts.n_read} verdicts read, {verdicts.n_wanted} targets more in {arguments.out}\n"
     )
@@ -65,10 +69,12 @@ def main() -> int:
     return 0
 
 
-def begin(path: Path) -> None:
-    """Make a list of targets without any, where there is none yet."""
+def begin(path: Path) -> set[str]:
+    """Return the objects on the list of targets; make one without any, where there is none yet."""
     if not path.exists():
         write(path, COLUMNS)
+    with path.open(newline="") as file:
+        return {row["object"] for row in csv.DictReader(file)}
 
 
 def append(path: Path, verdict: Verdict) -> None:

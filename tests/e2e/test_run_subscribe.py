@@ -166,6 +166,7 @@ def test_a_class_that_nobody_knows_is_named_before_any_verdict_comes(
     said = process.stderr.readline()
     assert "no class or kind 'FOO' is known here; known are " in said
     assert "RRAB" in said
+    assert said.endswith("the default bundle has no RRD, no CEP\n")
     process.terminate()
     _, rest = process.communicate(timeout=ENDS_S)
     assert "'pulsating'" not in rest

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import csv
+import runpy
 import subprocess
 import sys
 import threading
@@ -19,7 +21,7 @@ from broker_plugin.client.conditions import ANY_TENSE
 from broker_plugin.client.options import Options, checked_options
 from broker_plugin.client.options import Tense as TenseName
 from broker_plugin.codec.topic_schema import topic_schema
-from broker_plugin.codec.verdict import Tense, encode_container, to_record
+from broker_plugin.codec.verdict import Tense, Verdict, encode_container, to_record
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.selection import ANY_CONTEXT
 from broker_plugin.records import SourceContext
@@ -113,6 +115,49 @@ def test_the_example_says_why_a_try_gives_it_no_targets(
         "3 of them are not current; --tense any takes them",
     ]
     assert said[1][-1] == "3 verdicts read, 3 targets more in any.csv"
+
+
+def test_the_example_gets_the_target_in_hand_again_after_ctrl_c(
+    kafka_broker: KafkaCluster,
+    topic: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    verdicts = kafka_broker.create_topic(topic("verdicts"))
+    strange = [a_verdict(number, tense=Tense.CURRENT, source_context="stellar") for number in range(3)]
+    kafka_broker.produce(verdicts, [(None, encode_container(verdict), ()) for verdict in strange])
+    example = runpy.run_path(str(REPOSITORY / "deploy/examples/follow_up.py"))
+    append, interrupts = example["append"], iter([False, True])
+
+    def interrupted(path: Path, verdict: Verdict) -> None:
+        if next(interrupts, False):
+            raise KeyboardInterrupt
+        append(path, verdict)
+
+    monkeypatch.setitem(example["main"].__globals__, "append", interrupted)
+    out = tmp_path / "targets.csv"
+    flags = ["--bootstrap", kafka_broker.bootstrap, "--topic", verdicts, "--group", f"{verdicts}-follow-up"]
+    flags += ["--max-p-value", "1", "--timeout-s", str(QUIET_S), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["follow_up.py", *flags])
+    for _ in range(2):
+        assert example["main"]() == 0
+    assert capsys.readouterr().err.count("stopped; start it again and it goes on here") == 1
+    with out.open(newline="") as file:
+        written = [row["object"] for row in csv.DictReader(file)]
+    assert written == [verdict.object_id for verdict in strange]
+
+
+def test_a_pattern_is_no_topic_of_a_subscriber_and_is_not_recommended(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"'\^verd\.\*' is no topic"):
+        subscribe("^verd.*", bootstrap=kafka_broker.bootstrap)
+    monkeypatch.setattr("broker_plugin.client.opening.CONNECT_S", 1.0)
+    for name, hint in ((topic("nope"), False), (f"{topic('ztf')}_20261124", True)):
+        with pytest.raises(ConfigurationError, match=f"has no topic {name}") as refused:
+            subscribe(name, bootstrap=kafka_broker.bootstrap)
+        assert ("nights are a pattern" in str(refused.value)) is hint
 
 
 def test_a_subscriber_imports_no_engine() -> None:
