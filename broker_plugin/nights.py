@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-__all__ = ["SITES", "Site", "next_noon", "night_of", "noon_of"]
+__all__ = ["SITES", "Site", "last_noon", "next_noon", "night_of", "noon_of"]
 
 DEGREES_PER_HOUR = 15.0
 """The earth turns so far."""
@@ -72,6 +72,17 @@ def noon_of(survey: str, night: date) -> datetime:
     '2026-11-27T16:43:00+00:00'
     """
     return datetime.combine(night, time(12), tzinfo=UTC) - SITES[survey].utc_offset
+
+
+def last_noon(survey: str, when: datetime) -> datetime:
+    """Return the noon at which the night of a moment began, in UTC: the last that is not later.
+
+    Examples
+    --------
+    >>> last_noon("lsst", datetime(2026, 11, 28, 3, tzinfo=UTC)).isoformat()
+    '2026-11-27T16:43:00+00:00'
+    """
+    return noon_of(survey, night_of(survey, when))
 
 
 def next_noon(survey: str, when: datetime) -> datetime:

@@ -19,7 +19,17 @@ from pydantic_core import PydanticCustomError
 
 from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["FROM_FILE", "KafkaTables", "LimitsTable", "NumbersAreNoSwitches", "Properties", "RouteTable"]
+__all__ = [
+    "FROM_FILE",
+    "ContextName",
+    "KafkaTables",
+    "LimitsTable",
+    "NumbersAreNoSwitches",
+    "Properties",
+    "RouteTable",
+    "Share",
+    "refuse_switch",
+]
 
 NATIVE_FILES = frozenset(
     f"sasl.oauthbearer.assertion.{part}file" for part in ("", "private.key.", "jwt.template.")
@@ -28,6 +38,12 @@ NATIVE_FILES = frozenset(
 
 FROM_FILE = "_file"
 """Ends the name of a property or setting whose value is in a file."""
+
+ContextName = Literal["stellar", "galaxy_host", "solar_system", "artefact", "unknown", "any"]
+"""Source contexts by name, and what stands for every one."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A probability or a p-value."""
 
 
 def _property(name: str) -> str:
@@ -69,15 +85,21 @@ class KafkaTables(BaseModel):
     )
 
 
+def refuse_switch(value: Any) -> Any:
+    """Return what is to be a number, unless it is `true` or `false`, which pydantic takes for 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("switch", "Input should not be true or false")
+    return value
+
+
 class NumbersAreNoSwitches(BaseModel):
     """Settings of which `true` is none of the numbers; pydantic takes it for 1."""
 
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_switch(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise PydanticCustomError("switch", "Input should not be true or false")
-        return value
+        is_switch = cls.model_fields[str(info.field_name)].annotation is bool
+        return value if is_switch else refuse_switch(value)
 
 
 class LimitsTable(NumbersAreNoSwitches):
@@ -117,16 +139,14 @@ class RouteTable(NumbersAreNoSwitches):
         title="Classes",
         description="Only these classes: names, a catalogue's spellings, or kinds such as pulsating.",
     )
-    min_probability: float | None = Field(
+    min_probability: Share | None = Field(
         default=None,
-        ge=0,
-        le=1,
         title="Least probability",
         description="Of one of those classes, or of the top class where none is named.",
     )
-    max_p_value: float | None = Field(
-        default=None, ge=0, le=1, title="Largest p-value", description="Largest anomaly p-value."
+    max_p_value: Share | None = Field(
+        default=None, title="Largest p-value", description="Largest anomaly p-value."
     )
-    context: Literal["stellar", "galaxy_host", "solar_system", "artefact", "unknown", "any"] = Field(
+    context: ContextName = Field(
         default="any", title="Source context", description="Only what the packet says is of this kind."
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from broker_plugin.client.candidate import Candidate, Epoch, UpperLimit
 from broker_plugin.client.memory import ObjectMemory
+from broker_plugin.client.object_names import is_object_name
 from broker_plugin.client.opening import subscribe, subscribe_to_candidates
 from broker_plugin.client.subscription import Subscription
 from broker_plugin.client.watch import Cone, WatchList
@@ -30,6 +31,7 @@ __all__ = [
     "Verdict",
     "WatchList",
     "Webhook",
+    "is_object_name",
     "read_watch_list",
     "subscribe",
     "subscribe_to_candidates",

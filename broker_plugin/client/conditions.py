@@ -39,7 +39,9 @@ class Conditions:
     change_factor
         Factor between p-values that makes a verdict another one, beside another top class.
     strangest
-        Only what is among the N strangest objects since local noon when it comes.
+        Only what is among the N strangest objects since noon at the telescope when it comes.
+    ranked_from_start
+        Whether what was emitted before that noon is ranked too, until the next one.
     tense
         `current`: about the sky now; also `archival`, `injection`, `test`, or `any`.
     """
@@ -49,6 +51,7 @@ class Conditions:
     only: News = "all"
     change_factor: float = CHANGE_FACTOR
     strangest: int | None = None
+    ranked_from_start: bool = False
     tense: str = "current"
 
     def has_tense(self, verdict: Verdict) -> bool:
@@ -66,7 +69,7 @@ class Filter:
     memory
         What is known of the objects.
     now
-        Local time, with its time zone.
+        The time, with its time zone.
     """
 
     def __init__(
@@ -79,7 +82,12 @@ class Filter:
         self._conditions = conditions
         self._memory = memory
         self._now = now
-        self._ranking = Ranking(conditions.strangest) if conditions.strangest else None
+        self.watched: tuple[str, ...] = ()  # what of the watch list the last verdict matches
+        self._ranking = (
+            Ranking(conditions.strangest, from_start=conditions.ranked_from_start)
+            if conditions.strangest
+            else None
+        )
 
     @property
     def strangest(self) -> tuple[Verdict, ...]:
@@ -115,7 +123,9 @@ class Filter:
 
     def _is_watched(self, verdict: Verdict) -> bool:
         watch = self._conditions.watch
-        return watch is None or bool(watch.matches(verdict.object_id, verdict.ra_deg, verdict.dec_deg))
+        place = verdict.ra_deg, verdict.dec_deg
+        self.watched = () if watch is None else tuple(watch.matches(verdict.object_id, *place))
+        return watch is None or bool(self.watched)
 
     def _takes_back(self, verdict: Verdict) -> bool:
         """Tell whether a retraction is news: of an object that the subscriber was told of, always.

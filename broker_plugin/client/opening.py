@@ -3,24 +3,27 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
+from broker_plugin.bundle import MANIFEST, installed_bundles
 from broker_plugin.client.candidate import Candidate, candidate_of_record
-from broker_plugin.client.conditions import Conditions, News
+from broker_plugin.client.conditions import Conditions
 from broker_plugin.client.memory import CHANGE_FACTOR, ObjectMemory
+from broker_plugin.client.options import Options, checked_options
 from broker_plugin.client.subscription import Item, Subscription, warn_in_log
 from broker_plugin.client.watch import WatchList
+from broker_plugin.client.watch_files import read_watch_list
 from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.instants import milliseconds
+from broker_plugin.instants import milliseconds, parse_moment
 from broker_plugin.pipeline.selection import ANY_CONTEXT, Selection, unknown_names
 from broker_plugin.pipeline.verdict_reader import RecordReader, verdict_of_record
 from broker_plugin.records import SourceContext
@@ -29,11 +32,11 @@ from broker_plugin.service.logging import log_as_a_library
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.settings import Settings
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSource, KafkaTail, StartPolicy
+from broker_plugin.streams.topic_pattern import require_name
 from broker_plugin.taxonomy import CLASSES
 
 __all__ = [
     "CONNECT_S",
-    "Options",
     "reading_address",
     "reading_schemas",
     "subscribe",
@@ -44,72 +47,10 @@ CONNECT_S = 20.0
 """Longest wait for the brokers and the topic."""
 
 
-class Options(TypedDict, total=False):
-    """What can be said of a subscription.
-
-    Parameters
-    ----------
-    bootstrap
-        host:port of the Kafka cluster; by default the one that `run` writes to.
-    config
-        The settings of `run`, a TOML file; TLS and passwords are in its table `[kafka.sink]`. The environment
-        counts too.
-    registry
-        URL of the schema registry, where messages are framed.
-    group
-        Consumer group: go on where it left off. Without one nothing is remembered of offsets.
-    from_beginning
-        Begin with the oldest message instead of with the next one, where the group has no offset.
-    since
-        Begin with the messages since a moment, where the group has no offset.
-    classes, min_probability, max_p_value, context
-        Conditions of `Selection`.
-    watch
-        Only these objects and places.
-    only
-        `new`: objects that were not yielded before; `changed`: objects that were seen with another top class,
-        or with a p-value that differs by `change_factor`; `all`. With each of them the retraction of what was
-        yielded comes too, as a verdict that says `is_retraction`.
-    memory
-        A file that keeps what `new` and `changed` need, for the next time.
-    strangest
-        Only what is among the N strangest objects since local noon when it comes; stars, unless `context`
-        says otherwise.
-    tense
-        `current`, the sky now, unless said; or `archival`, `injection`, `test`, `any`.
-    limit
-        End after so many.
-    timeout_s
-        End when nothing has come on the topic, or could be read, for so long.
-    stop, warn, after_poll
-        As of `Subscription`.
-    """
-
-    bootstrap: str | None
-    config: Path | str | None
-    registry: str | None
-    group: str | None
-    from_beginning: bool
-    since: datetime | None
-    classes: Sequence[str]
-    min_probability: float | None
-    max_p_value: float | None
-    context: str | None
-    watch: WatchList | None
-    only: News
-    change_factor: float
-    memory: Path | str | None
-    strangest: int | None
-    tense: str
-    limit: int | None
-    timeout_s: float | None
-    stop: threading.Event
-    warn: Callable[[str], None]
-    after_poll: Callable[[], None]
-
-
 def subscribe(topic: str | None = None, **options: Unpack[Options]) -> Subscription[Verdict]:
     """Subscribe to verdicts; iterate over what is returned.
+
+    Each option is checked: a name that is none, or a value that cannot work, is refused.
 
     Parameters
     ----------
@@ -183,21 +124,23 @@ def _open(
     of_record: Callable[[Mapping[str, Any]], Item],
     verdict_of: Callable[[Item], Verdict],
     topic: str | None,
-    options: Options,
+    given: Options,
 ) -> Subscription[Item]:
     log_as_a_library()
+    options = checked_options(given)
     config = options.get("config")
     settings = load_settings({}, config=Path(config) if config else None)
     topic = topic or settings.output
     if not topic:
         raise ConfigurationError("no topic to follow; give --topic or ASTROM3_OUTPUT")
+    require_name(topic)
     if options.get("group") and options.get("group") == settings.group:
         raise ConfigurationError(
             f"{settings.group} is the group of the service, which would share its partitions",
             remedy="take a group of your own",
         )
     stop, warn = options.get("stop") or threading.Event(), options.get("warn", warn_in_log)
-    conditions = _conditions(options)
+    conditions = _conditions(options, warn)
     for text in _doubts(conditions, options):
         warn(text)
     address = reading_address(settings, options.get("bootstrap"))
@@ -224,7 +167,7 @@ def _open(
     )
 
 
-def _conditions(options: Options) -> Conditions:
+def _conditions(options: Options, warn: Callable[[str], None]) -> Conditions:
     strangest = options.get("strangest")
     usual = ANY_CONTEXT if strangest is None else SourceContext.STELLAR
     return Conditions(
@@ -234,12 +177,17 @@ def _conditions(options: Options) -> Conditions:
             max_p_value=options.get("max_p_value"),
             context=options.get("context") or usual,
         ),
-        watch=options.get("watch"),
+        watch=_watch_list(options.get("watch"), warn),
         only=options.get("only", "all"),
         change_factor=options.get("change_factor", CHANGE_FACTOR),
         strangest=strangest,
+        ranked_from_start=options.get("from_beginning", False) or options.get("since") is not None,
         tense=options.get("tense", "current"),
     )
+
+
+def _watch_list(given: WatchList | Path | str | None, warn: Callable[[str], None]) -> WatchList | None:
+    return read_watch_list(given, warn=warn) if isinstance(given, Path | str) else given
 
 
 def _doubts(conditions: Conditions, options: Options) -> Iterator[str]:
@@ -248,19 +196,27 @@ def _doubts(conditions: Conditions, options: Options) -> Iterator[str]:
         known = ", ".join(
             [*(entry.name for entry in CLASSES), *dict.fromkeys(entry.parent for entry in CLASSES)]
         )
-        yield f"no class or kind {name!r} is known here; known are {known}"
+        yield f"no class or kind {name!r} is known here; known are {known}{_not_in_default()}"
     if conditions.only != "all" and options.get("group") and not options.get("memory"):
         yield f"which objects are {conditions.only} is forgotten at the end; give a file for the memory"
+
+
+def _not_in_default() -> str:
+    """Return what there is to say of classes that no verdict of the default bundle can have."""
+    manifest = json.loads((installed_bundles()["default"] / MANIFEST).read_bytes())
+    lacking = [entry.name for entry in CLASSES if entry.name not in manifest["classes"]]
+    return f"; the default bundle has no {', no '.join(lacking)}" if lacking else ""
 
 
 def _source(address: KafkaAddress, topic: str, options: Options) -> KafkaSource | KafkaTail:
     group, from_beginning = options.get("group"), options.get("from_beginning", False)
     since = options.get("since")
-    if from_beginning and since is not None:
+    moment = parse_moment(since) if isinstance(since, str) else since
+    if from_beginning and moment is not None:
         raise ConfigurationError(
             "to begin at the beginning and to begin since a moment exclude each other", remedy="leave one out"
         )
-    since_ms = None if since is None else milliseconds(since)
+    since_ms = None if moment is None else milliseconds(moment)
     if group:
         reset: Literal["earliest", "latest"] = "earliest" if from_beginning else "latest"
         # A topic of verdicts keeps days: a reader who was away for longer goes on with what there is.

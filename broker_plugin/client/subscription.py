@@ -164,8 +164,13 @@ class Subscription(Generic[Item]):
 
     @property
     def strangest(self) -> tuple[Verdict, ...]:
-        """The ranking since local noon as it stands, where one was asked for."""
+        """The ranking as it stands, where one was asked for."""
         return self._filter.strangest
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """What the one in hand matches of the watch list, by the list's names; none without a list."""
+        return () if self._in_hand is None else self._filter.watched
 
     def stop(self) -> None:
         """End the iteration; from another thread or a signal handler too."""

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from broker_plugin.client.object_names import object_name
 from broker_plugin.errors import ConfigurationError
 
 __all__ = ["ON_SKY", "Cone", "WatchList", "is_possible"]
@@ -88,12 +89,13 @@ class WatchList:
     cones
         Circles on the sky.
     object_ids
-        Objects as verdicts name them (`ztf:ZTF18abcdefg`), or without the survey's prefix.
+        Objects as verdicts name them (`ztf:ZTF18abcdefg`), or without the survey's prefix; where they are a
+        mapping, to what a match is called.
 
     Raises
     ------
     ConfigurationError
-        If a cone is none; the message says which.
+        If a cone is none, or no object can have a name; the message says which.
 
     Examples
     --------
@@ -106,7 +108,9 @@ class WatchList:
     []
     """
 
-    def __init__(self, cones: Iterable[Cone] = (), object_ids: Iterable[str] = ()) -> None:
+    def __init__(
+        self, cones: Iterable[Cone] = (), object_ids: Iterable[str] | Mapping[str, str] = ()
+    ) -> None:
         rows = list(cones)
         self._take(
             [cone.ra_deg for cone in rows],
@@ -124,7 +128,7 @@ class WatchList:
         dec_deg: ArrayLike = (),
         radius_arcsec: ArrayLike = (),
         names: Sequence[str] | None = None,
-        object_ids: Iterable[str] = (),
+        object_ids: Iterable[str] | Mapping[str, str] = (),
     ) -> WatchList:
         """Make a list of columns of equal length, quicker than from as many cones."""
         made = cls.__new__(cls)
@@ -134,11 +138,11 @@ class WatchList:
     def matches(self, object_id: str, ra_deg: float, dec_deg: float) -> list[str]:
         """Return the names of what an object or its position matches; none if it is not watched."""
         bare = object_id.partition(":")[2]
-        found = [name for name in (object_id, bare) if name in self._object_ids][:1]
+        found = [self._object_ids[name] for name in (object_id, bare) if name in self._object_ids][:1]
         place = _unit_vectors(np.array([ra_deg]), np.array([dec_deg]))[0]
         for zone in self._zones:
             found += [self._name(row) for row in zone.near(place, dec_deg).tolist()]
-        return found
+        return list(dict.fromkeys(found))
 
     def __len__(self) -> int:
         return len(self._object_ids) + len(self._ra_deg)
@@ -158,13 +162,15 @@ class WatchList:
         dec_deg: ArrayLike,
         radius_arcsec: ArrayLike,
         names: Sequence[str] | None,
-        object_ids: Iterable[str],
+        object_ids: Iterable[str] | Mapping[str, str],
     ) -> None:
         self._ra_deg = np.asarray(ra_deg, np.float64)  # (N,)
         self._dec_deg = np.asarray(dec_deg, np.float64)
         self._radius_arcsec = np.asarray(radius_arcsec, np.float64)
         self._names = names
-        self._object_ids = frozenset(object_ids)
+        called = object_ids if isinstance(object_ids, Mapping) else {}
+        named = {name: object_name(name) for name in object_ids}
+        self._object_ids = {name: called.get(given) or name for given, name in named.items()}
         self._refuse_odd_cones()
         vectors = _unit_vectors(self._ra_deg, self._dec_deg)
         octaves = np.frexp(self._radius_arcsec)[1]

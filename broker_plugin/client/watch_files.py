@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from broker_plugin.client.object_names import is_object_name, object_name
+from broker_plugin.client.subscription import warn_in_log
 from broker_plugin.client.watch import ON_SKY, WatchList, is_possible
+from broker_plugin.client.watch_columns import Spelling, angle, choose_columns, folded, unit_of
 from broker_plugin.errors import ConfigurationError
 
 __all__ = ["RADIUS_ARCSEC", "read_watch_list"]
@@ -19,14 +22,12 @@ __all__ = ["RADIUS_ARCSEC", "read_watch_list"]
 RADIUS_ARCSEC = 2.0
 """Radius of rows without one, ten times the scatter of ZTF's positions of a faint source."""
 
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "object_id": ("object_id", "objectid", "object", "oid", "diaobjectid"),
-    "ra_deg": ("ra_deg", "ra", "raj2000", "ra_icrs", "_ra", "_raj2000"),
-    "dec_deg": ("dec_deg", "dec", "dej2000", "decj2000", "de_icrs", "dec_icrs", "_de", "_dej2000"),
-    "radius_arcsec": ("radius_arcsec", "radius", "arcsec"),
-    "name": ("name", "target", "label", "main_id"),
-}
-"""What a column may be called, in any case."""
+NO_UNIT = ("ra", "_ra", "raj2000", "ra_icrs")
+"""Columns of right ascensions that may hold hours."""
+
+HOURS_MIN = 5
+"""Positions from which it is odd that none has a right ascension above 24: degrees are so by chance in one of
+a million lists. Fewer, and a list of one galaxy is suspected."""
 
 VOTABLE_SUFFIXES = (".vot", ".votable", ".xml")
 
@@ -40,11 +41,31 @@ class _Columns:
     dec_deg: list[float] = field(default_factory=list)
     radius_arcsec: list[float] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
-    object_ids: list[str] = field(default_factory=list)
+    object_ids: dict[str, str] = field(default_factory=dict)
 
 
-def read_watch_list(path: Path | str, *, radius_arcsec: float = RADIUS_ARCSEC) -> WatchList:
+class Cell(NamedTuple):
+    """What a row has in one of its columns."""
+
+    column: str
+    text: str
+
+    @property
+    def angle(self) -> float:
+        """Its angle, as of `watch_columns.angle`."""
+        return angle(self.text, self.column)
+
+
+def read_watch_list(
+    path: Path | str,
+    *,
+    radius_arcsec: float = RADIUS_ARCSEC,
+    warn: Callable[[str], None] = warn_in_log,
+) -> WatchList:
     r"""Read a watch list: objects by name, or cones where a row has a position.
+
+    Of several columns with positions one in decimal degrees is taken; else sexagesimal is read, hours for a
+    right ascension. A radius is in arcsec, or in what its column's name says (`radius_arcmin`).
 
     Parameters
     ----------
@@ -53,6 +74,8 @@ def read_watch_list(path: Path | str, *, radius_arcsec: float = RADIUS_ARCSEC) -
         `.xml`; needs astropy).
     radius_arcsec
         Radius of rows that have none.
+    warn
+        Is told of what is odd.
 
     Raises
     ------
@@ -76,17 +99,19 @@ def read_watch_list(path: Path | str, *, radius_arcsec: float = RADIUS_ARCSEC) -
         raise ConfigurationError(f"cannot read the watch list {path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{path} is no CSV: {error}", remedy=WANTED) from error
-    places = _places(header)
+    try:
+        places = choose_columns(header, [row for _, row in rows])
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error.found}", remedy=error.remedy) from None
     if "object_id" not in places and not {"ra_deg", "dec_deg"} <= places.keys():
         raise ConfigurationError(f"no objects or positions in {path}", remedy=WANTED)
     columns, unit = _Columns(), "row" if votable else "line"
     for number, row in rows:
-        found = {name: row[place].strip() for name, place in places.items() if place < len(row)}
         try:
-            _take(columns, number, found, radius_arcsec)
-        except ValueError:
+            _take(columns, number, _cells(row, places), radius_arcsec)
+        except ConfigurationError as error:
             raise ConfigurationError(
-                f"{unit} {number} of {path} is no object and no cone", remedy=WANTED
+                f"{unit} {number} of {path}: {error.found}", remedy=error.remedy
             ) from None
     if not (columns.object_ids or columns.names):
         raise ConfigurationError(f"the watch list {path} is empty", remedy=WANTED)
@@ -96,6 +121,8 @@ def read_watch_list(path: Path | str, *, radius_arcsec: float = RADIUS_ARCSEC) -
         raise ConfigurationError(
             f"{unit} {number} of {path} has an impossible position or radius", remedy=ON_SKY
         )
+    if "ra_deg" in places and _may_be_hours(places["ra_deg"][1], columns.ra_deg) and not votable:
+        warn(f"no right ascension in {path} is above 24; if they are hours, call the column ra_hours")
     return WatchList.from_columns(
         ra_deg=columns.ra_deg,
         dec_deg=columns.dec_deg,
@@ -105,39 +132,45 @@ def read_watch_list(path: Path | str, *, radius_arcsec: float = RADIUS_ARCSEC) -
     )
 
 
-def _take(columns: _Columns, number: int, row: Mapping[str, str], radius_arcsec: float) -> None:
-    if row.get("ra_deg") or row.get("dec_deg"):
-        place = float(row.get("ra_deg", "")), float(row.get("dec_deg", ""))
-        radius = float(row["radius_arcsec"]) if row.get("radius_arcsec") else radius_arcsec
+def _cells(row: Sequence[str], places: Mapping[str, Spelling]) -> dict[str, Cell]:
+    """Return what a row says, by our name of its columns; what is blank is left out."""
+    return {
+        name: Cell(column, row[place].strip())
+        for name, (place, column) in places.items()
+        if place < len(row) and row[place].strip()
+    }
+
+
+def _may_be_hours(column: str, ra_deg: Sequence[float]) -> bool:
+    return column in NO_UNIT and len(ra_deg) >= HOURS_MIN and max(ra_deg) <= 24.0
+
+
+def _take(columns: _Columns, number: int, row: Mapping[str, Cell], radius_arcsec: float) -> None:
+    """Take a row in; raise `ConfigurationError` if it is neither an object nor a cone."""
+    name = row["name"].text if "name" in row else ""
+    if "ra_deg" in row or "dec_deg" in row:
+        if not {"ra_deg", "dec_deg"} <= row.keys():
+            raise ConfigurationError("there is half a position", remedy=WANTED)
         columns.numbers.append(number)
-        columns.ra_deg.append(place[0])
-        columns.dec_deg.append(place[1])
-        columns.radius_arcsec.append(radius)
-        columns.names.append(row.get("name") or row.get("object_id") or "")
-    if row.get("object_id"):
-        columns.object_ids.append(row["object_id"])
-    elif not row.get("ra_deg") and any(row.values()):
-        raise ValueError
+        columns.ra_deg.append(row["ra_deg"].angle)
+        columns.dec_deg.append(row["dec_deg"].angle)
+        columns.radius_arcsec.append(row["radius_arcsec"].angle if "radius_arcsec" in row else radius_arcsec)
+        columns.names.append(name or (row["object_id"].text if "object_id" in row else ""))
+    # Beside a position it may be anybody's name of the place.
+    if "object_id" in row and ("ra_deg" not in row or is_object_name(row["object_id"].text)):
+        columns.object_ids[object_name(row["object_id"].text)] = name
+    elif "ra_deg" not in row and row:
+        raise ConfigurationError("there is no object and no position", remedy=WANTED)
 
 
-def _places(header: Sequence[str]) -> dict[str, int]:
-    known = [name.strip().casefold() for name in header]
-    found: dict[str, int] = {}
-    for name, spellings in COLUMNS.items():
-        places = [known.index(spelling) for spelling in spellings if spelling in known]
-        if places:
-            found[name] = places[0]
-    return found
-
-
-def _read_csv(path: Path) -> tuple[list[str], Iterable[tuple[int, list[str]]]]:
+def _read_csv(path: Path) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
     with path.open(newline="", encoding="utf-8-sig") as source:
         lines = csv.reader("\n" if line.startswith("#") else line for line in source)
         rows = [(lines.line_num, row) for row in lines if any(row)]
     return (rows[0][1], rows[1:]) if rows else ([], [])
 
 
-def _read_votable(path: Path) -> tuple[list[str], Iterable[tuple[int, list[str]]]]:
+def _read_votable(path: Path) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
     try:
         from astropy.io.votable import parse_single_table
     except ImportError:
@@ -154,10 +187,10 @@ def _read_votable(path: Path) -> tuple[list[str], Iterable[tuple[int, list[str]]
         ) from error
     named = [_standard_name(column) for column in table.itercols()]
     columns = [
-        _in_unit(column, "arcsec" if name in COLUMNS["radius_arcsec"] else "deg")
+        _in_unit(column, unit_of(folded(name))[0])
         for name, column in zip(named, table.itercols(), strict=True)
     ]
-    return named, enumerate(([*row] for row in zip(*columns, strict=True)), 1)
+    return named, list(enumerate(([*row] for row in zip(*columns, strict=True)), 1))
 
 
 def _standard_name(column: Any) -> str:

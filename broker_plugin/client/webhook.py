@@ -7,7 +7,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from broker_plugin import __version__
+from broker_plugin.client.object_names import labels
 from broker_plugin.codec.verdict import Verdict, to_json
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.pipeline.backoff import Backoff
@@ -47,8 +48,9 @@ class Webhook:
     """Posts verdicts, one at a time; a context manager, since it keeps its connection.
 
     The body is `{"text": ..., "verdict": {...}}`: Slack and its like show the text, a program reads the
-    verdict. The header `Idempotency-Key` is the `verdict_id`, by which a receiver knows one that comes twice.
-    The address may hold a secret (Slack's does) and is never written to a log or an error; its host is.
+    verdict; with a watch list `watched` is beside them, the names of what matches. The header
+    `Idempotency-Key` is the `verdict_id`, by which a receiver knows one that comes twice. The address may
+    hold a secret (Slack's does) and is never written to a log or an error; its host is.
 
     Parameters
     ----------
@@ -90,8 +92,13 @@ class Webhook:
         headers = {"User-Agent": f"astrom3-broker/{__version__}", **_parsed(header)}
         self._client = httpx2.Client(follow_redirects=False, timeout=timeout_s, headers=headers)
 
-    def deliver(self, verdict: Verdict) -> bool:
+    def deliver(self, verdict: Verdict, *, watched: Sequence[str] = ()) -> bool:
         """Post a verdict until the receiver has taken it; return False if stopped before.
+
+        Parameters
+        ----------
+        watched
+            What it matches of a watch list.
 
         Raises
         ------
@@ -100,7 +107,7 @@ class Webhook:
         TransientError
             If it was tried for too long.
         """
-        body, end_s = webhook_body(verdict), time.monotonic() + self._give_up_s
+        body, end_s = webhook_body(verdict, watched=watched), time.monotonic() + self._give_up_s
         for pause_s in self._backoff.pauses():
             asked_s = self._attempt(body, verdict.verdict_id)
             if asked_s is None:
@@ -154,17 +161,19 @@ class Webhook:
         )
 
 
-def webhook_body(verdict: Verdict) -> str:
+def webhook_body(verdict: Verdict, *, watched: Sequence[str] = ()) -> str:
     """Return what is posted: a text for people, and the verdict with the schema's field names."""
-    return json.dumps({"text": _text(verdict), "verdict": json.loads(to_json(verdict))}, ensure_ascii=False)
+    body = {"text": _text(verdict, watched), "verdict": json.loads(to_json(verdict))}
+    return json.dumps(body | ({"watched": list(watched)} if watched else {}), ensure_ascii=False)
 
 
-def _text(verdict: Verdict) -> str:
+def _text(verdict: Verdict, watched: Sequence[str]) -> str:
     kind = verdict.source_context
     if verdict.top_class is not None:
         kind = f"{verdict.top_class} {verdict.top_class_probability or 0.0:.2f}"
+    named = ", ".join([*labels(verdict.object_id, watched), verdict.object_id])
     said = [
-        f"{verdict.object_id}: {kind}, p = {verdict.anomaly_p_value:.2g}",
+        f"{named}: {kind}, p = {verdict.anomaly_p_value:.2g}",
         f"at {verdict.ra_deg:.5f} {verdict.dec_deg:+.5f}, {verdict.observed_utc}",
         verdict.explanation,
         " ".join(object_pages(verdict.object_id).values()),

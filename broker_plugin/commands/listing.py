@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Literal, Protocol, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from broker_plugin.client.object_names import labels
 from broker_plugin.codec.verdict import Verdict, to_json
 from broker_plugin.pipeline.selection import Ranking
 from broker_plugin.service.verdict_table import ranking_table, row_table
@@ -23,8 +25,13 @@ __all__ = ["Listing", "make_listing"]
 class Listing(Protocol):
     """Takes verdicts in and shows them; a context, since a terminal must be left in order."""
 
-    def add(self, verdict: Verdict, now: datetime) -> None:
-        """Take a verdict in."""
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to show."""
+        ...
+
+    def add(self, verdict: Verdict, now: datetime, *, watched: Sequence[str] = ()) -> None:
+        """Take a verdict in, with what it matches of a watch list."""
         ...
 
     def show(self) -> None:
@@ -38,7 +45,13 @@ class Listing(Protocol):
     ) -> None: ...
 
 
-def make_listing(output_format: Literal["table", "json"], strangest: int | None, console: Console) -> Listing:
+def make_listing(
+    output_format: Literal["table", "json"],
+    strangest: int | None,
+    console: Console,
+    *,
+    from_start: bool = False,
+) -> Listing:
     """Return the listing that was asked for.
 
     Parameters
@@ -49,11 +62,15 @@ def make_listing(output_format: Literal["table", "json"], strangest: int | None,
         Size of the ranking, None for every verdict as it comes.
     console
         The terminal, or what stands for it.
+    from_start
+        As of `Ranking`.
     """
     if strangest is None:
         return _JsonLines() if output_format == "json" else _Rows(console)
-    ranking = Ranking(strangest)
-    return _JsonRanking(ranking) if output_format == "json" else _RankingTable(ranking, console)
+    ranking = _NamedRanking(Ranking(strangest, from_start=from_start))
+    if output_format == "json":
+        return _JsonRanking(ranking)
+    return _RankingTable(ranking, console, "the strangest" if from_start else "the strangest since noon")
 
 
 class _Plain:
@@ -75,48 +92,83 @@ class _Plain:
 
 
 class _JsonLines(_Plain):
-    def add(self, verdict: Verdict, now: datetime) -> None:
-        _write_json([verdict])
+    is_empty = True
+
+    def add(self, verdict: Verdict, now: datetime, *, watched: Sequence[str] = ()) -> None:
+        _write_json(verdict, watched)
+        self.is_empty = False
 
 
 class _Rows(_Plain):
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._header = True
+        self.is_empty = True
 
-    def add(self, verdict: Verdict, now: datetime) -> None:
-        _write(self._console, row_table(verdict, width=self._console.width, header=self._header))
-        self._header = False
+    def add(self, verdict: Verdict, now: datetime, *, watched: Sequence[str] = ()) -> None:
+        width, shown = self._console.width, labels(verdict.object_id, watched)
+        _write(self._console, row_table(verdict, width=width, header=self.is_empty, labels=shown))
+        self.is_empty = False
+
+
+class _NamedRanking:
+    """A ranking that knows what its verdicts match of a watch list."""
+
+    def __init__(self, ranking: Ranking) -> None:
+        self._ranking = ranking
+        self._watched: dict[str, Sequence[str]] = {}
+
+    def add(self, verdict: Verdict, now: datetime, *, watched: Sequence[str]) -> bool:
+        """Take a verdict in; return whether the ranking changed."""
+        changed = self._ranking.add(verdict, now)
+        if changed:
+            known = {**self._watched, verdict.verdict_id: watched}
+            self._watched = {each.verdict_id: known[each.verdict_id] for each in self._ranking.verdicts}
+        return changed
+
+    @property
+    def rows(self) -> list[tuple[Verdict, Sequence[str]]]:
+        """The strangest first, each with what it matches."""
+        return [(each, self._watched[each.verdict_id]) for each in self._ranking.verdicts]
 
 
 class _JsonRanking(_Plain):
-    def __init__(self, ranking: Ranking) -> None:
+    def __init__(self, ranking: _NamedRanking) -> None:
         self._ranking = ranking
 
-    def add(self, verdict: Verdict, now: datetime) -> None:
-        self._ranking.add(verdict, now)
+    @property
+    def is_empty(self) -> bool:
+        return not self._ranking.rows
+
+    def add(self, verdict: Verdict, now: datetime, *, watched: Sequence[str] = ()) -> None:
+        self._ranking.add(verdict, now, watched=watched)
 
     def finish(self, *, failed: bool) -> None:
-        if not failed:
-            _write_json(self._ranking.verdicts)
+        for row in () if failed else self._ranking.rows:
+            _write_json(*row)
 
 
 class _RankingTable:
-    def __init__(self, ranking: Ranking, console: Console) -> None:
+    def __init__(self, ranking: _NamedRanking, console: Console, title: str) -> None:
         self._ranking = ranking
         self._console = console
+        self._title = title
         self._changed = False
         self._live: Live | None = None
         self._stack = ExitStack()
 
-    def add(self, verdict: Verdict, now: datetime) -> None:
-        self._changed |= self._ranking.add(verdict, now)
+    @property
+    def is_empty(self) -> bool:
+        return not self._ranking.rows
+
+    def add(self, verdict: Verdict, now: datetime, *, watched: Sequence[str] = ()) -> None:
+        self._changed |= self._ranking.add(verdict, now, watched=watched)
 
     def show(self) -> None:
         if not self._changed:
             return
         self._changed = False
-        table = ranking_table(self._ranking.verdicts, width=self._console.width)
+        rows = [(each, labels(each.object_id, watched)) for each, watched in self._ranking.rows]
+        table = ranking_table(rows, width=self._console.width, title=self._title)
         if self._live is not None:
             self._live.update(table, refresh=True)
         else:
@@ -135,10 +187,13 @@ class _RankingTable:
         self._stack.close()
 
 
-def _write_json(verdicts: Iterable[Verdict]) -> None:
-    for verdict in verdicts:
-        sys.stdout.write(f"{to_json(verdict)}\n")
-        sys.stdout.flush()  # who reads a pipe wants the line now
+def _write_json(verdict: Verdict, watched: Sequence[str]) -> None:
+    line = to_json(verdict)
+    if watched:
+        named = json.loads(line) | {"watched": list(watched)}
+        line = json.dumps(named, ensure_ascii=False, separators=(",", ":"))
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()  # who reads a pipe wants the line now
 
 
 def _write(console: Console, renderable: RenderableType) -> None:

@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from broker_plugin.bundle import open_bundle
+from broker_plugin.client.object_names import object_name
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.assembly import parse_access
 from broker_plugin.service.bundle_choice import chosen_bundle
@@ -51,7 +52,7 @@ def similar(
     Parameters
     ----------
     object_id
-        The object as verdicts name it; it must be among those that were kept.
+        The object as verdicts name it, or without the survey; it must be among those that were kept.
     n
         How many to show, one alert an object.
     hours
@@ -72,6 +73,11 @@ def similar(
         digest = open_bundle(chosen_bundle(bundle, bundles)).digest
         keys = slot_keys(digest, parse_access(access), now=time.time(), hours=hours)
         recents = _readable(opened.fetch(keys))
+    if not recents:
+        raise ConfigurationError(
+            f"no alert was kept in the last {hours:g} hours",
+            remedy="run with --similar-hours, or look further back with --hours",
+        )
     of = _chosen(object_id, recents)
     found = nearest(of, recents, n=n)
     if as_json:
@@ -105,11 +111,12 @@ def _readable(slots: Sequence[bytes | None]) -> list[Recent]:
 
 
 def _chosen(object_id: str, recents: list[Recent]) -> Recent:
-    of_object = [each for each in recents if object_id in ("", each.object_id)]
+    wanted = object_name(object_id) if object_id else ""
+    of_object = [each for each in recents if wanted in ("", each.object_id, each.object_id.partition(":")[2])]
     if not of_object:
         raise ConfigurationError(
-            f"{object_id or 'nothing'} is not among the {len(recents):,} alerts that were kept",
-            remedy="run with --similar-hours, or look further back with --hours",
+            f"{object_id} is not among the {len(recents):,} alerts that were kept",
+            remedy="look further back with --hours",
         )
     return min(of_object, key=lambda each: (each.p_value, -each.mjd_tai, each.alert_key))
 

@@ -14,9 +14,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 from rich.console import Console
 
-from broker_plugin.client.conditions import ANY_TENSE
+from broker_plugin.client.conditions import News
 from broker_plugin.client.memory import CHANGE_FACTOR
 from broker_plugin.client.opening import subscribe as open_subscription
+from broker_plugin.client.options import Tense
 from broker_plugin.client.subscription import Subscription
 from broker_plugin.client.watch import Cone, WatchList
 from broker_plugin.client.watch_files import RADIUS_ARCSEC, read_watch_list
@@ -27,10 +28,9 @@ from broker_plugin.commands.output import discard_output
 from broker_plugin.engine.explanation import counted
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.instants import parse_moment
-from broker_plugin.pipeline.selection import ANY_CONTEXT
-from broker_plugin.records import SourceContext
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.service.secret_files import secret_path
+from broker_plugin.settings_tables import ContextName
 from broker_plugin.signals import stop_on_signal
 from broker_plugin.streams.kafka_admission import read_secret
 
@@ -40,11 +40,9 @@ HEADER = "ASTROM3_WEBHOOK_HEADER"
 """Variable with the webhook's secret header; with `_FILE` behind it, with the path of a file for it."""
 
 Count = Annotated[int | None, Parameter(validator=validators.Number(gte=1))]
-Context = Literal["stellar", "galaxy_host", "solar_system", "artefact", "unknown", "any"]
 Many = Annotated[tuple[str, ...] | None, Parameter(negative="")]
 Positive = Annotated[float | None, Parameter(validator=validators.Number(gt=0))]
 Share = Annotated[float | None, Parameter(validator=validators.Number(gte=0, lte=1))]
-Tense = Literal["current", "archival", "injection", "test", "any"]
 
 
 def subscribe(
@@ -55,7 +53,7 @@ def subscribe(
     from_beginning: Annotated[bool, Parameter(negative="")] = False,
     since: str | None = None,
     strangest: Count = None,
-    context: Context | None = None,
+    context: ContextName | None = None,
     classes: Annotated[tuple[str, ...] | None, Parameter(name="--class", negative="")] = None,
     min_probability: Share = None,
     max_p_value: Share = None,
@@ -63,7 +61,7 @@ def subscribe(
     cone: Many = None,
     object_ids: Annotated[tuple[str, ...] | None, Parameter(name="--object", negative="")] = None,
     radius: Annotated[float, Parameter(validator=validators.Number(gt=0))] = RADIUS_ARCSEC,
-    only: Literal["new", "changed", "all"] = "all",
+    only: News = "all",
     change_factor: Annotated[float, Parameter(validator=validators.Number(gt=1))] = CHANGE_FACTOR,
     memory: Path | None = None,
     tense: Tense | None = None,
@@ -77,7 +75,8 @@ def subscribe(
 ) -> int:
     """Follow the verdicts on the output topic, all or those that are asked for.
 
-    JSON has one verdict a line, with the field names of the schema. A class that no verdict can have is
+    JSON has one verdict a line, with the field names of the schema, and with a watch list `watched`, what of
+    it matches. A class that no verdict can have is
     warned of: at once if this version knows no such class or kind, else with the first verdict.
 
         broker-plugin subscribe --bootstrap localhost:9092 --topic verdicts --strangest 10
@@ -97,10 +96,11 @@ def subscribe(
     since
         Begin with the verdicts since then: 2026-11-24T03:00:00Z, or how long ago: 90m, 12h, 3d.
     strangest
-        Keep a ranking of the N objects with the smallest p-values since local noon. An object of an earlier
-        night returns only if new data made it stranger; one whose alert the survey withdraws leaves. The
-        table is shown as it changes, JSON at the end. With a webhook each verdict that enters the ranking is
-        posted, and the retraction of what was posted.
+        Keep a ranking of the N objects with the smallest p-values since noon at the telescope; with --since
+        or --from-beginning of all that is read, until the next noon. An object of an earlier night returns
+        only if new data made it stranger; one whose alert the survey withdraws leaves. The table is shown as
+        it changes, JSON at the end. With a webhook each verdict that enters the ranking is posted, and the
+        retraction of what was posted.
     context
         Only what the packet says is of this kind; by default stellar with --strangest, else any.
     classes
@@ -111,11 +111,12 @@ def subscribe(
         Only if the anomaly p-value is at most this.
     watch
         Only what is on this watch list: a CSV file with a column object_id, or with columns ra, dec
-        (degrees), radius (arcsec) and name; or a VOTable.
+        (degrees), radius (arcsec; or radius_arcmin, radius_deg) and name; or a VOTable. The names are shown.
     cone
         Only what lies in RA,DEC,ARCSEC. May be repeated, and adds to the others.
     object_ids
-        Only this object (ztf:ZTF18abcdefg, or without the survey). May be repeated, and adds to the others.
+        Only this object (ztf:ZTF18abcdefg, or without the survey); another word is refused. May be repeated,
+        and adds to the others.
     radius
         Radius of a watch list's rows that have none, arcsec.
     only
@@ -149,7 +150,8 @@ def subscribe(
     """
     configure_logging(level="warning")
     address = _webhook_address(webhook, webhook_file)
-    listing = make_listing(output_format, strangest, Console())
+    in_the_past = from_beginning or bool(since)
+    listing = make_listing(output_format, strangest, Console(), from_start=in_the_past)
     stop = threading.Event()
     with stop_on_signal(stop):
         try:
@@ -162,7 +164,7 @@ def subscribe(
                     since=parse_moment(since) if since else None,
                     # Shown as a ranking, all that is asked for counts; posted, what enters it.
                     strangest=strangest if address else None,
-                    context=context or (ANY_CONTEXT if strangest is None else SourceContext.STELLAR),
+                    context=context or ("any" if strangest is None else "stellar"),
                     classes=classes or (),
                     min_probability=min_probability,
                     max_p_value=max_p_value,
@@ -170,7 +172,7 @@ def subscribe(
                     only=only,
                     change_factor=change_factor,
                     memory=memory,
-                    tense=tense or ("current" if address else ANY_TENSE),
+                    tense=tense or ("current" if address else "any"),
                     limit=limit,
                     timeout_s=timeout_s,
                     registry=registry,
@@ -183,8 +185,11 @@ def subscribe(
                 listing,
             ):
                 _follow(verdicts, listing, hook)
-                if not verdicts.n_wanted:
-                    _warn(_nothing(verdicts, group, from_beginning=from_beginning, since=since))
+                if listing.is_empty:
+                    ranked = strangest is not None and bool(verdicts.n_wanted or address)
+                    _warn(
+                        _nothing(verdicts, group, from_beginning=from_beginning, since=since, ranked=ranked)
+                    )
         except BrokenPipeError:
             if not discard_output():
                 raise
@@ -193,16 +198,25 @@ def subscribe(
 
 def _follow(verdicts: Subscription[Verdict], listing: Listing, hook: Webhook | None) -> None:
     for verdict in verdicts:
-        if hook is not None and not hook.deliver(verdict):
+        watched = verdicts.watched
+        if hook is not None and not hook.deliver(verdict, watched=watched):
             verdicts.give_back()
             break
-        listing.add(verdict, datetime.now().astimezone())
+        listing.add(verdict, datetime.now().astimezone(), watched=watched)
 
 
 def _nothing(
-    verdicts: Subscription[Verdict], group: str | None, *, from_beginning: bool, since: str | None
+    verdicts: Subscription[Verdict],
+    group: str | None,
+    *,
+    from_beginning: bool,
+    since: str | None,
+    ranked: bool,
 ) -> str:
-    """Return what there is to say where nothing was shown."""
+    """Return what there is to say where nothing was shown; `ranked` if a noon may be why."""
+    if verdicts.n_read and ranked:
+        past = "" if from_beginning or since else "; with --since or --from-beginning earlier ones count too"
+        return f"{counted(verdicts.n_read, 'verdict')} read, none asked for since the last noon{past}"
     if verdicts.n_read:
         return f"{counted(verdicts.n_read, 'verdict')} read, none of them asked for"
     if verdicts.n_skipped:
@@ -220,7 +234,7 @@ def _watch_list(
 ) -> WatchList | None:
     named = WatchList([Cone.parse(text) for text in cones or ()], object_ids or ())
     if path is not None:
-        return read_watch_list(path, radius_arcsec=radius_arcsec) | named
+        return read_watch_list(path, radius_arcsec=radius_arcsec, warn=_warn) | named
     return named if len(named) else None
 
 

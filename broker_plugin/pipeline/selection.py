@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 
 from broker_plugin.codec.verdict import Verdict
+from broker_plugin.nights import SITES, last_noon
 from broker_plugin.taxonomy import CLASSES, canonical_class
 
-__all__ = ["ANY_CONTEXT", "Ranking", "Selection", "has_changed", "last_noon", "strangeness", "unknown_names"]
+__all__ = ["ANY_CONTEXT", "Ranking", "Selection", "has_changed", "strangeness", "unknown_names"]
 
 ANY_CONTEXT = "any"
 """Stands for every source context."""
@@ -18,9 +19,6 @@ ANY_CONTEXT = "any"
 SPARE = 100
 """Objects behind a ranking that take the places of those whose alerts are withdrawn. With fewer, a night with
 many retractions ends with a shorter ranking."""
-
-NOON = time(12)
-"""Nights are counted from local noon, as observers do: no night is cut in two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +66,9 @@ class Selection:
 
 
 class Ranking:
-    """The strangest objects since local noon: smallest p-values, ties by score; each object once.
+    """The strangest objects since noon: smallest p-values, ties by score; each object once.
 
+    Noon is that at the telescope of the verdict's survey, wherever the reader is: no night is cut in two.
     An object stands there with its strangest verdict, until a retraction takes that one back. One that was
     listed in an earlier night returns only if it changed, see `has_changed`: an astronomer who looked at it
     yesterday need not look again.
@@ -78,11 +77,15 @@ class Ranking:
     ----------
     size
         How many are kept.
+    from_start
+        Whether what was emitted before the last noon counts too, until the next one: for a reader who asked
+        to begin in the past.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, from_start: bool = False) -> None:
         self._size = size
-        self._since: datetime | None = None
+        self._from_start = from_start
+        self._begun: datetime | None = None  # when the first verdict came
         self._verdicts: list[Verdict] = []  # with those behind the ranking
         self._listed: dict[str, Verdict] = {}  # the strangest that was listed of each object, earlier nights
 
@@ -92,20 +95,18 @@ class Ranking:
         Parameters
         ----------
         verdict
-            One that was emitted before the last local noon, or has no news of its object, changes nothing. A
+            One that was emitted before the last noon, or has no news of its object, changes nothing. A
             retraction takes away the object that stands there with the alert which is withdrawn.
         now
-            Local time, with its time zone. When a noon has passed, the ranking begins anew.
+            The time, with its time zone. When a survey's noon has passed, its ranking begins anew.
         """
-        since = last_noon(now)
+        self._begun = self._begun or now
         before = self.verdicts
-        # By its date: where clocks are put back or forward in a night, its noon is another moment afterwards.
-        if self._since is None or since.date() != self._since.date():
-            self._since, self._verdicts = since, []
-            self._remember(before)
+        self._remember(v for v in before if not self._counts(v, now))
+        self._verdicts = [v for v in self._verdicts if self._counts(v, now)]
         if verdict.is_retraction:
             self._take_back(verdict.alert_key)
-        elif verdict.emitted_at >= self._since and self._is_news(verdict):
+        elif self._counts(verdict, now) and self._is_news(verdict):
             others = [v for v in self._verdicts if v.object_id != verdict.object_id]
             self._verdicts = sorted([*others, verdict], key=strangeness)[: self._size + SPARE]
         return [v.verdict_id for v in before] != [v.verdict_id for v in self.verdicts]
@@ -118,6 +119,12 @@ class Ranking:
     def _take_back(self, alert_key: str) -> None:
         self._verdicts = [v for v in self._verdicts if v.alert_key != alert_key]
         self._listed = {name: v for name, v in self._listed.items() if v.alert_key != alert_key}
+
+    def _counts(self, verdict: Verdict, now: datetime) -> bool:
+        # A survey that a later version added has no telescope here: its last day counts.
+        noon = last_noon(verdict.survey, now) if verdict.survey in SITES else now - timedelta(days=1)
+        first_night = self._begun is not None and noon <= self._begun
+        return verdict.emitted_at >= noon or (self._from_start and first_night)
 
     def _is_news(self, verdict: Verdict) -> bool:
         tonight = (v for v in self._verdicts if v.object_id == verdict.object_id)
@@ -150,19 +157,6 @@ def unknown_names(classes: Iterable[str]) -> list[str]:
     """
     known = [entry.name for entry in CLASSES]
     return [name for name in classes if not _members((name,), known)]
-
-
-def last_noon(now: datetime) -> datetime:
-    """Return the last local noon.
-
-    Examples
-    --------
-    >>> from datetime import UTC
-    >>> last_noon(datetime(2026, 1, 2, 3, tzinfo=UTC)).isoformat()
-    '2026-01-01T12:00:00+00:00'
-    """
-    day = now.date() if now.timetz().replace(tzinfo=None) >= NOON else now.date() - timedelta(days=1)
-    return datetime.combine(day, NOON, tzinfo=now.tzinfo)
 
 
 def strangeness(verdict: Verdict) -> tuple[float, float, str]:

@@ -18,7 +18,7 @@ from broker_plugin.service.secret_files import read_table_files, read_variable_f
 from broker_plugin.settings import PREFIX, Settings, flag
 from broker_plugin.settings_tables import FROM_FILE, KafkaTables, LimitsTable, RouteTable
 
-__all__ = ["load_settings"]
+__all__ = ["PLAIN", "UNKNOWN", "hint", "load_settings"]
 
 NEAR = 0.85
 """Similarity from which an unknown variable is taken for a misspelt one of ours; those of other programs
@@ -82,6 +82,18 @@ def load_settings(flags: Mapping[str, Any] | None = None, *, config: Path | None
         ) from None
 
 
+def hint(name: str, known: Iterable[str]) -> str:
+    """Return what a message about an unknown name ends with: the nearest that is known, else all of them.
+
+    Examples
+    --------
+    >>> hint("max_pvalue", ["max_p_value", "context"]), hint("x", ["max_p_value", "context"])
+    ("; did you mean 'max_p_value'?", '; known are max_p_value, context')
+    """
+    near = get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+
+
 def _read_table(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
@@ -95,7 +107,7 @@ def _refuse_unknown(table: Mapping[str, Any], *, where: str) -> None:
     for name in table:
         if name not in Settings.model_fields:
             raise ConfigurationError(
-                f"unknown setting {name!r} in {where}{_hint(name, Settings.model_fields)}"
+                f"unknown setting {name!r} in {where}{hint(name, Settings.model_fields)}"
             )
     kafka = table.get("kafka", {})
     for name in kafka if isinstance(kafka, Mapping) else ():
@@ -117,11 +129,6 @@ def _refuse_misspelt_variables(environment: Mapping[str, str]) -> None:
                 )
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-
-
 def _explained(error: ValidationError) -> str:
     lines = []
     for defect in error.errors(include_input=False, include_url=False):
@@ -129,7 +136,7 @@ def _explained(error: ValidationError) -> str:
         name = ".".join(where)
         table = TABLES.get(where[0]) if defect["type"] == UNKNOWN else None
         if table is not None:
-            lines.append(f"{name}: there is no such setting{_hint(where[-1], table.model_fields)}")
+            lines.append(f"{name}: there is no such setting{hint(where[-1], table.model_fields)}")
             continue
         said = PLAIN.get(defect["type"], defect["msg"]) if where != (ROUTES,) else "give tables [[routes]]"
         lines.append(f"{name}: {said} ({_ways(where)})")

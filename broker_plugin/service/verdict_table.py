@@ -30,29 +30,29 @@ FROM = {EPOCHS: 75, CONTEXT: 90, WHY: 115}
 WITHDRAWN = "withdrawn"
 
 
-def ranking_table(verdicts: Iterable[Verdict], *, width: int) -> Table:
-    """Return the table of a ranking."""
-    table = _table(list(verdicts), width, header=True)
-    table.title = "the strangest since noon"
+def ranking_table(rows: Iterable[tuple[Verdict, Sequence[str]]], *, width: int, title: str) -> Table:
+    """Return the table of a ranking: of verdicts, each with the labels of its object."""
+    table = _table(list(rows), width, header=True)
+    table.title = title
     return table
 
 
-def row_table(verdict: Verdict, *, width: int, header: bool) -> Table:
+def row_table(verdict: Verdict, *, width: int, header: bool, labels: Sequence[str] = ()) -> Table:
     """Return one row of a table that goes on; with its header for the first row."""
-    return _table([verdict], width, header=header)
+    return _table([(verdict, labels)], width, header=header)
 
 
-def _table(verdicts: Sequence[Verdict], width: int, *, header: bool) -> Table:
-    names = _shown(width, tense=any(verdict.tense is not Tense.CURRENT for verdict in verdicts))
+def _table(rows: Sequence[tuple[Verdict, Sequence[str]]], width: int, *, header: bool) -> Table:
+    names = _shown(width, tense=any(verdict.tense is not Tense.CURRENT for verdict, _ in rows))
     table = Table(box=None, show_header=header, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in names:
         if name == WHY:
             table.add_column(name, overflow="fold")
         else:
             table.add_column(name, width=COLUMNS[name], no_wrap=True, overflow="ellipsis")
-    for verdict in verdicts:
+    for verdict, labels in rows:
         cells = _cells(verdict)
-        table.add_row(*(_printable(cells[name]) for name in names))
+        table.add_row(*(_printable(cells[name], labels if name == OBJECT else ()) for name in names))
     return table
 
 
@@ -76,5 +76,7 @@ def _cells(verdict: Verdict) -> dict[str, str]:
     }
 
 
-def _printable(text: str) -> Text:
-    return Text("".join(c if c.isprintable() else "?" for c in text))
+def _printable(cell: str, labels: Iterable[str] = ()) -> Text:
+    """Return what a terminal shows of a cell, with each label on a line of its own beneath it."""
+    lines = ("".join(c if c.isprintable() else "?" for c in line) for line in (cell, *labels))
+    return Text("\n".join(lines))

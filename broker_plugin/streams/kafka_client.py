@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -57,8 +58,13 @@ FIRST_METADATA_S = 2.0
 REFUSED_AT_START_S = 1.0
 """How long to be refused at the start: a second attempt is refused too."""
 
-TOPIC_MISSING = "make it, or correct its name; a survey's next nights are a pattern, ^ztf_.*"
+TOPIC_MISSING = "make it, or correct its name"
 """What to do about a topic that is not there."""
+
+NIGHTLY_MISSING = f"{TOPIC_MISSING}; a survey's next nights are a pattern, ^ztf_.*"
+"""What to do about a topic of one night, which has its date in its name."""
+
+DATE = re.compile(r"(?<!\d)\d{8}(?!\d)")
 
 SILENT = (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
 """How the library says that no broker answers."""
@@ -232,7 +238,9 @@ def wait_for_topics(
         if time.monotonic() >= deadline:
             if missing is None:
                 raise silence_of(bootstrap, admission.last if admission is not None else "")
-            raise ConfigurationError(f"{bootstrap} has no topic {', '.join(missing)}", remedy=TOPIC_MISSING)
+            raise ConfigurationError(
+                f"{bootstrap} has no topic {', '.join(missing)}", remedy=_if_missing(missing)
+            )
         stop.wait(LOOK_S)
 
 
@@ -242,8 +250,17 @@ def _say_what_is_awaited(bootstrap: str, missing: list[str] | None, *, left_s: f
         log.warning("brokers_awaited", bootstrap=bootstrap, at_most_s=until)
     else:
         log.warning(
-            "topics_missing", bootstrap=bootstrap, topics=missing, at_most_s=until, remedy=TOPIC_MISSING
+            "topics_missing",
+            bootstrap=bootstrap,
+            topics=missing,
+            at_most_s=until,
+            remedy=_if_missing(missing),
         )
+
+
+def _if_missing(topics: Sequence[str]) -> str:
+    """Return what to do about topics that are not there."""
+    return NIGHTLY_MISSING if any(map(DATE.search, topics)) else TOPIC_MISSING
 
 
 def _missing_topics(

@@ -36,9 +36,9 @@ def main() -> int:
     parser.add_argument("--timeout-s", type=float, help="end when nothing has come for so long")
     arguments = parser.parse_args()
 
-    begin(arguments.out)
+    written = begin(arguments.out)
     n_added = n_taken_back = 0
-    with subscribe(
+    verdicts = subscribe(
         arguments.topic,
         bootstrap=arguments.bootstrap,
         group=arguments.group,
@@ -50,17 +50,23 @@ def main() -> int:
         only="new",
         memory=arguments.out.with_suffix(".seen.db"),
         timeout_s=arguments.timeout_s,
-    ) as verdicts:
-        try:
+    )
+    # Around the block, not in it: what is in hand when the block is left by Ctrl-C comes again.
+    try:
+        with verdicts:
             for verdict in verdicts:
                 # Written before the next one is asked for, so before the group's offset moves behind it.
                 if verdict.is_retraction:
-                    n_taken_back += take_back(arguments.out, verdict)
-                else:
+                    n_rows = take_back(arguments.out, verdict)
+                    n_taken_back += n_rows
+                    if n_rows:
+                        written.discard(verdict.object_id)
+                elif verdict.object_id not in written:
                     append(arguments.out, verdict)
+                    written.add(verdict.object_id)
                     n_added += 1
-        except KeyboardInterrupt:
-            sys.stderr.write("stopped; start it again and it goes on here\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; start it again and it goes on here\n")
     sys.stderr.write(f"{verdicts.n_read} verdicts read, {n_added} targets more in {arguments.out}\n")
     if n_taken_back:
         sys.stderr.write(f"{n_taken_back} targets taken off, since their alerts were withdrawn\n")
@@ -71,10 +77,12 @@ def main() -> int:
     return 0
 
 
-def begin(path: Path) -> None:
-    """Make a list of targets without any, where there is none yet."""
+def begin(path: Path) -> set[str]:
+    """Return the objects on the list of targets; make one without any, where there is none yet."""
     if not path.exists():
         write(path, COLUMNS)
+    with path.open(newline="") as file:
+        return {row["object"] for row in csv.DictReader(file)}
 
 
 def append(path: Path, verdict: Verdict) -> None:

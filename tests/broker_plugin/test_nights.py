@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker_plugin.nights import SITES, next_noon, night_of, noon_of
+from broker_plugin.nights import SITES, last_noon, next_noon, night_of
 from broker_plugin.surveys.registry import SURVEYS
 
 moments = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
@@ -22,7 +22,7 @@ def test_every_survey_has_a_site() -> None:
 
 @given(survey=surveys, when=moments)
 def test_a_moment_lies_between_its_noons(survey: str, when: datetime) -> None:
-    begin, end = noon_of(survey, night_of(survey, when)), next_noon(survey, when)
+    begin, end = last_noon(survey, when), next_noon(survey, when)
     assert begin <= when < end
     assert end - begin == timedelta(days=1)
 

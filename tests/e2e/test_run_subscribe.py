@@ -9,7 +9,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -71,11 +71,12 @@ def subscribe(
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(*flags: str, **variables: str) -> subprocess.Popen[str]:
+    def start(*flags: str, from_beginning: bool = True, **variables: str) -> subprocess.Popen[str]:
         where = [] if "--bootstrap" in flags else ["--bootstrap", address.bootstrap]
+        where += ["--from-beginning"] if from_beginning else []
         started.append(
             subprocess.Popen(
-                broker_plugin_command("subscribe", "--topic", topic, "--from-beginning", *where, *flags),
+                broker_plugin_command("subscribe", "--topic", topic, *where, *flags),
                 env=environment(tmp_path) | variables,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -121,10 +122,11 @@ def test_only_what_was_asked_for_is_shown(
     assert sorted(finished(process)[0].splitlines()) == lines(strange)
 
 
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(days=3)])
 def test_the_strangest_are_those_of_the_smallest_p_values(
-    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict], age: timedelta
 ) -> None:
-    publish(verdicts)
+    publish([verdict._replace(emitted_at=verdict.emitted_at - age) for verdict in verdicts])
     stellar = [v for v in verdicts if v.source_context == "stellar"]
     output, _ = finished(subscribe("--strangest", "7", "--format", "json", "--limit", str(len(stellar))))
     best: dict[str, Verdict] = {}
@@ -137,6 +139,24 @@ def test_the_strangest_are_those_of_the_smallest_p_values(
     ]
 
 
+def test_a_ranking_of_tonight_without_a_verdict_of_tonight_says_so(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]
+) -> None:
+    yesterday = verdicts[0]._replace(emitted_at=verdicts[0].emitted_at - timedelta(days=1, hours=1))
+    publish([yesterday])
+    flags = ["--strangest", "3", "--context", "any", "--limit", "3"]
+    process = subscribe(*flags, from_beginning=False)
+
+    def ended() -> bool:
+        publish([yesterday])
+        return process.poll() is not None
+
+    wait_until(ended, what="its end", timeout_s=ENDS_S)
+    shown, said = finished(process)
+    assert shown == ""
+    assert "verdicts read, none asked for since the last noon; with --since or --from-beginning" in said
+
+
 def test_a_class_that_nobody_knows_is_named_before_any_verdict_comes(
     publish: Publish, subscribe: Subscribe
 ) -> None:
@@ -146,6 +166,7 @@ def test_a_class_that_nobody_knows_is_named_before_any_verdict_comes(
     said = process.stderr.readline()
     assert "no class or kind 'FOO' is known here; known are " in said
     assert "RRAB" in said
+    assert said.endswith("the default bundle has no RRD, no CEP\n")
     process.terminate()
     _, rest = process.communicate(timeout=ENDS_S)
     assert "'pulsating'" not in rest
@@ -346,6 +367,7 @@ def test_only_new_objects_of_a_watch_list_across_restarts(
         kafka_broker.produce(topic, as_records(encode_container(verdict) for verdict in verdicts))
         output, complaints = finished(subscribe(*flags))
         found.append([json.loads(line)["object_id"] for line in output.splitlines()])
+        assert all(json.loads(line)["watched"] for line in output.splitlines())
         said.append(complaints)
     assert set(watched) <= set(found[0])
     assert len(found[0]) == len(set(found[0]))

@@ -159,6 +159,25 @@ def run(
     )
 
 
+def test_the_notebook_says_that_no_candidate_came(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    names = {name: kafka_broker.create_topic(topic(name.lower())) for name in ("TOPIC", "CANDIDATES")}
+    cells = json.loads((REPOSITORY / "deploy/examples/strangest.ipynb").read_text("utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    (tmp_path / "notebook.py").write_text(code.replace('"timeout_s": 5.0', '"timeout_s": 1.0'))
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "notebook.py")],
+        env=os.environ | names | {"BOOTSTRAP": kafka_broker.bootstrap, "MPLBACKEND": "Agg"},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["0 stars", "no candidate came in the last day"]
+
+
 @pytest.mark.parametrize("name", ["strangest.ipynb"])
 def test_a_notebook_holds_no_outputs(name: str) -> None:
     cells = json.loads((REPOSITORY / "deploy/examples" / name).read_text("utf-8"))["cells"]

@@ -13,7 +13,15 @@ from tom_dataservices.dataservices import DataService, NotConfiguredError, Query
 from tom_dataservices.forms import BaseQueryForm
 from tom_targets.models import Target
 
-from broker_plugin.client import Candidate, Cone, Epoch, UpperLimit, WatchList, subscribe_to_candidates
+from broker_plugin.client import (
+    Candidate,
+    Cone,
+    Epoch,
+    UpperLimit,
+    WatchList,
+    is_object_name,
+    subscribe_to_candidates,
+)
 from broker_plugin.errors import BrokerPluginError
 from tom_astrom3 import __version__
 from tom_astrom3.photometry import SOURCE, amend_photometry, rows_of
@@ -78,9 +86,9 @@ class AstroM3DataService(DataService):
         return {name: value for name, value in given.items() if value not in (None, "")}
 
     def build_query_parameters_from_target(self, target: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the query for one target: by its name and aliases."""
+        """Return the query for one target: by those of its name and aliases that a survey may have given."""
         names = [target.name, *target.aliases.values_list("name", flat=True)]
-        return {"object_ids": names, "days": 365.0}
+        return {"object_ids": [*filter(is_object_name, names)], "days": 365.0}
 
     def query_service(self, query_parameters: dict[str, Any], **kwargs: Any) -> list[Candidate]:
         """Return the newest candidate of each object that fits, the strangest first; none is withdrawn."""
@@ -177,6 +185,7 @@ def _options(configuration: dict[str, Any], asked: dict[str, Any]) -> dict[str, 
     missing = [name for name in ("bootstrap", "topic") if not configuration.get(name)]
     if missing:
         raise NotConfiguredError(f"DATA_SERVICES['{SOURCE}'] of the settings lacks {', '.join(missing)}")
+    is_everything = "object_ids" not in asked and not asked.get("object_id")
     watched = [*asked.get("object_ids", ()), *filter(None, [asked.get("object_id")])]
     cones = []
     if asked.get("ra") is not None and asked.get("dec") is not None:
@@ -190,5 +199,5 @@ def _options(configuration: dict[str, Any], asked: dict[str, Any]) -> dict[str, 
         "min_probability": asked.get("min_probability"),
         "max_p_value": asked.get("max_p_value"),
         "context": asked.get("context") or "any",
-        "watch": WatchList(cones, watched) if cones or watched else None,
+        "watch": WatchList(cones, watched) if cones or not is_everything else None,
     }

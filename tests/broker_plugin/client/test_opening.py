@@ -4,20 +4,28 @@
 from __future__ import annotations
 
 import csv
+import runpy
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from broker_plugin.client import Epoch, subscribe, subscribe_to_candidates
+from broker_plugin.client import Epoch, WatchList, subscribe, subscribe_to_candidates
+from broker_plugin.client.conditions import ANY_TENSE
+from broker_plugin.client.options import Options, checked_options
+from broker_plugin.client.options import Tense as TenseName
 from broker_plugin.codec.topic_schema import topic_schema
-from broker_plugin.codec.verdict import Tense, encode_container, to_record
+from broker_plugin.codec.verdict import Tense, Verdict, encode_container, to_record
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.pipeline.selection import ANY_CONTEXT
+from broker_plugin.records import SourceContext
+from broker_plugin.settings_tables import ContextName, RouteTable
 from tests.broker_plugin.client.verdicts import a_verdict, retraction_of
 from tests.support.artefacts import REPOSITORY
 from tests.support.cluster import KafkaCluster
@@ -135,6 +143,49 @@ def test_the_example_takes_a_withdrawn_target_off_its_list(
     assert found == {each.object_id: each.observed_utc for each in (stays, later)}
 
 
+def test_the_example_gets_the_target_in_hand_again_after_ctrl_c(
+    kafka_broker: KafkaCluster,
+    topic: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    verdicts = kafka_broker.create_topic(topic("verdicts"))
+    strange = [a_verdict(number, tense=Tense.CURRENT, source_context="stellar") for number in range(3)]
+    kafka_broker.produce(verdicts, [(None, encode_container(verdict), ()) for verdict in strange])
+    example = runpy.run_path(str(REPOSITORY / "deploy/examples/follow_up.py"))
+    append, interrupts = example["append"], iter([False, True])
+
+    def interrupted(path: Path, verdict: Verdict) -> None:
+        if next(interrupts, False):
+            raise KeyboardInterrupt
+        append(path, verdict)
+
+    monkeypatch.setitem(example["main"].__globals__, "append", interrupted)
+    out = tmp_path / "targets.csv"
+    flags = ["--bootstrap", kafka_broker.bootstrap, "--topic", verdicts, "--group", f"{verdicts}-follow-up"]
+    flags += ["--max-p-value", "1", "--timeout-s", str(QUIET_S), "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["follow_up.py", *flags])
+    for _ in range(2):
+        assert example["main"]() == 0
+    assert capsys.readouterr().err.count("stopped; start it again and it goes on here") == 1
+    with out.open(newline="") as file:
+        written = [row["object"] for row in csv.DictReader(file)]
+    assert written == [verdict.object_id for verdict in strange]
+
+
+def test_a_pattern_is_no_topic_of_a_subscriber_and_is_not_recommended(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"'\^verd\.\*' is no topic"):
+        subscribe("^verd.*", bootstrap=kafka_broker.bootstrap)
+    monkeypatch.setattr("broker_plugin.client.opening.CONNECT_S", 1.0)
+    for name, hint in ((topic("nope"), False), (f"{topic('ztf')}_20261124", True)):
+        with pytest.raises(ConfigurationError, match=f"has no topic {name}") as refused:
+            subscribe(name, bootstrap=kafka_broker.bootstrap)
+        assert ("nights are a pattern" in str(refused.value)) is hint
+
+
 def test_a_subscriber_imports_no_engine() -> None:
     script = (
         "import sys, broker_plugin.client\n"
@@ -145,6 +196,80 @@ def test_a_subscriber_imports_no_engine() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_pvalue": 0.001}, "max_pvalue: there is no such option; did you mean 'max_p_value'?"),
+        ({"cone": 1}, "cone: there is no such option; "),
+        ({"only": "news"}, "only: Input should be 'new', 'changed' or 'all'"),
+        ({"tense": "now"}, "tense: Input should be 'current', "),
+        ({"context": "star"}, "context: Input should be 'stellar', "),
+        ({"max_p_value": 5}, "max_p_value: Input should be less than or equal to 1"),
+        ({"max_p_value": float("nan")}, "max_p_value: Input should be "),
+        ({"min_probability": True}, "min_probability: Input should not be true or false"),
+        ({"classes": "RRAB"}, r'classes: Input should be a list, such as \["RRAB"\]'),
+        ({"strangest": 0}, "strangest: Input should be greater than or equal to 1"),
+        ({"strangest": -1}, "strangest: Input should be greater than or equal to 1"),
+        ({"limit": 0}, "limit: Input should be greater than or equal to 1"),
+        ({"timeout_s": 0.0}, "timeout_s: Input should be greater than 0"),
+        ({"change_factor": 1}, "change_factor: Input should be greater than 1"),
+        ({"watch": 5}, "watch: give a WatchList, or the path of a CSV file or a VOTable"),
+        ({"watch": "no-such-file.csv"}, "cannot read the watch list no-such-file.csv"),
+        ({"since": datetime(2026, 11, 24)}, r"since: has no time zone.* take datetime.now\(UTC\)"),
+        ({"since": 5}, "since: give a datetime with its time zone"),
+        ({"since": "yesterday"}, "'yesterday' is no moment"),
+        ({"warn": 5}, "warn: Input should be callable"),
+        ({"only": "news", "limit": 0}, "only: .*\nlimit: "),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        subscribe("verdicts", bootstrap="localhost:1", **options)
+
+
+def test_options_are_taken_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("object_id\nZTF18abcdefg\n")
+    now = datetime.now(UTC)
+    given: dict[str, Any] = {
+        "since": now,
+        "classes": ("RRAB",),
+        "context": SourceContext.STELLAR,
+        "watch": WatchList(object_ids=["ZTF18abcdefg"]),
+        "tense": Tense.CURRENT,
+        "stop": threading.Event(),
+        "warn": print,
+        "limit": None,
+    }
+    assert checked_options(given) == given
+    for more in ({"watch": tmp_path / "mine.csv"}, {"watch": str(tmp_path / "mine.csv")}, {"since": "12h"}):
+        assert checked_options(more) == more
+
+
+def test_the_options_of_routes_and_of_the_command_are_these() -> None:
+    assert set(RouteTable.model_fields) - {"topic", "name"} <= set(Options.__annotations__)
+    assert set(get_args(ContextName)) == {*SourceContext, ANY_CONTEXT}
+    assert set(get_args(TenseName)) == {*Tense, ANY_TENSE}
+
+
+def test_a_moment_ago_and_a_path_are_what_the_command_takes(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], tmp_path: Path
+) -> None:
+    verdicts = kafka_broker.create_topic(topic("verdicts"))
+    produce(kafka_broker, verdicts, range(3))
+    (tmp_path / "mine.csv").write_text("ra,dec,radius\n150.1,2.2,1\n")
+    place = a_verdict(7, ra_deg=150.1, dec_deg=2.2)
+    kafka_broker.produce(verdicts, [(None, encode_container(place), ())])
+    with subscribe(
+        verdicts,
+        bootstrap=kafka_broker.bootstrap,
+        since="1h",
+        watch=tmp_path / "mine.csv",
+        tense="any",
+        timeout_s=QUIET_S,
+    ) as found:
+        assert [verdict.alert_id for verdict in found] == [7]
 
 
 def test_two_beginnings_are_refused() -> None:

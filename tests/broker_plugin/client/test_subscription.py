@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ def test_what_cannot_be_read_for_so_long_ends_it_and_is_not_committed() -> None:
         (Conditions(tense="archival"), [4]),
         (Conditions(tense="any"), [1, 2, 3, 4]),
         (Conditions(selection=Selection(max_p_value=0.1)), [1]),
-        (Conditions(watch=WatchList(object_ids=["ZTF2"])), [2]),
+        (Conditions(watch=WatchList(object_ids=["lsst:2"])), [2]),
         (Conditions(watch=WatchList([Cone(ra_deg=10.0, dec_deg=3.0, radius_arcsec=1.0)])), [3]),
     ],
 )
@@ -238,10 +239,21 @@ def test_only_what_the_conditions_say(conditions: Conditions, wanted: list[int])
         a_verdict(n, ra_deg=10.0, dec_deg=float(n), anomaly_p_value=0.05 + 0.1 * (n - 1), tense=Tense.CURRENT)
         for n in range(1, 4)
     ]
+    sky[1] = sky[1]._replace(object_id="lsst:2")
     source = MemorySource(as_messages([*sky, a_verdict(4)._replace(tense=Tense.ARCHIVAL)]))
     with subscription(source, conditions=conditions) as verdicts:
         assert numbers(verdicts) == wanted
     assert (verdicts.n_read, verdicts.n_wanted) == (4, len(wanted))
+
+
+def test_what_is_in_hand_is_called_what_the_watch_list_calls_it() -> None:
+    sky = [a_verdict(n, object_id=f"lsst:{n}") for n in range(4)]
+    watch = WatchList(object_ids={"1": "my nova", "3": ""})
+    with subscription(
+        MemorySource(as_messages(sky, partitions=1)), conditions=Conditions(tense="any", watch=watch)
+    ) as verdicts:
+        assert [(each.alert_id, verdicts.watched) for each in verdicts] == [(1, ("my nova",)), (3, ("3",))]
+        assert verdicts.watched == ()
 
 
 def history(*steps: tuple[str, str, float]) -> list[Message]:
@@ -329,10 +341,18 @@ def test_the_strangest_of_a_night_are_told_as_they_enter(now: Callable[[], Any])
         assert numbers(verdicts.strangest) == [4, 2]
 
 
+def test_what_came_before_noon_is_ranked_for_who_begins_in_the_past() -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=5)
+    sky = [a_verdict(n, anomaly_p_value=0.1 * (n + 1), emitted_at=long_ago) for n in range(4)]
+    for ranked, wanted in ((False, []), (True, [0, 1])):
+        conditions = Conditions(tense="any", strangest=2, ranked_from_start=ranked)
+        source = MemorySource(as_messages(sky, partitions=1))
+        with subscription(source, conditions=conditions) as verdicts:
+            assert numbers(verdicts) == wanted
+
+
 @pytest.fixture
 def now() -> Callable[[], Any]:
-    from datetime import UTC, datetime
-
     return lambda: datetime.now(UTC)
 
 

@@ -72,19 +72,55 @@ def test_among_half_a_million_cones_each_is_found_by_looking_at_few(rng: np.rand
 
 
 def test_objects_are_known_with_and_without_their_survey() -> None:
-    watch = WatchList(object_ids=["ZTF18abc", "lsst:42"])
-    assert watch.matches("ztf:ZTF18abc", 0.0, 0.0) == ["ZTF18abc"]
+    watch = WatchList(object_ids=["ZTF18abcdefg", "lsst:42"])
+    assert watch.matches("ztf:ZTF18abcdefg", 0.0, 0.0) == ["ZTF18abcdefg"]
     assert watch.matches("lsst:42", 0.0, 0.0) == ["lsst:42"]
     assert watch.matches("ztf:42", 0.0, 0.0) == []
     assert watch.matches("lsst:sso:42", 0.0, 0.0) == []
 
 
+@pytest.mark.parametrize(
+    ("written", "object_id"),
+    [
+        ("ztf18abcdefg", "ztf:ZTF18abcdefg"),
+        (" ZTF:ZTF18abcdefg ", "ztf:ZTF18abcdefg"),
+        ("ZTF:ztf18ABCDEFG", "ztf:ZTF18abcdefg"),
+        ("LSST:313887541670409012", "lsst:313887541670409012"),
+        ("sso:42", "lsst:sso:42"),
+    ],
+)
+def test_a_name_in_another_case_is_the_same_name(written: str, object_id: str) -> None:
+    assert len(WatchList(object_ids=[written]).matches(object_id, 0.0, 0.0)) == 1
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "M31", "a,b", "ZTF18abcdefg,ZTF18abcdefh", "ZTF18abc", "ztf:42", "lsst:ZTF18abcdefg", "-4"],
+)
+def test_what_no_object_is_called_is_refused(written: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no object's name; write one, such as ZTF18abcdefg"):
+        WatchList(object_ids=["ZTF18abcdefg", written])
+
+
+@pytest.mark.parametrize("written", ["3.13887541670409012e+17", "313887541670409012.0", "3e17", "lsst:42."])
+def test_a_number_that_lost_digits_is_refused_with_the_reason(written: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"floating-point.* save names as text"):
+        WatchList(object_ids=[written])
+
+
+def test_an_object_is_called_what_its_list_calls_it() -> None:
+    place = Cone(ra_deg=10.0, dec_deg=5.0, radius_arcsec=2.0, name="my nova")
+    watch = WatchList([place], {"ztf18abcdefg": "my nova", "ZTF18abcdefh": ""})
+    assert watch.matches("ztf:ZTF18abcdefg", 10.0, 5.0) == ["my nova"]
+    assert watch.matches("ztf:ZTF18abcdefh", 0.0, 0.0) == ["ZTF18abcdefh"]
+
+
 def test_two_lists_are_one() -> None:
-    one = WatchList([Cone(ra_deg=1.0, dec_deg=1.0, radius_arcsec=1.0)], ["a"])
-    other = WatchList([Cone(ra_deg=2.0, dec_deg=2.0, radius_arcsec=9.0, name="B")], ["b"])
+    one = WatchList([Cone(ra_deg=1.0, dec_deg=1.0, radius_arcsec=1.0)], ["1"])
+    other = WatchList([Cone(ra_deg=2.0, dec_deg=2.0, radius_arcsec=9.0, name="B")], {"2": "mine"})
     both = one | other
     assert len(both) == 4
-    assert both.matches("ztf:b", 2.0, 2.0) == ["b", "B"]
+    assert both.matches("lsst:2", 2.0, 2.0) == ["mine", "B"]
     assert both.matches("ztf:c", 1.0, 1.0) == ["1.000000,+1.000000"]
 
 

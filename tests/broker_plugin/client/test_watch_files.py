@@ -8,10 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy import units
+from astropy.coordinates import Angle
 from astropy.table import MaskedColumn, Table
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker_plugin.client import read_watch_list
+from broker_plugin.client.watch_columns import angle
 from broker_plugin.errors import ConfigurationError
+
+separators = st.sampled_from([":", " "])
 
 
 @pytest.mark.parametrize(
@@ -33,11 +39,56 @@ def test_cones_from_csv(tmp_path: Path, text: str) -> None:
 
 def test_objects_and_cones_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
-    path.write_text("object_id,ra,dec\nZTF18abc,,\nlsst:7,10,20\n,30,40\n")
+    path.write_text("object_id,ra,dec\nZTF18abcdefg,,\nlsst:7,10,20\n,30,40\n")
     watch = read_watch_list(path, radius_arcsec=5.0)
     assert len(watch) == 4
-    assert watch.matches("ztf:ZTF18abc", 0, 0) == ["ZTF18abc"]
+    assert watch.matches("ztf:ZTF18abcdefg", 0, 0) == ["ZTF18abcdefg"]
     assert watch.matches("ztf:other", 10, 20 + 4 / 3600) == ["lsst:7"]
+
+
+@pytest.mark.parametrize(
+    ("column", "radius"),
+    [
+        ("radius_arcmin", "0.05"),
+        ("Radius [arcmin]", "0.05"),
+        ("radius (deg)", "0.000833333"),
+        ("radius_deg", "0.000833333"),
+        ("Radius [arcsec]", "3"),
+    ],
+)
+def test_a_radius_in_the_unit_that_its_column_says(tmp_path: Path, column: str, radius: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(f"ra,dec,{column},half_light_radius\n10.5,-5.25,{radius},7\n")
+    watch = read_watch_list(path)
+    assert watch.matches("ztf:x", 10.5, -5.25 + 2.9 / 3600)
+    assert not watch.matches("ztf:x", 10.5, -5.25 + 3.1 / 3600)
+
+
+def test_names_are_given_out_and_anybodys_name_of_a_place_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("object,name,ra,dec\nztf18abcsatf,my nova,,\nM31,,10.6847,41.2690\n")
+    watch = read_watch_list(path)
+    assert watch.matches("ztf:ZTF18abcsatf", 0, 0) == ["my nova"]
+    assert watch.matches("ztf:x", 10.6847, 41.2690) == ["M31"]
+
+
+@pytest.mark.parametrize(
+    ("column", "ra", "wanted"),
+    [
+        ("ra", [1.0, 2.5, 13.0, 23.9, 0.1], True),
+        ("ra", [1.0, 2.5, 24.1, 23.9, 0.1], False),
+        ("ra", [10.68], False),
+        ("ra_deg", [1.0, 2.5, 13.0, 23.9, 0.1], False),
+    ],
+)
+def test_right_ascensions_that_may_be_hours_are_said(
+    tmp_path: Path, column: str, ra: list[float], wanted: bool
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(f"{column},dec\n" + "".join(f"{each},5\n" for each in ra))
+    said: list[str] = []
+    read_watch_list(path, warn=said.append)
+    assert ["call the column ra_hours" in each for each in said] == [True] * wanted
 
 
 def test_a_votable_with_units_and_ucds(tmp_path: Path) -> None:
@@ -63,6 +114,68 @@ def test_a_votable_with_units_and_ucds(tmp_path: Path) -> None:
     assert watch.matches("ztf:x", 30.0, 5.0 + 1.1 / 3600) == []
 
 
+VIZIER = """<?xml version="1.0" encoding="UTF-8"?>
+<VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE><TABLE name="II/x/t">
+{fields}
+<FIELD name="RAJ2000" ucd="pos.eq.ra;meta.main" datatype="char" arraysize="*" unit="&quot;h:m:s&quot;"/>
+<FIELD name="DEJ2000" ucd="pos.eq.dec;meta.main" datatype="char" arraysize="*" unit="&quot;d:m:s&quot;"/>
+<FIELD name="Name" ucd="meta.id;meta.main" datatype="char" arraysize="*"/><DATA><TABLEDATA>
+<TR>{row}<TD>00 42 44.330</TD><TD>-41 16 07.50</TD><TD>M</TD></TR>
+</TABLEDATA></DATA></TABLE></RESOURCE></VOTABLE>"""
+
+DEGREES = """<FIELD name="_RAJ2000" ucd="pos.eq.ra" datatype="double" unit="deg"/>
+<FIELD name="_DEJ2000" ucd="pos.eq.dec" datatype="double" unit="deg"/>"""
+
+MOVED = "<TD>10.69</TD><TD>-41.30</TD>"
+"""Elsewhere than the sexagesimal position, to tell which was taken."""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("a.vot", VIZIER.format(fields="", row=""), (10.684708, -41.268750)),
+        ("a.vot", VIZIER.format(fields=DEGREES, row=MOVED), (10.69, -41.30)),
+        (
+            "a.csv",
+            "RAJ2000,DEJ2000,_RAJ2000,_DEJ2000,name\n00 42 44.33,-41 16 07.5,10.69,-41.30,M\n",
+            (10.69, -41.30),
+        ),
+        ("a.csv", "_RAJ2000,_DEJ2000,RAJ2000,DEJ2000,name\n10,10,10.69,-41.30,M\n", (10.69, -41.30)),
+        ("a.csv", "RAJ2000,DEJ2000,name\n00 42 44.33,-41 16 07.5,M\n", (10.684708, -41.268750)),
+        ("a.csv", "ra,dec,name\n00:42:44.33,-41:16:07.5,M\n", (10.684708, -41.268750)),
+        ("a.csv", "ra,dec,name\n00h42m44.33s,-41d16m07.5s,M\n", (10.684708, -41.268750)),
+        ("a.csv", "ra,dec,name\n10d41m4.95s,\u221241\u00b016'07.5\",M\n", (10.684708, -41.268750)),
+        ("a.csv", "ra,dec,name\n10.684708,-41 16.125,M\n", (10.684708, -41.268750)),
+        ("a.csv", "RA [h],Dec [deg],name\n0.71231387,-41.26875,M\n", (10.684708, -41.268750)),
+        ("a.csv", "ra,dec,name\n00:42:44.33,-00:16:07.5,M\n", (10.684708, -0.268750)),
+    ],
+)
+def test_a_position_in_degrees_is_preferred_and_sexagesimal_is_read(
+    tmp_path: Path, name: str, text: str, place: tuple[float, float]
+) -> None:
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    # To 0.1 arcsec: the positions above are rounded to some milliarcsec.
+    assert read_watch_list(path, radius_arcsec=0.1).matches("ztf:x", *place) == ["M"]
+
+
+@given(
+    ra_s=st.integers(0, 24 * 3600 * 100 - 1),
+    dec_s=st.integers(-90 * 3600 * 10, 90 * 3600 * 10),
+    sep=separators,
+)
+def test_sexagesimal_is_what_astropy_reads(ra_s: int, dec_s: int, sep: str) -> None:
+    ra, dec = written(ra_s, 100, sep), ("-" if dec_s < 0 else "+") + written(abs(dec_s), 10, sep)
+    wanted = Angle(ra, unit=units.hourangle).deg, Angle(dec, unit=units.deg).deg
+    # Rounding of a few additions, in degrees.
+    assert (angle(ra, "ra"), angle(dec, "dec")) == pytest.approx(wanted, abs=1e-10)
+
+
+def written(tics: int, per_second: int, separator: str) -> str:
+    minutes, rest = divmod(tics, 60 * per_second)
+    return separator.join([f"{minutes // 60:02d}", f"{minutes % 60:02d}", f"{rest / per_second:05.2f}"])
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
@@ -72,10 +185,18 @@ def test_a_votable_with_units_and_ucds(tmp_path: Path) -> None:
         ("a.csv", "ra,dec\n1,2\n1,x\n", "line 3"),
         ("a.csv", "ra,dec\n1,2\n1,\n", "line 3"),
         ("a.csv", "object_id,name\n,nameless\n", "line 2"),
-        ("a.csv", "# mine\nobject_id,ra,dec\na,,\n,1,99\n", r"line 4 of .*a\.csv has an impossible position"),
+        ("a.csv", "# mine\nobject_id,ra,dec\n7,,\n,1,99\n", r"line 4 of .*a\.csv has an impossible position"),
         ("a.csv", "ra,dec\n1,2\n400,9\n", "line 3 of .* from 0 to 360"),
         ("a.csv", "ra,dec,radius\n1,2,0\n", "line 2 of .* impossible position or radius"),
         ("a.vot", "<VOTABLE", "is no VOTable"),
+        ("a.csv", "object_id\nZTF18abcdefg\nM31\n", "line 3 of .*'M31' is no object's name"),
+        ("a.csv", "diaObjectId,name\n3.13875416704090123e+17,a\n", "line 2 of .*floating-point"),
+        ("a.csv", "diaObjectId,name\n313875416704090123.0,a\n", "line 2 of .*floating-point"),
+        ("a.csv", "ra,dec,radius_mas\n1,2,3\n", "'radius_mas' is no radius .*call it radius_arcsec"),
+        ("a.csv", "ra,dec,Search radius\n1,2,3\n", "'Search radius' is no radius"),
+        ("a.csv", "ra,dec,radius\n1,2,3 arcsec\n", "line 2 of .*'3 arcsec' in column 'radius' is no angle"),
+        ("a.csv", "ra,dec\n00:42:61,+41:16:09\n", "line 2 of .*minutes and seconds end at 60"),
+        ("a.csv", "ra,dec\n24:42:44,+41:16:09\n", "impossible position"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, name: str, text: str, said: str) -> None:

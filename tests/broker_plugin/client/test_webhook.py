@@ -35,6 +35,13 @@ def test_the_body_is_the_verdict_beside_a_text_for_people() -> None:
     assert posted.headers["Content-Type"] == "application/json"
 
 
+def test_what_a_watch_list_calls_it_is_beside_the_verdict() -> None:
+    body = json.loads(webhook_body(a_verdict(1, tense=Tense.CURRENT), watched=["ZTF1", "my nova"]))
+    assert body["watched"] == ["ZTF1", "my nova"]
+    assert body["text"].startswith("my nova, ztf:ZTF1: EW 0.75")
+    assert "watched" not in json.loads(webhook_body(VERDICT))
+
+
 def test_no_log_of_whatever_level_has_the_address_or_the_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with (

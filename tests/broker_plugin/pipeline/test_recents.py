@@ -60,10 +60,10 @@ def test_the_strange_of_a_stream_are_found_by_those_they_are_like(
     assert cosines[0] >= float(vectors[of] @ vectors[likest]) - 1e-3
     damage_oldest_slot(tmp_path / "store", made.scorer().bundle.digest)
     with pytest.raises(SystemExit) as done:
-        main(["similar", "ztf:nobody", "--store", f"sqlite:{tmp_path / 'store'}"])
+        main(["similar", "ztf:ZTF00nobodyy", "--store", f"sqlite:{tmp_path / 'store'}"])
     assert done.value.code == 2
     said = capsys.readouterr().err
-    assert "--similar-hours" in said
+    assert "look further back with --hours" in said
     assert "passed over 1 of" in said
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -12,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker_plugin.codec.verdict import Revision, Verdict
+from broker_plugin.nights import SITES, last_noon, night_of
 from broker_plugin.pipeline.filter import AlertFilter
-from broker_plugin.pipeline.selection import Ranking, Selection, last_noon
+from broker_plugin.pipeline.selection import Ranking, Selection
 from broker_plugin.streams.base import Message
 from broker_plugin.taxonomy import CLASSES
+from tests.broker_plugin.client.verdicts import a_verdict
 
 NIGHT = datetime(2026, 3, 1, 23, 0, tzinfo=UTC)
 
@@ -193,27 +195,48 @@ def test_noon_begins_a_new_night_and_yesterday_is_not_in_it(verdicts: list[Verdi
     ranking = Ranking(3)
     assert ranking.add(verdicts[0], NIGHT)
     assert not ranking.add(verdicts[1]._replace(emitted_at=NIGHT - timedelta(hours=12)), NIGHT)
-    next_day = NIGHT + timedelta(hours=14)
+    next_day = NIGHT + timedelta(hours=21)
     assert ranking.add(verdicts[2]._replace(emitted_at=next_day), next_day)
     assert [v.verdict_id for v in ranking.verdicts] == [verdicts[2].verdict_id]
 
 
-def test_the_night_in_which_clocks_are_put_back_is_one_night(verdicts: list[Verdict]) -> None:
-    ranking, zone = Ranking(5), ZoneInfo("America/Los_Angeles")
-    half_past_one = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)  # and again an hour later
-    for number, verdict in enumerate(verdicts[:3]):
-        when = half_past_one + number * timedelta(hours=1)
-        local = datetime.fromisoformat(when.astimezone(zone).isoformat())  # with the offset of the moment
-        ranking.add(verdict._replace(emitted_at=when, object_id=str(number)), local)
-    assert len(ranking.verdicts) == 3
-
-
 @given(
-    now=st.datetimes(datetime(2000, 1, 1), datetime(2050, 1, 1)),
-    offset=st.integers(-12, 14).map(lambda hours: timezone(timedelta(hours=hours))),
+    minutes=st.lists(st.integers(0, 3 * 24 * 60), min_size=2, max_size=8).map(sorted),
+    surveys=st.lists(st.sampled_from([*SITES]), min_size=8, max_size=8),
+    zone=st.sampled_from(["UTC", "Europe/Paris", "Asia/Tokyo", "America/Los_Angeles"]),
 )
-def test_the_last_noon_is_noon_and_the_last(now: datetime, offset: timezone) -> None:
-    local = now.replace(tzinfo=offset)
-    noon = last_noon(local)
-    assert (noon.hour, noon.minute, noon.second, noon.microsecond) == (12, 0, 0, 0)
-    assert timedelta(0) <= local - noon < timedelta(days=1)
+def test_a_ranking_holds_the_night_of_each_telescope_wherever_the_reader_is(
+    minutes: list[int], surveys: list[str], zone: str
+) -> None:
+    # Over the end of summer time in Europe and in America.
+    times = [datetime(2026, 10, 31, tzinfo=UTC) + timedelta(minutes=n) for n in minutes]
+    sky = [
+        a_verdict(n, survey=survey, emitted_at=when)
+        for n, (when, survey) in enumerate(zip(times, surveys, strict=False))
+    ]
+    ranking = Ranking(len(sky))
+    for verdict in sky:
+        ranking.add(verdict, verdict.emitted_at.astimezone(ZoneInfo(zone)))
+    now = times[-1]
+    tonight = [v for v in sky if night_of(v.survey, v.emitted_at) == night_of(v.survey, now)]
+    assert {v.alert_id for v in ranking.verdicts} == {v.alert_id for v in tonight}
+
+
+def test_from_the_start_on_everything_counts_until_the_next_noon() -> None:
+    ranking = Ranking(3, from_start=True)
+    long_ago, yesterday = (a_verdict(n, emitted_at=NIGHT - timedelta(days=9 - 8 * n)) for n in range(2))
+    assert ranking.add(long_ago, NIGHT)
+    assert ranking.add(yesterday, NIGHT)
+    still = last_noon("ztf", NIGHT + timedelta(days=1)) - timedelta(seconds=1)
+    assert not ranking.add(yesterday, still)
+    assert len(ranking.verdicts) == 2
+    tonight = a_verdict(2, emitted_at=still + timedelta(seconds=1))
+    assert ranking.add(tonight, tonight.emitted_at)
+    assert ranking.verdicts == (tonight,)
+
+
+def test_a_survey_whose_telescope_is_not_known_has_its_last_day() -> None:
+    ranking = Ranking(3)
+    later = a_verdict(0, survey="later", emitted_at=NIGHT - timedelta(hours=23))
+    assert ranking.add(later, NIGHT)
+    assert not ranking.add(a_verdict(1, survey="later", emitted_at=NIGHT - timedelta(hours=25)), NIGHT)

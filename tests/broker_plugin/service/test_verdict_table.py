@@ -46,7 +46,9 @@ def test_a_retraction_and_another_tense_are_marked(width: int, tense: Tense) -> 
 def test_a_ranking_says_the_tense_of_all_where_one_is_unusual(width: int) -> None:
     console = Console(width=width)
     with console.capture() as captured:
-        console.print(ranking_table([USUAL, USUAL._replace(tense=Tense.ARCHIVAL)], width=width))
+        console.print(
+            ranking_table([(USUAL, ()), (USUAL._replace(tense=Tense.ARCHIVAL), ())], width=width, title="all")
+        )
     *_, first, second = (line for line in captured.get().splitlines() if USUAL.object_id in line)
     assert "current" in first
     assert "archival" in second
