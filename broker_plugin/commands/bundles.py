@@ -143,7 +143,9 @@ def promote(wanted: str, *, bundles: Repository = None, now: Flag = False, note:
 
 @bundles.command
 def rollback(name: str, *, bundles: Repository = None, at_noon: Flag = False, note: str = "") -> int:
-    """Go back to what was promoted before: at once, since a rollback is for trouble.
+    """Go back to what was in force before: at once, since a rollback is for trouble.
+
+    That is the promotion before, or the installed bundle of the name, which is then added.
 
     Parameters
     ----------
