@@ -261,7 +261,11 @@ def _warn_unnoted(change: changes.Change) -> None:
 
 def _rows(repository: BundleRepository) -> Iterator[dict[str, Any]]:
     for name in repository.names():
-        promotions = repository.promotions(name)
+        try:
+            promotions = repository.promotions(name)
+        except BundleError as error:  # the other names are told all the same
+            promotions = ()
+            yield {"bundle": name, "in_force": "", "promoted": "", **_refused(error)}
         for version in repository.versions(name):
             yield {
                 "bundle": f"{name}@{version}",
@@ -294,7 +298,7 @@ def _summary(repository: BundleRepository, name: str, version: str) -> dict[str,
     try:
         bundle = open_bundle(repository.path_of(name, version))
     except BundleError as error:
-        return {"digest": "", "short_digest": "REFUSED", "macro_f1": "", "refused": str(error)}
+        return _refused(error)
     manifest = bundle.manifest
     score = ((manifest.training.get("catalogue") or {}).get("macro_f1") or {}).get("all")
     data = manifest.training.get("data") or {}
@@ -308,6 +312,10 @@ def _summary(repository: BundleRepository, name: str, version: str) -> dict[str,
         "modalities": [model.name for model in manifest.modalities],
         "trained_on": {key: data.get(key) for key in ("file", "sha256", "stars")},
     }
+
+
+def _refused(error: BundleError) -> dict[str, Any]:
+    return {"digest": "", "short_digest": "REFUSED", "macro_f1": "", "refused": str(error)}
 
 
 def _say(text: str) -> None:
