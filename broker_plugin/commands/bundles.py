@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from broker_plugin.bundle import Bundle, open_bundle
+from broker_plugin.commands.compare import compare
 from broker_plugin.engine.providers import choose
 from broker_plugin.engine.rehearsal import rehearse
 from broker_plugin.engine.scorer import Scorer
@@ -47,7 +48,7 @@ what is promoted as NAME, without a restart.
 """,
 )
 
-bundles.command("broker_plugin.commands.compare:compare", name="compare")
+bundles.command(compare)
 
 
 @bundles.command(name="list")

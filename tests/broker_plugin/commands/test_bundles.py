@@ -84,6 +84,11 @@ def test_what_is_spoilt_is_told_by_list_and_verify(call: Call, repository: Path)
     assert call("bundles", "promote", "mine", "--now")[0] == 2
 
 
+def test_the_overview_has_a_line_for_every_command(call: Call) -> None:
+    status, said = call("bundles", "--help")
+    assert (status, "Compare the verdicts of two bundles" in said) == (0, True)
+
+
 def test_promotions_that_cannot_be_read_hide_no_other_name(call: Call, repository: Path) -> None:
     for name in ("mine@1", "other@1"):
         call("bundles", "add", "default", "--as", name)
