@@ -81,7 +81,9 @@ def is_possible(column: str, value: float) -> bool:
     >>> [is_possible("catalogue_period_day", value) for value in (0.57, 0.0, -5.0, 99.99, 1e30)]
     [True, False, False, False, False]
     """
-    limits = RANGES[column]
+    limits = RANGES.get(column)
+    if limits is None:  # of a later version that shares the store
+        return True
     # Rounded, for a file of single precision holds 99.98999786.
     return limits.low <= value <= limits.high and round(value, 4) not in NULLS.get(column, ())
 
