@@ -100,17 +100,31 @@ class RejectedAlert(BrokerPluginError):
         What was found, for a person. It never quotes a value, since that may not be public.
     access
         Every access class that occurs in the packet; None if it could not be decoded and so may hold any.
+    foreign
+        Whether it is a record of something else: no survey knows it for an alert of its own.
     """
 
-    def __init__(self, reason: RejectReason, detail: str, *, access: frozenset[Access] | None = None) -> None:
+    def __init__(
+        self,
+        reason: RejectReason,
+        detail: str,
+        *,
+        access: frozenset[Access] | None = None,
+        foreign: bool = False,
+    ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
         self.access = access
+        self.foreign = foreign
+
+    def with_access(self, access: frozenset[Access] | None) -> RejectedAlert:
+        """Return the same rejection of a packet with other access classes."""
+        return RejectedAlert(self.reason, self.detail, access=access, foreign=self.foreign)
 
     def __reduce__(self) -> tuple[partial[RejectedAlert], tuple[()]]:
         """Let a worker process hand the rejection to its parent."""
-        return partial(RejectedAlert, self.reason, self.detail, access=self.access), ()
+        return partial(RejectedAlert, self.reason, self.detail, access=self.access, foreign=self.foreign), ()
 
 
 class PauseReason(StrEnum):

@@ -133,6 +133,7 @@ def warm_group(
     partitions = PARTITIONS_EACH * workers
     with _topics(stream, partitions) as topics:
         sink = KafkaSink(stream.address, ack_timeout_s=60.0, message_max_bytes=10_000_000)
+        sink.connect(list(topics.values()), deadline_s=JOIN_S)  # which makes them on the embedded cluster
         feed = Feed(sink, topics["input"], stream.values)
         own = {
             **stream.settings,
@@ -164,7 +165,7 @@ def _await_all(feed: Feed, members: Members) -> None:
 
 @contextmanager
 def _topics(stream: Stream, partitions: int) -> Iterator[dict[str, str]]:
-    """Make topics of the group's own, deleted in the end; the embedded cluster makes them by itself."""
+    """Make topics of the group's own, deleted in the end; the embedded cluster's are made by a look."""
     run = f"astrom3-bench-{uuid.uuid4().hex[:8]}"
     names = {role: f"{run}-{role.replace('_', '-')}" for role in ("input", "output", "dead_letters")}
     if stream.embedded:

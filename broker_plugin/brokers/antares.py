@@ -44,19 +44,31 @@ PROPERTIES = {
 """What is written of a decision, as locus properties `astrom3_NAME`."""
 
 
+def _tags(max_p_value: float) -> list[dict[str, str]]:
+    """Return what ANTARES is told of the tag."""
+    return [{"name": STRANGE, "description": f"Anomaly p-value of AstroM3 at or below {max_p_value:g}"}]
+
+
 class AstroM3(BaseFilter):  # type: ignore[misc]  # the host's class is untyped here
-    """Tags loci whose newest alert is stranger than all but one in a hundred sources of its kind."""
+    """Tags loci whose newest alert is stranger than all but one in a hundred sources of its kind.
+
+    A filter of another `MAX_P_VALUE` declares that one.
+    """
 
     TRIGGERING_SURVEY = "all"
     MAX_P_VALUE = 0.01
     BUNDLE = "default"
-    OUTPUT_LOCUS_TAGS = [  # noqa: RUF012 - the host's declaration
-        {"name": STRANGE, "description": f"Anomaly p-value of AstroM3 at or below {MAX_P_VALUE}"}
-    ]
-    OUTPUT_LOCUS_PROPERTIES = [  # noqa: RUF012
+    OUTPUT_LOCUS_TAGS = _tags(MAX_P_VALUE)
+    OUTPUT_LOCUS_PROPERTIES = [  # noqa: RUF012 - the host's declaration
         {"name": f"astrom3_{name}", "type": kind, "description": text}
         for name, (kind, text) in PROPERTIES.items()
     ]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Declare the tag with the limit of the filter, unless it declares its own."""
+        super().__init_subclass__(**kwargs)
+        if "OUTPUT_LOCUS_TAGS" not in vars(cls):
+            cls.OUTPUT_LOCUS_TAGS = _tags(cls.MAX_P_VALUE)
 
     def setup(self) -> None:
         """Open the bundle, once."""

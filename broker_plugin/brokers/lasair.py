@@ -8,13 +8,13 @@ and refuses the whole annotation otherwise, so that what is too long is cut here
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from broker_plugin import __version__
 from broker_plugin.brokers.scoring import PacketScorer
 from broker_plugin.codec.verdict import Verdict
-from broker_plugin.errors import RejectedAlert, RejectReason
+from broker_plugin.errors import BrokerPluginError, RejectedAlert, RejectReason, TransientError
 from broker_plugin.surveys.base import Packet
 from broker_plugin.surveys.packets import lsst_packet
 
@@ -31,6 +31,14 @@ WITHDRAWN = "withdrawn"
 
 SOURCES, FORCED, OBJECT = "diaSourcesList", "diaForcedSourcesList", "diaObject"
 
+TIME = "midpointMjdTai"
+
+FAILURE = "error"
+"""What Lasair's client answers with, in place of what was asked for, when it does not raise."""
+
+FAILURE_MAX = 300
+"""Characters of a failure that are told: it may be a whole page of a web server."""
+
 
 class LasairClient(Protocol):
     """What is used of `lasair.lasair_client`."""
@@ -46,8 +54,10 @@ class LasairClient(Protocol):
 
 def annotate(
     client: LasairClient, object_ids: Iterable[int | str], *, topic: str, scorer: PacketScorer
-) -> dict[int | str, RejectedAlert]:
+) -> dict[int | str, BrokerPluginError]:
     """Judge objects and annotate them, all in one request.
+
+    A failure costs the objects that it concerns: of one that cannot be fetched itself alone.
 
     Parameters
     ----------
@@ -62,30 +72,46 @@ def annotate(
 
     Returns
     -------
-    rejected
-        By object, why it got no annotation.
+    refused
+        By object, why it got no annotation: a `RejectedAlert` where it can have none, a `TransientError` with
+        what Lasair said where it may be given again.
     """
-    packets = {each: packet_of_object(client.object(each, lite=False)) for each in object_ids}
-    seen = {each: packet for each, packet in packets.items() if packet is not None}
-    found = dict(zip(seen, scorer.judge(seen.values()), strict=True))
-    annotations = [
-        annotation_of(verdict, object_id=each, topic=topic)
+    packets: dict[int | str, Packet] = {}
+    refused: dict[int | str, BrokerPluginError] = {}
+    for each in object_ids:
+        try:
+            packets[each] = _fetched(client, each)
+        except (RejectedAlert, TransientError) as why:
+            refused[each] = why
+    found = dict(zip(packets, scorer.judge(packets.values()), strict=True))
+    refused |= {each: why for each, why in found.items() if isinstance(why, RejectedAlert)}
+    annotations = {
+        each: annotation_of(verdict, object_id=each, topic=topic)
         for each, verdict in found.items()
         if isinstance(verdict, Verdict)
-    ]
+    }
     if annotations:
-        client.annotate_list(annotations)
-    empty = RejectedAlert(RejectReason.EMPTY, "Lasair has no detection of this object")
-    without = {each: empty for each in packets if each not in seen}
-    return without | {each: why for each, why in found.items() if isinstance(why, RejectedAlert)}
+        try:
+            _answer("take the annotation", lambda: client.annotate_list(list(annotations.values())))
+        except TransientError as why:
+            refused |= dict.fromkeys(annotations, why)
+    return refused
 
 
 def packet_of_object(lasair_object: Mapping[str, Any]) -> Packet | None:
     """Return the packet of an object's newest detection; None where it has none.
 
     Its short form leaves out the position of each source; that of the object stands in.
+
+    Raises
+    ------
+    RejectedAlert
+        If a detection has no time.
     """
-    seen = sorted(lasair_object.get(SOURCES) or (), key=lambda row: float(row["midpointMjdTai"]))
+    rows = lasair_object.get(SOURCES) or ()
+    if any(row.get(TIME) is None for row in rows):
+        raise RejectedAlert(RejectReason.MISSING_FIELD, f"a detection of Lasair's object has no {TIME}")
+    seen = sorted(rows, key=lambda row: float(row[TIME]))
     if not seen:
         return None
     owner = lasair_object.get(OBJECT) or {}
@@ -111,6 +137,28 @@ def annotation_of(verdict: Verdict, *, object_id: int | str, topic: str) -> dict
 
 def _classification(verdict: Verdict) -> str:
     return WITHDRAWN if verdict.is_retraction else verdict.top_class or NO_CLASS
+
+
+def _fetched(client: LasairClient, object_id: int | str) -> Packet:
+    packet = packet_of_object(_answer("give the object", lambda: client.object(object_id, lite=False)))
+    if packet is None:
+        raise RejectedAlert(RejectReason.EMPTY, "Lasair has no detection of this object")
+    return packet
+
+
+def _answer(asked: str, ask: Callable[[], Any]) -> Any:
+    """Return what Lasair's client answers; what it raises is its own, and that of the library beneath."""
+    try:
+        answer = ask()
+    except Exception as error:
+        raise _failure(asked, error) from error
+    if isinstance(answer, Mapping) and FAILURE in answer:
+        raise _failure(asked, answer[FAILURE])
+    return answer
+
+
+def _failure(asked: str, said: object) -> TransientError:
+    return TransientError(f"Lasair fails to {asked}: {_cut(str(said), FAILURE_MAX)}")
 
 
 def _classdict(verdict: Verdict) -> dict[str, Any]:

@@ -223,8 +223,7 @@ class Decoder:
                 alerts += self._adapt(packet, named, degraded=degraded, before=len(alerts))
         except RejectedAlert as rejection:
             # The bytes hold every packet, so who may see them depends on all, not on the rejected one alone.
-            access = self._access_of(decoded.packets)
-            raise RejectedAlert(rejection.reason, rejection.detail, access=access) from rejection
+            raise rejection.with_access(self._access_of(decoded.packets)) from rejection
         return alerts
 
     def adapt(
@@ -272,7 +271,9 @@ class Decoder:
         adapter = self._adapter_of(packet)
         if adapter is None:
             surveys = ", ".join(dict.fromkeys(known.name for known in self._adapters))
-            raise RejectedAlert(RejectReason.MISSING_FIELD, f"the packet is not an alert of: {surveys}")
+            raise RejectedAlert(
+                RejectReason.MISSING_FIELD, f"the packet is not an alert of: {surveys}", foreign=True
+            )
         self._check_histories(packet, adapter)
         parts = adapter.split(packet) if isinstance(adapter, SplittingAdapter) else [packet]
         alerts: list[Alert] = []

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from broker_plugin.bundle import Bundle, open_bundle
+from broker_plugin.commands.compare import compare
 from broker_plugin.engine.providers import choose
 from broker_plugin.engine.rehearsal import rehearse
 from broker_plugin.engine.scorer import Scorer
@@ -47,7 +48,7 @@ what is promoted as NAME, without a restart.
 """,
 )
 
-bundles.command("broker_plugin.commands.compare:compare", name="compare")
+bundles.command(compare)
 
 
 @bundles.command(name="list")
@@ -143,7 +144,9 @@ def promote(wanted: str, *, bundles: Repository = None, now: Flag = False, note:
 
 @bundles.command
 def rollback(name: str, *, bundles: Repository = None, at_noon: Flag = False, note: str = "") -> int:
-    """Go back to what was promoted before: at once, since a rollback is for trouble.
+    """Go back to what was in force before: at once, since a rollback is for trouble.
+
+    That is the promotion before, or the installed bundle of the name, which is then added.
 
     Parameters
     ----------
@@ -259,7 +262,11 @@ def _warn_unnoted(change: changes.Change) -> None:
 
 def _rows(repository: BundleRepository) -> Iterator[dict[str, Any]]:
     for name in repository.names():
-        promotions = repository.promotions(name)
+        try:
+            promotions = repository.promotions(name)
+        except BundleError as error:  # the other names are told all the same
+            promotions = ()
+            yield {"bundle": name, "in_force": "", "promoted": "", **_refused(error)}
         for version in repository.versions(name):
             yield {
                 "bundle": f"{name}@{version}",
@@ -292,7 +299,7 @@ def _summary(repository: BundleRepository, name: str, version: str) -> dict[str,
     try:
         bundle = open_bundle(repository.path_of(name, version))
     except BundleError as error:
-        return {"digest": "", "short_digest": "REFUSED", "macro_f1": "", "refused": str(error)}
+        return _refused(error)
     manifest = bundle.manifest
     score = ((manifest.training.get("catalogue") or {}).get("macro_f1") or {}).get("all")
     data = manifest.training.get("data") or {}
@@ -306,6 +313,10 @@ def _summary(repository: BundleRepository, name: str, version: str) -> dict[str,
         "modalities": [model.name for model in manifest.modalities],
         "trained_on": {key: data.get(key) for key in ("file", "sha256", "stars")},
     }
+
+
+def _refused(error: BundleError) -> dict[str, Any]:
+    return {"digest": "", "short_digest": "REFUSED", "macro_f1": "", "refused": str(error)}
 
 
 def _say(text: str) -> None:

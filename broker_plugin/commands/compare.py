@@ -49,7 +49,7 @@ def compare(
     Takes two files that `replay` wrote, or else the topics of verdicts and of a shadow, from their beginning.
     Only alerts with a verdict of both count. Tells how often classes agree and which are taken for which, how
     far probabilities and p-values lie apart, whether the anomaly scores rank alerts alike, how many of the
-    strangest are the same, and how long the verdicts took.
+    strangest are the same, and of topics how long the verdicts took: those of files were not waited for.
 
         broker-plugin bundles compare old.parquet new.parquet --html comparison.html
         broker-plugin bundles compare --bootstrap localhost:9092 --topic verdicts --shadow-topic shadow

@@ -22,6 +22,7 @@ from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.store.address import NO_STORE, StoreAddress
 from broker_plugin.store.base import Store
 from broker_plugin.store.catalogue_files import CatalogueColumns, count_rows
+from broker_plugin.store.catalogue_values import RANGES
 from broker_plugin.store.loading import load as load_file
 
 __all__ = ["context"]
@@ -72,11 +73,13 @@ def load(
     source
         Column of a row's own identifier.
     object_id
-        Column of the object as alerts name it (ztf:ZTF18abcdefg, lsst:123); without it, positions decide.
+        Column of the object as alerts name it (ztf:ZTF18abcdefg, lsst:123), or without the survey; without
+        this column, positions decide.
     ra, dec
         Columns of the position, ICRS, degrees, at the epoch of the survey.
     column
-        OURS=THEIRS, may be repeated: which column of the file is which of ours.
+        OURS=THEIRS, may be repeated: which column of the file is which of ours. Numbers that a column
+        cannot hold (a magnitude of 99.99 or -999, a period of 0) count as empty.
     access
         Who may see the rows: public, partnership, caltech or private. A verdict uses only what its readers
         may see.
@@ -118,7 +121,8 @@ def _load_one(
         progress.update(task, completed=done, kept=kept)
     progress.update(task, total=done)
     for name, cells in sorted(unread.items()):
-        _say(progress, f"{path.name}: no number in {counted(cells, 'cell')} of {name}, taken as empty")
+        lacking = _lacking(name, columns)
+        _say(progress, f"{path.name}: {lacking} in {counted(cells, 'cell')} of {name}, taken as empty")
     if portions == 0 and kept:
         _say(progress, f"{path.name} was loaded before; --again replaces its rows anew")
     elif kept < done:
@@ -129,6 +133,14 @@ def _load_one(
             "columns for these",
         )
     return kept if done else None
+
+
+def _lacking(theirs: str, columns: CatalogueColumns) -> str:
+    """Say what cells of a column do not hold."""
+    if theirs == columns.object_id:
+        return "no object of a survey, such as ztf:ZTF18abcdefg,"
+    ours = {source: name for name, source in columns.values.items()}.get(theirs, theirs)
+    return f"no number from {RANGES[ours]} for {ours}" if ours in RANGES else "no number"
 
 
 def _say(progress: LoggedProgress, line: str) -> None:

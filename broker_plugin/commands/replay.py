@@ -22,7 +22,7 @@ from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.lasting import lasting
 from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.pipeline.spark import replay_on_spark
-from broker_plugin.pipeline.written import VERDICT, write_judgements
+from broker_plugin.pipeline.written import FOREIGN, VERDICT, write_judgements
 from broker_plugin.prior import BUNDLE
 from broker_plugin.progress import LoggedProgress
 from broker_plugin.service.bundle_choice import chosen_bundle
@@ -42,7 +42,7 @@ EXIT_NO_ALERT = 4
 """Everything was read, and none of it is an alert packet: most likely the wrong files were given."""
 
 NO_PACKET = frozenset({RejectReason.EMPTY, RejectReason.UNDECODABLE})
-"""Reasons of dead letters that are no packet at all."""
+"""Reasons of dead letters that are no packet at all. What no survey knows is none either, and is counted."""
 
 NAMED = 5
 """Files that a line of warning names; of more it says how many."""
@@ -197,8 +197,9 @@ def _end(
 ) -> int:
     """Say what was written and what is missing, and return the exit status."""
     console.print(_summary(counts, *outputs), soft_wrap=True, highlight=False, markup=False)
-    dead = {reason for reason, n in counts.items() if n and reason != VERDICT}
-    if dead and dead <= NO_PACKET and not (counts[VERDICT] or ended_early):
+    dead = _dead(counts)
+    packets = sum(n for reason, n in dead.items() if reason not in NO_PACKET) - counts[FOREIGN]
+    if dead and not (packets or counts[VERDICT] or ended_early):
         _warn(
             console, "nothing here is an alert packet; give Avro files as the surveys send and archive them"
         )
@@ -256,9 +257,14 @@ def _progress(console: Console) -> LoggedProgress:
     )
 
 
+def _dead(counts: Counter[str]) -> dict[str, int]:
+    """Return how many dead letters there are of each reason."""
+    return {reason: n for reason, n in counts.items() if n and reason not in (VERDICT, FOREIGN)}
+
+
 def _summary(counts: Counter[str], out: Path, dead_letter_path: Path) -> str:
     text = f"{counted(counts[VERDICT], 'verdict')} in {out}"
-    dead = {reason: n for reason, n in counts.items() if reason != VERDICT}
+    dead = _dead(counts)
     if not dead:
         return text
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(dead.items()))

@@ -47,7 +47,7 @@ class Side:
     ks_from_uniform
         Largest distance of the p-values' distribution from a uniform one.
     latency_s
-        From reception to the verdict, by quantile.
+        From reception to the verdict, by quantile; empty where the verdicts are of files.
     """
 
     bundles: list[str]
@@ -179,8 +179,13 @@ def _side(verdicts: Sequence[Seen], only_here: int, duplicates: int) -> Side:
         top_probabilities=_histogram(top),
         shares={f"{level:g}": float((p <= level).mean()) for level in (0.01, 0.05, 0.1)},
         ks_from_uniform=ks_from_uniform(p),
-        latency_s=_quantiles(_column(verdicts, "latency_s")),
+        latency_s=_latencies(verdicts),
     )
+
+
+def _latencies(verdicts: Sequence[Seen]) -> dict[str, float]:
+    known = [each.latency_s for each in verdicts if each.latency_s is not None]
+    return _quantiles(np.array(known)) if known else {}
 
 
 def _changed(one: Seen, other: Seen, distance: float) -> Changed:

@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,13 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What a comparison needs of a verdict."""
+    """What a comparison needs of a verdict.
+
+    Parameters
+    ----------
+    latency_s
+        From reception to the verdict; None where the verdict is of a file, whose alerts were not waited for.
+    """
 
     alert_key: str
     object_id: str
@@ -55,7 +61,7 @@ class Seen:
     top_class: str | None
     anomaly_score: float
     anomaly_p_value: float
-    latency_s: float
+    latency_s: float | None
     bundle_name: str
     bundle_digest: str
 
@@ -88,7 +94,8 @@ def read_file(path: Path) -> Iterator[Seen]:
             f"{path} is no file of verdicts; give one that ends in {', '.join(_READERS)}"
         ) from error
     try:
-        yield from (_seen(record) for record in reader(path))
+        # A replay takes a whole batch in before the first verdict, and compiles in between.
+        yield from (replace(_seen(record), latency_s=None) for record in reader(path))
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError, EOFError, pa.ArrowException) as error:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.features.period import Periods
+from broker_plugin.features.period import Periods, catalogue_periods
 from broker_plugin.records import AlertBatch
 from broker_plugin.taxonomy import PASSBANDS
 
-__all__ = ["evidence", "spans"]
+__all__ = ["evidence", "given_periods", "spans"]
 
 
 def evidence(batch: AlertBatch, periods: Periods) -> dict[str, Sequence[Any]]:
@@ -37,6 +37,12 @@ def evidence(batch: AlertBatch, periods: Periods) -> dict[str, Sequence[Any]]:
         ],
         "period_epochs": np.where(periods.searched, periods.n_epochs, 0).tolist(),
     }
+
+
+def given_periods(batch: AlertBatch) -> list[float | None]:
+    """Return the periods of catalogues, days; None where none is known or there is no epoch to fold."""
+    period_day = catalogue_periods(batch)
+    return _where(((period_day > 0) & (batch.n_epochs > 0)).tolist(), period_day)
 
 
 def spans(batch: AlertBatch) -> list[float]:

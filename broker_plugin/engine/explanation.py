@@ -18,6 +18,9 @@ NOTABLE_P_VALUE = 0.05
 OF_EPOCHS = frozenset({"photometry", "light_curve"})
 """Modalities that the epochs stand for."""
 
+FOLDED = "light_curve"
+"""The modality that reads periods."""
+
 CREDIBLE_FALSE_ALARM = 1e-3
 """Largest false-alarm probability of a period that is spoken of. The formula takes noise for white, so a
 limit of a few percent would let through the periods that slow variables have by chance."""
@@ -77,6 +80,7 @@ def explain(
     class_applies: bool,
     source_context: str,
     oddities: Mapping[str, float] = MappingProxyType({}),
+    catalogue_period_day: float | None = None,
 ) -> str:
     """Return what the verdict rests on, what is strange, and what the object resembles.
 
@@ -86,6 +90,8 @@ def explain(
         Conformal p-values by source: `fused` and each modality that was present.
     calibration_n, calibration_stratum
         Size and name of what they are compared with: a stream's stratum has four parts, a catalogue's two.
+    catalogue_period_day
+        The period of a catalogue that the light curve was folded with.
     """
     parts = [
         _basis(n_epochs_by_band, span_day, modalities),
@@ -96,6 +102,8 @@ def explain(
         parts.append(f"looks as if it had {ODD_WORDS[likeliest]} ({oddities[likeliest]:.0%})")
     if period_day is not None and (period_false_alarm_probability or 0.0) <= CREDIBLE_FALSE_ALARM:
         parts.append(f"period {period_day:.5g} d")
+    if catalogue_period_day is not None and FOLDED in modalities:
+        parts.append(f"catalogue period {catalogue_period_day:.5g} d")
     if class_applies and analogues:
         nearest = analogues[0]
         parts.append(f"most like a known {nearest.label} (cosine {nearest.cosine:.2f})")

@@ -14,7 +14,7 @@ from broker_plugin.codec.verdict import Analogue, Revision, Tense, Verdict, verd
 from broker_plugin.decision import rule_in_force
 from broker_plugin.engine.calibrator import Calibrated, Calibrator
 from broker_plugin.engine.encoders import FUSED
-from broker_plugin.engine.evidence import evidence, spans
+from broker_plugin.engine.evidence import evidence, given_periods, spans
 from broker_plugin.engine.explanation import explain
 from broker_plugin.engine.inputs_digest import inputs_digests
 from broker_plugin.engine.providers import ProviderChoice
@@ -207,13 +207,19 @@ class Judge:
 def _explanations(batch: AlertBatch, columns: Columns) -> list[str]:
     read = zip(
         spans(batch),
+        given_periods(batch),
         *(columns[name] for name in EXPLAINED),
         columns["anomaly_p_values"],
         strict=True,
     )
     return [
-        explain(span_day=span_day, p_values=p_values, **dict(zip(EXPLAINED, fields, strict=True)))
-        for span_day, *fields, p_values in read
+        explain(
+            span_day=span_day,
+            catalogue_period_day=given_day,
+            p_values=p_values,
+            **dict(zip(EXPLAINED, fields, strict=True)),
+        )
+        for span_day, given_day, *fields, p_values in read
     ]
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from broker_plugin.records import Access, Alert, SourceContext
 from broker_plugin.store.base import CorruptValueError, opened
+from broker_plugin.store.catalogue_values import is_possible
 from broker_plugin.store.context import SUMMARY_KEY, ContextRow, context_key, rows_in
 from broker_plugin.store.sky import cells_near, separation_arcsec
 
@@ -80,7 +81,11 @@ class Contexts:
         used: dict[str, None] = {}
         for *_, number in near:
             row = rows[number]
-            new = {name: value for name, value in row.values.items() if name not in metadata}
+            new = {
+                name: value
+                for name, value in row.values.items()
+                if name not in metadata and is_possible(name, value)  # older loads took every number
+            }
             takes_spectrum = spectrum is None and row.spectrum is not None
             metadata |= new
             spectrum = row.spectrum if takes_spectrum else spectrum

@@ -301,7 +301,7 @@ class AlertFilter:
     def _with_rights(self, rejection: RejectedAlert, message: Message) -> RejectedAlert:
         """Return a rejection by the scorer, which knows no packet, with all the rights in the message."""
         access = self._decoder.access_in(message.value, message.packet)
-        return RejectedAlert(rejection.reason, rejection.detail, access=access)
+        return rejection.with_access(access)
 
     def _note_gap(self, stage: str, error: Exception) -> None:
         if not isinstance(error, RejectedAlert):

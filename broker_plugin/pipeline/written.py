@@ -13,10 +13,13 @@ from broker_plugin.pipeline.filter import Judgement
 from broker_plugin.streams.output_files import complete_files
 from broker_plugin.streams.verdict_files import check_format
 
-__all__ = ["VERDICT", "write_judgements"]
+__all__ = ["FOREIGN", "VERDICT", "write_judgements"]
 
 VERDICT = "verdict"
 """Name under which verdicts are counted, among the reasons of dead letters."""
+
+FOREIGN = "foreign"
+"""Name under which those dead letters are counted once more that no survey knows for alerts."""
 
 
 def write_judgements(
@@ -29,7 +32,7 @@ def write_judgements(
 ) -> Counter[str]:
     """Write judgements, and return how many verdicts there were and how many dead letters by reason.
 
-    Both files appear when all is written.
+    Those that are records of something else are counted beside. Both files appear when all is written.
 
     Parameters
     ----------
@@ -62,4 +65,5 @@ def _outcomes(judgements: Sequence[Judgement]) -> Counter[str]:
             counts[VERDICT] += len(judgement.verdicts)
         else:
             counts[str(judgement.rejection.reason)] += 1
+            counts[FOREIGN] += judgement.rejection.foreign
     return counts

@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from broker_plugin.bundle import MANIFEST, Bundle, open_bundle
+from broker_plugin.bundle import MANIFEST, Bundle, installed_bundles, open_bundle
 from broker_plugin.errors import BundleError, ConfigurationError
 from broker_plugin.nights import SITES
 from broker_plugin.parity import parity_defects
 from broker_plugin.repository.layout import JOURNAL, BundleRepository, check_name, digest_of, split_name
-from broker_plugin.repository.promotions import Promotion, in_force, promotions_text, rollback_target
+from broker_plugin.repository.promotions import Promotion, in_force, promotions_text, standing_promotions
 from broker_plugin.signals import unbroken
 from broker_plugin.whole_file import PART, sync_folder, write_whole
 
@@ -102,28 +102,7 @@ def add(
     version = check_name(version or bundle.manifest.version)
     rehearse(bundle)
     with _changing(repository):
-        folder = repository.root / name
-        change = Change(name=name, version=version, digest=bundle.digest, made=True)
-        if version in repository.versions(name):
-            there = open_bundle(folder / version).digest
-            if there != bundle.digest:
-                raise BundleError(
-                    f"{name}@{version} is another bundle (digest {there[:16]}, not {bundle.digest[:16]})",
-                    remedy="give it a version of its own with --as NAME@VERSION",
-                )
-            return Change(name=name, version=version, digest=bundle.digest, made=False)
-        folder.mkdir(exist_ok=True)
-        part = folder / f".{version}.{uuid.uuid4().hex[:8]}{PART}"
-        try:
-            _write(bundle, part)
-            if open_bundle(part).digest != bundle.digest:
-                raise BundleError(f"{bundle.path} changed while it was read", remedy="add it again")
-            with unbroken():
-                part.rename(folder / version)
-                sync_folder(folder)
-                return _noted(repository, "add", change, note=note, source=str(bundle.path))
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+        return _take_in(repository, bundle, name, version, note=note)
 
 
 def promote(
@@ -161,24 +140,18 @@ def promote(
 def rollback(
     repository: BundleRepository, name: str, *, at_noon: bool = False, note: str = ""
 ) -> tuple[Promotion, Change]:
-    """Go back to what was promoted before, at once or from the next local noon on.
+    """Go back to what was in force before, at once or from the next local noon on.
+
+    Before the first promotion that is the installed bundle of the name, which is taken in for it.
 
     Raises
     ------
     BundleError
-        If nothing was promoted before, or it is gone or altered.
+        If nothing was in force before, or it is gone or altered.
     """
     with _changing(repository):
-        target = rollback_target(repository.promotions(name))
-        if target is None:
-            raise BundleError(
-                f"nothing was promoted as {name!r} before the present version",
-                remedy="promote the one that you want",
-            )
-        digest = check_bundle(repository.promoted(name, target)).digest
-        return _append(
-            repository, name, target.version, digest, action="rollback", at_noon=at_noon, note=note
-        )
+        version, digest = _before(repository, name, note=note)
+        return _append(repository, name, version, digest, action="rollback", at_noon=at_noon, note=note)
 
 
 def remove(repository: BundleRepository, wanted: str, *, note: str = "") -> Change:
@@ -212,6 +185,56 @@ def who() -> str:
     except (KeyError, OSError):  # a container's user often has no name
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+def _take_in(repository: BundleRepository, bundle: Bundle, name: str, version: str, *, note: str) -> Change:
+    folder = repository.root / name
+    change = Change(name=name, version=version, digest=bundle.digest, made=True)
+    if version in repository.versions(name):
+        there = open_bundle(folder / version).digest
+        if there != bundle.digest:
+            raise BundleError(
+                f"{name}@{version} is another bundle (digest {there[:16]}, not {bundle.digest[:16]})",
+                remedy="give it a version of its own with --as NAME@VERSION",
+            )
+        return Change(name=name, version=version, digest=bundle.digest, made=False)
+    folder.mkdir(exist_ok=True)
+    part = folder / f".{version}.{uuid.uuid4().hex[:8]}{PART}"
+    try:
+        _write(bundle, part)
+        if open_bundle(part).digest != bundle.digest:
+            raise BundleError(f"{bundle.path} changed while it was read", remedy="add it again")
+        with unbroken():
+            part.rename(folder / version)
+            sync_folder(folder)
+            return _noted(repository, "add", change, note=note, source=str(bundle.path))
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _before(repository: BundleRepository, name: str, *, note: str) -> tuple[str, str]:
+    """Return the version and the digest of what was in force as a name before the present one."""
+    installed = installed_bundles().get(name)
+    standing = standing_promotions(repository.promotions(name), installed=installed is not None)
+    if len(standing) > 1:
+        target = standing[-2]
+        return target.version, check_bundle(repository.promoted(name, target)).digest
+    bundle = check_bundle(installed) if installed is not None and standing else None
+    if bundle is None or bundle.digest == standing[-1].digest:
+        raise BundleError(
+            f"nothing was promoted or installed as {name!r} before the present version",
+            remedy="promote the one that you want",
+        )
+    version = _version_for(repository, bundle, name)
+    _take_in(repository, bundle, name, version, note=note)
+    return version, bundle.digest
+
+
+def _version_for(repository: BundleRepository, bundle: Bundle, name: str) -> str:
+    """Return the version that the installed bundle has or can have; another one may lie under its own."""
+    version = bundle.manifest.version
+    taken = version in repository.versions(name) and digest_of(repository.path_of(name, version))
+    return f"{version}+{bundle.digest[:8]}" if taken and taken != bundle.digest else version
 
 
 def _append(

@@ -19,7 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from broker_plugin.errors import BundleError
 from broker_plugin.nights import SITES, next_noon
 
-__all__ = ["POINTER", "Promotion", "in_force", "promotions_text", "read_promotions", "rollback_target"]
+__all__ = ["POINTER", "Promotion", "in_force", "promotions_text", "read_promotions", "standing_promotions"]
 
 POINTER = "current.json"
 """The file, beside the versions of a name."""
@@ -111,15 +111,25 @@ def in_force(promotions: Sequence[Promotion], survey: str | None, when: datetime
     return next((each for each in reversed(promotions) if each.takes_effect(survey) <= when), None)
 
 
-def rollback_target(promotions: Sequence[Promotion]) -> Promotion | None:
-    """Return what a rollback goes back to: what was promoted before the last one that was not taken back.
+def standing_promotions(promotions: Sequence[Promotion], *, installed: bool) -> tuple[Promotion, ...]:
+    """Return the promotions that rollbacks take back one after the other, the present one last.
 
-    So two rollbacks one after the other go back two promotions.
+    One that was replaced before it took effect was never in force, and is not among them.
+
+    Parameters
+    ----------
+    installed
+        Whether a bundle of this name is installed. Where none is, the first promotion holds from the start.
     """
-    standing: list[Promotion] = []
+    stood: list[tuple[Promotion, tuple[Promotion, ...]]] = []  # each change, and what stands after it
     for each in promotions:
-        if each.action == "promote":
-            standing.append(each)
-        elif standing:
-            standing.pop()
-    return standing[-2] if len(standing) > 1 else None
+        latest = stood[-1][1] if stood else ()
+        while len(stood) > (0 if installed else 1) and _is_forestalled(stood[-1][0], by=each):
+            stood.pop()
+        before = stood[-1][1] if stood else ()
+        stood.append((each, latest[:-1] if each.action == "rollback" else (*before, each)))
+    return stood[-1][1] if stood else ()
+
+
+def _is_forestalled(promotion: Promotion, *, by: Promotion) -> bool:
+    return all(by.takes_effect(survey) <= promotion.takes_effect(survey) for survey in SITES)

@@ -133,7 +133,7 @@ def _explained(error: ValidationError) -> str:
     lines = []
     for defect in error.errors(include_input=False, include_url=False):
         where = tuple(map(str, defect["loc"]))
-        name = ".".join(where)
+        name = _named(where)
         table = TABLES.get(where[0]) if defect["type"] == UNKNOWN else None
         if table is not None:
             lines.append(f"{name}: there is no such setting{hint(where[-1], table.model_fields)}")
@@ -141,6 +141,19 @@ def _explained(error: ValidationError) -> str:
         said = PLAIN.get(defect["type"], defect["msg"]) if where != (ROUTES,) else "give tables [[routes]]"
         lines.append(f"{name}: {said} ({_ways(where)})")
     return "these settings do not fit:\n  " + "\n  ".join(lines)
+
+
+def _named(where: tuple[str, ...]) -> str:
+    """Return how a person finds a setting: tables of one name are counted from 1.
+
+    Examples
+    --------
+    >>> _named(("limits", "epochs")), _named(("routes", "0", "topic"))
+    ('limits.epochs', 'topic of [[routes]] no. 1')
+    """
+    if where[0] != ROUTES or len(where) == 1:
+        return ".".join(where)
+    return " of ".join(filter(None, [".".join(where[2:]), f"[[{ROUTES}]] no. {int(where[1]) + 1}"]))
 
 
 def _ways(where: tuple[str, ...]) -> str:

@@ -18,6 +18,7 @@ import pyarrow.parquet
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import METADATA_COLUMNS, Access, Spectrum
+from broker_plugin.store.catalogue_values import is_possible, named_as_alerts_do
 from broker_plugin.store.context import ContextRow
 
 __all__ = ["CatalogueColumns", "count_rows", "read_rows"]
@@ -42,7 +43,7 @@ class CatalogueColumns:
     source
         Column of the row's own identifier.
     object_id
-        Column of the object as alerts name it, empty where positions decide.
+        Column of the object as alerts name it, or without the survey; empty where positions decide.
     ra, dec
         Columns of the position, ICRS, degrees.
     values
@@ -86,7 +87,8 @@ def read_rows(
     skip
         Rows at the beginning that are not to be read again; a number that was yielded.
     unread
-        Counts by column the cells that should be numbers and are other text; they count as empty.
+        Counts by column the cells that should be numbers and are other text, or numbers that cannot be, and
+        objects without a survey; they count as empty.
 
     Raises
     ------
@@ -176,8 +178,8 @@ def _rows(table: Any, path: Path, columns: CatalogueColumns, unread: Counter[str
     spectral = [name for name in SPECTRUM_COLUMNS if name in table.column_names]
     kept = {*wanted, *source_of.values(), *(spectral if len(spectral) == len(SPECTRUM_COLUMNS) else ())}
     records = table.select([name for name in table.column_names if name in kept]).to_pylist()
-    numbers = {*source_of.values(), *(() if columns.object_id else where)}
-    unread.update(name for record in records for name in numbers if _is_unread(record[name]))
+    for record in records:
+        unread.update(_unread(record, columns, source_of))
     rows = (_row(record, columns, source_of) for record in records)
     return [row for row in rows if row is not None]
 
@@ -185,7 +187,7 @@ def _rows(table: Any, path: Path, columns: CatalogueColumns, unread: Counter[str
 def _row(
     record: Mapping[str, Any], columns: CatalogueColumns, source_of: Mapping[str, str]
 ) -> ContextRow | None:
-    values = {name: _number(record[source]) for name, source in source_of.items()}
+    values = {name: _value(name, record[source]) for name, source in source_of.items()}
     known = {name: value for name, value in values.items() if value is not None}
     spectrum = _spectrum(record, columns.access)
     source_id = record[columns.source]
@@ -199,16 +201,39 @@ def _row(
         "access": columns.access,
     }
     if columns.object_id:
-        named = record[columns.object_id]
-        return ContextRow(**common, object_id=str(named).strip()) if named else None
+        named = _object(record[columns.object_id])
+        return ContextRow(**common, object_id=named) if named else None
     ra_deg, dec_deg = _number(record[columns.ra]), _number(record[columns.dec])
     if ra_deg is None or dec_deg is None or not (0 <= ra_deg <= 360 and abs(dec_deg) <= 90):
         return None
     return ContextRow(**common, ra_deg=ra_deg, dec_deg=dec_deg)
 
 
-def _is_unread(cell: object) -> bool:
+def _unread(record: Mapping[str, Any], columns: CatalogueColumns, source_of: Mapping[str, str]) -> set[str]:
+    """Return the columns whose cells of a row hold something that is taken as nothing."""
+    found = {
+        source
+        for name, source in source_of.items()
+        if _is_text(record[source]) or _number(record[source]) != _value(name, record[source])
+    }
+    if not columns.object_id:
+        return found | {name for name in (columns.ra, columns.dec) if _is_text(record[name])}
+    named = record[columns.object_id]
+    return found | ({columns.object_id} if named and not _object(named) else set())
+
+
+def _is_text(cell: object) -> bool:
     return isinstance(cell, str) and bool(cell.strip()) and _parsed(cell) is None
+
+
+def _object(cell: object) -> str:
+    return named_as_alerts_do(str(cell)) if cell else ""
+
+
+def _value(name: str, cell: object) -> float | None:
+    """Return the value of one of our columns, None where the cell holds none."""
+    number = _number(cell)
+    return number if number is not None and is_possible(name, number) else None
 
 
 def _parsed(text: str) -> float | None:

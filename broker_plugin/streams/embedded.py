@@ -9,7 +9,8 @@ written, and does not isolate transactions.
 from __future__ import annotations
 
 import logging
-from types import TracebackType
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from confluent_kafka import Producer
@@ -18,6 +19,9 @@ from broker_plugin.errors import TransientError
 from broker_plugin.streams.kafka_client import KafkaAddress
 
 __all__ = ["EmbeddedKafka"]
+
+MAKES_TOPICS: Mapping[str, str] = MappingProxyType({"allow.auto.create.topics": "true"})
+"""Nothing else makes a topic there: the cluster has no tool for it."""
 
 START_S = 10.0
 """The cluster is threads of this process; it answers in milliseconds."""
@@ -43,11 +47,13 @@ class EmbeddedKafka:
 
     @property
     def address(self) -> KafkaAddress:
-        """Where the cluster listens."""
+        """Where the cluster listens; who writes to a topic there makes it."""
         if self._client is None:
             raise TransientError("the embedded cluster is not running; use it in a with statement")
         brokers = self._client.list_topics(timeout=START_S).brokers.values()
-        return KafkaAddress(bootstrap=",".join(f"{broker.host}:{broker.port}" for broker in brokers))
+        return KafkaAddress(
+            bootstrap=",".join(f"{broker.host}:{broker.port}" for broker in brokers), properties=MAKES_TOPICS
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -207,7 +207,8 @@ def wait_for_topics(
 ) -> None:
     """Wait until the cluster answers and has these topics (patterns, beginning with `^`, are not looked for).
 
-    A cluster that makes topics on demand makes those that a producer asks about. A stop event ends the wait.
+    None is made by looking for it, as long as no table sets `allow.auto.create.topics`. A stop event ends the
+    wait.
 
     Raises
     ------

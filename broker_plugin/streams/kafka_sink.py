@@ -82,6 +82,8 @@ class KafkaSink:
         self._ack_timeout_s = ack_timeout_s
         self._properties: dict[str, Any] = {
             "acks": "all",
+            # A producer that asks about a topic has the cluster make it, by default: a mistyped one too.
+            "allow.auto.create.topics": False,
             "enable.idempotence": True,
             "compression.type": "lz4",
             "max.in.flight": IN_FLIGHT,
@@ -95,7 +97,7 @@ class KafkaSink:
     def connect(
         self, topics: Sequence[str], *, deadline_s: float, stop: threading.Event | None = None
     ) -> None:
-        """Wait until the cluster answers and has the topics, or has made them.
+        """Wait until the cluster answers and has the topics; none is made.
 
         Raises
         ------

@@ -30,9 +30,7 @@ class ByColumns(ABC):
         try:
             self.check(packet, access)
         except RejectedAlert as rejection:
-            raise RejectedAlert(
-                rejection.reason, rejection.detail, access=self.access_of(packet)
-            ) from rejection
+            raise rejection.with_access(self.access_of(packet)) from rejection
         columns = columns_of_packets([packet], self.layout)
         return self.adapt_columns(columns, access=access, provenance=[provenance]).alerts()[0]
 

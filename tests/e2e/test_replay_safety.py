@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -85,6 +86,19 @@ def test_the_limits_of_the_service_count_here_too(packets: list[Path], tmp_path:
     assert len(verdicts_of(out)) + len(dead) == len(packets)
     assert dead
     assert all(json.loads(letter)["reason"] == "too_large" for letter in dead)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_records_of_something_else_are_no_packets_and_one_alert_among_them_is(
+    packets: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+) -> None:
+    classes, out = tmp_path / "classes.parquet", tmp_path / "verdicts.jsonl"
+    pq.write_table(pa.Table.from_pylist([{"oid": "ZTF18abcdefg", "class_name": "RRL"}] * 3), classes)
+    assert replay(classes, out=out, device="cpu", workers=workers) == 4
+    assert "nothing here is an alert packet" in capsys.readouterr().err
+    dead = (tmp_path / "verdicts.jsonl.dead.jsonl").read_text("utf-8").splitlines()
+    assert {json.loads(letter)["reason"] for letter in dead} == {"missing_field"}
+    assert replay(classes, packets[0], out=out, device="cpu", workers=workers) == 0
 
 
 def test_files_without_any_packet_have_a_status_and_a_line_of_their_own(
@@ -240,11 +254,9 @@ def test_what_cannot_be_opened_is_said_before_any_progress(
 
 
 def test_where_no_alert_became_a_verdict_that_is_said(
-    data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    packets: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stars, out = tmp_path / "stars.parquet", tmp_path / "verdicts.jsonl"
-    table = pq.read_table(data_dir / "lightcurves/catalina_sss.parquet", columns=["id", "ra", "dec"])
-    pq.write_table(table.slice(0, 3), stars)
-    assert replay(stars, out=out, device="cpu") == 0
+    out = tmp_path / "verdicts.jsonl"
+    assert replay(packets[0], out=out, device="cpu", access="caltech") == 0
     assert "no alert became a verdict; " in capsys.readouterr().err
     assert verdicts_of(out) == []

@@ -117,6 +117,21 @@ def test_an_unknown_input_topic_is_named(
 
 
 @service
+@pytest.mark.parametrize("mistyped", ["output", "dead_letters", "shadow_topic"])
+def test_an_unknown_topic_of_the_output_is_named_and_not_made(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], tmp_path: Path, mistyped: str
+) -> None:
+    """The cluster of the tests makes topics on demand, as Kafka does unless it is told otherwise."""
+    topics, typo = Topics(kafka_broker, topic), topic("typo")
+    setattr(topics, mistyped, typo)
+    shadow = ["--shadow", "default", "--shadow-topic", typo] if mistyped == "shadow_topic" else []
+    done = run_to_its_end(tmp_path, "--survey", "ztf", *topics.flags, *shadow, "--start-deadline-s", "3")
+    assert done.returncode == CONFIGURATION
+    assert f"has no topic {typo}" in done.stderr
+    assert typo not in kafka_broker.topics()
+
+
+@service
 def test_a_file_does_as_well_as_flags(
     kafka_broker: KafkaCluster, topic: Callable[[str], str], data_dir: Path, run: StartRun, tmp_path: Path
 ) -> None:

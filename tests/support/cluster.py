@@ -218,6 +218,10 @@ class KafkaCluster:
             consumer.close()
         return found
 
+    def topics(self) -> list[str]:
+        """Return the names of the topics that there are; none is made by asking."""
+        return sorted(self._admin().list_topics(timeout=REQUEST_S).topics)
+
     def partitions(self, topic: str) -> list[int]:
         """Return the numbers of the topic's partitions."""
         return sorted(self._admin().list_topics(topic, timeout=REQUEST_S).topics[topic].partitions)

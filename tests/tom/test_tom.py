@@ -21,7 +21,7 @@ import pytest
 from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.schemas import SchemaStore
 from broker_plugin.codec.topic_schema import topic_schema
-from broker_plugin.codec.verdict import Verdict
+from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.pipeline.routing import candidate_record
 from broker_plugin.records import Alert, Origin, Provenance
@@ -327,8 +327,12 @@ def test_a_locked_database_is_waited_for_and_a_killed_reader_loses_nothing(
 def test_the_data_service_finds_candidates_and_updates_a_target(
     tom: Tom, kafka_broker: KafkaCluster, judged: list[tuple[Alert, Verdict]]
 ) -> None:
-    publish(kafka_broker, tom.variables["TOM_TOPIC"], [earlier(*each) for each in judged] + judged)
+    alert, verdict = next(each for each in judged if each[1].source_context != "solar_system")
+    replayed = verdict._replace(object_id="ztf:ZTF00replayed", anomaly_p_value=1e-3, tense=Tense.ARCHIVAL)
+    sent = [*(earlier(*each) for each in judged), *judged, (alert, replayed)]
+    publish(kafka_broker, tom.variables["TOM_TOPIC"], sent)
     found = tom.look("service")
+    assert found["replayed"] == {"": 0, "any": 1, "archival": 1}
     assert found["statuses"] == [200, 200, 302, 200, 302, 302, 200]
     assert found["refusal"]
     assert found["feedback"] == ""

@@ -38,6 +38,11 @@ QUIET_S = 3.0
 QUERY_S = 60.0
 """Longest query; what was read until then is the answer."""
 
+CURRENT = "current"
+
+TENSES = (CURRENT, "archival", "injection", "test", "any")
+"""Unless another one is asked for, nothing that is not about the sky now becomes a target."""
+
 CONTEXTS = ("any", "stellar", "galaxy_host", "artefact", "unknown")
 
 
@@ -53,6 +58,12 @@ class AstroM3Form(BaseQueryForm):
     max_p_value = forms.FloatField(required=False, min_value=0, max_value=1, label="Largest p-value")
     context = forms.ChoiceField(required=False, choices=[(name, name) for name in CONTEXTS])
     days = forms.FloatField(required=False, min_value=0.01, initial=DAYS, label="Of the last days")
+    tense = forms.ChoiceField(
+        required=False,
+        choices=[(name, name) for name in TENSES],
+        initial=CURRENT,
+        help_text="replays, injections and tests only where they are asked for",
+    )
 
     def clean(self) -> dict[str, Any]:
         """Refuse half a position."""
@@ -73,7 +84,10 @@ class AstroM3DataService(DataService):
     verbose_name = "AstroM3 candidates"
     app_version = __version__
     query_results_table = "tom_astrom3/results.html"
-    service_notes = "Reads the topic of candidates; the newest verdict of each object is shown."
+    service_notes = (
+        "Reads the topic of candidates; the newest verdict of each object is shown, and only those about the "
+        "sky now unless another tense is asked for."
+    )
 
     @classmethod
     def get_form_class(cls) -> type[AstroM3Form]:
@@ -194,7 +208,7 @@ def _options(configuration: dict[str, Any], asked: dict[str, Any]) -> dict[str, 
         **{name: configuration.get(name) for name in ("bootstrap", "topic", "registry", "config")},
         "since": datetime.now(UTC) - timedelta(days=asked.get("days") or DAYS),
         "timeout_s": QUIET_S,
-        "tense": "any",
+        "tense": asked.get("tense") or CURRENT,
         "classes": [asked["class_name"]] if asked.get("class_name") else [],
         "min_probability": asked.get("min_probability"),
         "max_p_value": asked.get("max_p_value"),

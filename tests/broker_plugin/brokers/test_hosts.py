@@ -129,6 +129,8 @@ def test_lasair_gets_annotations_within_its_limits(data_dir: Path, lsst: list[di
     annotations = [each for each in found if isinstance(each, dict)]
     assert WITHDRAWN in {each["classification"] for each in annotations}
     assert len(annotations) == sum(not isinstance(each, str) for each in expected.values()) > 20
+    assert sum("no such object" in each for each in found if isinstance(each, str)) == 1
+    assert sum("Internal Server Error" in each for each in found if isinstance(each, str)) == 1
     for each in annotations:
         numbers, decision = json.loads(each["classdict"]), expected[each["objectId"]]
         assert numbers["anomaly_p_value"] == decision["anomaly_p_value"]

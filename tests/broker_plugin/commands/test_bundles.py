@@ -84,6 +84,25 @@ def test_what_is_spoilt_is_told_by_list_and_verify(call: Call, repository: Path)
     assert call("bundles", "promote", "mine", "--now")[0] == 2
 
 
+def test_the_overview_has_a_line_for_every_command(call: Call) -> None:
+    status, said = call("bundles", "--help")
+    assert (status, "Compare the verdicts of two bundles" in said) == (0, True)
+
+
+def test_promotions_that_cannot_be_read_hide_no_other_name(call: Call, repository: Path) -> None:
+    for name in ("mine@1", "other@1"):
+        call("bundles", "add", "default", "--as", name)
+        call("bundles", "promote", name, "--now")
+    (repository / "mine" / "current.json").write_text('{"promotions": [')
+    status, said = call("bundles", "list", "--json")
+    rows = {row["bundle"]: row for row in map(json.loads, said.splitlines())}
+    assert (status, set(rows)) == (0, {"mine", "mine@1", "other@1"})
+    assert (rows["mine"]["short_digest"], rows["mine@1"]["in_force"]) == ("REFUSED", "")
+    assert "promote again" in rows["mine"]["refused"]
+    assert rows["other@1"]["in_force"] == "ztf, lsst"
+    assert "REFUSED" in call("bundles", "list")[1]
+
+
 def test_without_a_repository_it_says_how_to_name_one(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASTROM3_BUNDLES", raising=False)
     status, said = call("bundles", "list")

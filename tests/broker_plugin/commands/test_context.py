@@ -35,8 +35,15 @@ def test_a_row_that_says_nothing_is_left_out_with_the_reason(
 ) -> None:
     status, said = load(tmp_path, "1,10.5,20,15\n2,11,21,16\n3,12,22,---\n", capsys)
     assert status == 0
-    assert "stars.csv: no number in 1 cell of gmag, taken as empty" in said
+    assert "stars.csv: no number from -2 to 40 for reference_mag in 1 cell of gmag, taken as empty" in said
     assert "left out of stars.csv: 1 row;" in said
+
+
+def test_a_number_that_cannot_be_is_told_with_what_can(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, said = load(tmp_path, "1,10.5,20,15\n2,11,21,99.99\n", capsys)
+    assert "stars.csv: no number from -2 to 40 for reference_mag in 1 cell of gmag, taken as empty" in said
 
 
 def test_a_file_of_which_nothing_is_kept_is_a_failure_each_time(

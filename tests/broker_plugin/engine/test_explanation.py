@@ -46,6 +46,11 @@ ORDINARY: Mapping[str, Any] = {
         ),
         ({"period_day": 0.5234567, "period_false_alarm_probability": 1e-9}, "; period 0.52346 d;"),
         ({"period_day": 0.5234567, "period_false_alarm_probability": 0.2}, "(p = 0.4); most like"),
+        ({"catalogue_period_day": 0.5700001}, "(p = 0.4); most like"),  # no light curve was folded
+        (
+            {"catalogue_period_day": 0.5700001, "modalities": ("light_curve",)},
+            "; catalogue period 0.57 d; most like",
+        ),
         (
             {"class_applies": False, "source_context": "solar_system"},
             "the classes do not apply (solar system source)",

@@ -112,6 +112,7 @@ def test_a_catalogue_s_period_tells_the_class_and_not_how_strange_the_alert_is(
             assert getattr(verdict, name) == getattr(plain, name)
         is_told = "catalogue_period_day" in alert.metadata
         assert (verdict.class_probabilities != plain.class_probabilities) == is_told
+        assert ("catalogue period 0.61 d" in verdict.explanation) == is_told
 
 
 def test_an_alert_without_epochs_gets_a_verdict_that_says_so(scorer: Scorer, alerts: list[Alert]) -> None:

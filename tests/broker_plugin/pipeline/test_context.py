@@ -91,6 +91,7 @@ def test_the_packet_has_the_last_word_then_the_name_then_the_nearest() -> None:
         row(north_arcsec=None, object_id="ztf:ZTF99other"),
         row(access=Access.PRIVATE),
         row(access=Access.PARTNERSHIP),
+        row(values={"reference_mag": -999.0, "catalogue_period_day": 0.0}),  # of an older load
     ],
 )
 def test_what_is_far_of_another_or_not_to_be_seen_changes_nothing(stranger: ContextRow) -> None:
@@ -209,6 +210,8 @@ def test_what_is_loaded_by_command_is_in_the_verdicts_of_a_replay(data_dir: Path
     assert "left out of vsx.parquet: 1 row; " in said
     assert "--column OURS=THEIRS" in said
     after = replayed("after.jsonl")
+    assert "catalogue period" not in str(before["explanation"])
+    assert ("catalogue period 0.57 d" in str(after["explanation"])) == ("light_curve" in after["modalities"])
     assert (before["context_sources"], after["context_sources"]) == ([], ["vsx:V1"])
     assert before["inputs_digest"] != after["inputs_digest"]
     assert before["verdict_id"] == after["verdict_id"]

@@ -18,7 +18,7 @@ from broker_plugin.repository.promotions import (
     in_force,
     promotions_text,
     read_promotions,
-    rollback_target,
+    standing_promotions,
 )
 
 MORNING = datetime(2026, 11, 28, 15, tzinfo=UTC)
@@ -44,9 +44,8 @@ def version_at(promotions: list[Promotion], when: datetime) -> str | None:
     return None if holding is None else holding.version
 
 
-def target(promotions: list[Promotion]) -> str | None:
-    found = rollback_target(promotions)
-    return None if found is None else found.version
+def standing(promotions: list[Promotion], *, installed: bool = True) -> str:
+    return "".join(each.version for each in standing_promotions(promotions, installed=installed))
 
 
 def test_a_promotion_waits_for_the_surveys_noon() -> None:
@@ -63,14 +62,38 @@ def test_one_that_is_made_at_once_takes_the_place_of_one_that_waits() -> None:
 
 
 def test_two_rollbacks_go_back_two_promotions() -> None:
-    made = [promotion(version) for version in "123"]
-    assert target(made) == "2"
-    made.append(promotion("2", action="rollback"))
-    assert target(made) == "1"
-    made.append(promotion("1", action="rollback"))
-    assert target(made) is None
-    made.append(promotion("4"))
-    assert target(made) == "1"
+    made = [promotion(version, MORNING + timedelta(days=day)) for day, version in enumerate("123")]
+    assert standing(made) == "123"
+    made.append(promotion("2", MORNING + timedelta(days=4), action="rollback"))
+    assert standing(made) == "12"
+    made.append(promotion("1", MORNING + timedelta(days=5), action="rollback"))
+    assert standing(made) == "1"
+    made.append(promotion("4", MORNING + timedelta(days=6)))
+    assert standing(made) == "14"
+
+
+def test_a_promotion_that_never_took_effect_is_none_to_go_back_to() -> None:
+    later = MORNING + timedelta(hours=1)
+    made = [promotion("1", at_noon=False), promotion("2"), promotion("3", later, at_noon=False)]
+    assert standing(made) == standing(made, installed=False) == "13"
+    assert standing([promotion("1"), promotion("2"), promotion("3")]) == "3"  # all at the same noon
+    # Without an installed bundle the first one is what there is, and need not wait.
+    assert standing([promotion("1"), promotion("2"), promotion("3")], installed=False) == "13"
+
+
+def test_a_promotion_that_held_for_one_survey_was_in_force() -> None:
+    between = next_noon("lsst", MORNING) + timedelta(minutes=1)
+    assert next_noon("lsst", MORNING) < between < NOON
+    assert standing([promotion("1"), promotion("2", between, at_noon=False)]) == "12"
+
+
+def test_a_rollback_takes_back_what_waits_and_one_that_waited_in_vain_took_nothing_back() -> None:
+    later = MORNING + timedelta(hours=1)
+    waits = [promotion("1", at_noon=False), promotion("2")]
+    assert standing([*waits, promotion("1", later, at_noon=False, action="rollback")]) == "1"
+    both = [promotion("1", MORNING - timedelta(days=1), at_noon=False), promotion("2", at_noon=False)]
+    in_vain = [*both, promotion("1", action="rollback"), promotion("3", later, at_noon=False)]
+    assert standing(in_vain) == "123"
 
 
 hours = st.integers(0, 24 * 20).map(lambda hour: MORNING + timedelta(hours=hour))

@@ -149,6 +149,34 @@ def test_promotion_rollback_and_removal(repository: BundleRepository, newer: Pat
     assert all(line["by"] == changes.who() for line in journal)
 
 
+def test_a_rollback_of_the_first_promotion_goes_back_to_the_installed_bundle(
+    repository: BundleRepository, newer: Path
+) -> None:
+    changes.add(repository, newer)
+    for _ in range(2):
+        changes.promote(repository, f"default@{NEWER}", now=True)
+        promotion, change = changes.rollback(repository, "default")
+        assert (promotion.version, promotion.action, change.made) == (INSTALLED, "rollback", True)
+        in_force = repository.in_force("default", "ztf")
+        assert everything(in_force) == everything(installed_bundles()["default"])
+    with pytest.raises(BundleError, match="nothing was promoted or installed"):
+        changes.rollback(repository, "default")
+    changes.add(repository, newer, name="mine")
+    changes.promote(repository, f"mine@{NEWER}", now=True)
+    with pytest.raises(BundleError, match="nothing was promoted or installed"):
+        changes.rollback(repository, "mine")
+
+
+def test_another_bundle_under_the_version_of_the_installed_one_hinders_no_rollback(
+    repository: BundleRepository, newer: Path
+) -> None:
+    changes.add(repository, newer, version=INSTALLED)
+    changes.promote(repository, f"default@{INSTALLED}", now=True)
+    promotion, _ = changes.rollback(repository, "default")
+    assert promotion.version == f"{INSTALLED}+{promotion.digest[:8]}"
+    assert promotion.digest == open_bundle("default").digest
+
+
 def test_a_line_of_the_journal_that_was_cut_short_spoils_no_other(
     repository: BundleRepository, newer: Path
 ) -> None:

@@ -77,9 +77,9 @@ def test_routes_are_tables_of_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('topic = "candidates"\nmax_p_value = 2.0', "routes.0.max_p_value"),
-        ('topic = "candidates"\nclass = "RRAB"', "routes.0.class"),
-        ("max_p_value = 0.1", "routes.0.topic"),
+        ('topic = "candidates"\nmax_p_value = 2.0', r"max_p_value of \[\[routes\]\] no\. 1"),
+        ('topic = "candidates"\nclass = "RRAB"', r"class of \[\[routes\]\] no\. 1"),
+        ("max_p_value = 0.1", r"topic of \[\[routes\]\] no\. 1"),
         ('topic = "verdicts"', "give it its own"),
         ('topic = "ledger"', "give it its own"),
         ('topic = "alerts"', "would read what it writes"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ import pyarrow.parquet
 import pytest
 
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.records import Access, Spectrum
+from broker_plugin.features.period import LEAST_PERIOD_DAY
+from broker_plugin.features.searched import WINDOW_DAY
+from broker_plugin.records import METADATA_COLUMNS, Access, Spectrum
 from broker_plugin.store import catalogue_files
 from broker_plugin.store.base import CorruptValueError, Store
 from broker_plugin.store.catalogue_files import CatalogueColumns, read_rows
+from broker_plugin.store.catalogue_values import RANGES, Range
 from broker_plugin.store.context import SUMMARY_KEY, ContextRow, by_place, context_key, merged_rows, rows_in
 from broker_plugin.store.loading import load
 from broker_plugin.store.sky import cell_of
@@ -104,6 +108,43 @@ def test_a_cell_that_is_no_number_costs_itself_alone(tmp_path: Path) -> None:
         ("7", {"reference_mag": 17.0}),
     ]
     assert unread == {"gmag": 3, "ra": 1}
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_number_that_a_column_cannot_hold_counts_as_empty(tmp_path: Path, single: bool) -> None:
+    table = pa.table(
+        {
+            "source_id": [1, 2, 3, 4, 5, 6],
+            "ra": [10.0] * 6,
+            "dec": [20.0] * 6,
+            "gmag": pa.array([-999, 99.99, 15.0, 15.0, 15.0, 15.0], pa.float32() if single else pa.float64()),
+            "period": pa.array([0.5, 2, -5, 0, 99.99, 1e30], pa.float32() if single else pa.float64()),
+        }
+    )
+    columns = replace(COLUMNS, values={"reference_mag": "gmag", "catalogue_period_day": "period"})
+    unread: Counter[str] = Counter()
+    ((_, rows),) = read_rows(written(table, tmp_path / "stars.parquet"), columns, unread=unread)
+    assert [row.values for row in rows] == [
+        *({"catalogue_period_day": period_day} for period_day in (0.5, 2.0)),
+        *[{"reference_mag": 15.0}] * 4,
+    ]
+    assert unread == {"gmag": 2, "period": 4}
+
+
+def test_every_column_has_a_range_and_the_least_period_is_that_of_the_features() -> None:
+    assert set(RANGES) == set(METADATA_COLUMNS)
+    assert RANGES["catalogue_period_day"] == Range(low=LEAST_PERIOD_DAY, high=WINDOW_DAY)
+
+
+def test_an_object_may_be_named_without_its_survey(tmp_path: Path) -> None:
+    path = tmp_path / "stars.csv"
+    path.write_text(
+        "source_id,name,gmag\n1,ZTF18abcdefg,15\n2,lsst:sso:7,16\n3,RR Lyr,17\n4,12345,18\n5,,19\n"
+    )
+    unread: Counter[str] = Counter()
+    ((_, rows),) = read_rows(path, replace(COLUMNS, object_id="name"), unread=unread)
+    assert [row.object_id for row in rows] == ["ztf:ZTF18abcdefg", "lsst:sso:7", "lsst:12345"]
+    assert unread == {"name": 1}
 
 
 def test_what_was_loaded_is_found_at_its_place_and_twice_is_once(

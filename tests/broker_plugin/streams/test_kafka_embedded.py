@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -338,8 +339,9 @@ def test_a_sink_without_brokers_is_transient() -> None:
 
 
 def test_a_full_queue_is_waited_for(address: KafkaAddress, new_topic: Topic) -> None:
-    small = KafkaAddress(
-        bootstrap=address.bootstrap, properties={"queue.buffering.max.messages": "10", "linger.ms": "1"}
+    small = replace(
+        address,
+        properties={**address.properties, "queue.buffering.max.messages": "10", "linger.ms": "1"},
     )
     sink, topic = KafkaSink(small), new_topic()
     sink.send(numbered(topic, range(300)))

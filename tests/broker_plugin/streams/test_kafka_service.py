@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -164,6 +165,19 @@ def test_an_unknown_topic_is_a_matter_of_configuration(address: KafkaAddress) ->
     (said,) = (each for each in logs if each["event"] == "topics_missing")  # at once, and not with each look
     assert said["topics"] == ["no-such-topic"]
     assert "correct its name" in said["remedy"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "transactional"])
+def test_a_sink_makes_no_topic_where_the_cluster_makes_them_on_demand(
+    kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], quiet: None, kind: str
+) -> None:
+    there, missing, gone = kafka_broker.create_topic(topic("there")), topic("missing"), topic("gone")
+    with closing(KafkaSink(address) if kind == "plain" else transactional(address, there)) as sink:
+        with pytest.raises(ConfigurationError, match=f"has no topic {missing};"):
+            sink.connect([there, missing], deadline_s=2.0)
+        with pytest.raises(TransientError):
+            sink.send(out(gone, b"value"))
+    assert {there, missing, gone} & set(kafka_broker.topics()) == {there}
 
 
 def test_messages_and_offsets_are_committed_together_or_not_at_all(

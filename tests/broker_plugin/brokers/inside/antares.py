@@ -50,8 +50,20 @@ class Everything(AstroM3):
     MAX_P_VALUE = 1.0
 
 
+class Loose(AstroM3):
+    """A filter of another limit, as the page shows one."""
+
+    MAX_P_VALUE = 0.5
+
+
+def limits() -> list[str]:
+    """Return what the tags of filters are declared as."""
+    return [each.OUTPUT_LOCUS_TAGS[0]["description"].rpartition(" ")[2] for each in (AstroM3, Loose)]
+
+
 def main(data_dir: Path) -> list[Any]:
     judge = AstroM3()
+    assert limits() == ["0.01", "0.5"]
     loci = [lsst_locus(packet) for packet in lsst_packets(data_dir)]
     loci += [ztf_locus(packet) for packet in ztf_packets(data_dir)]
     assert filter_report(judge, loci[0].model_copy(deep=True))["new_locus_properties"]

@@ -16,6 +16,9 @@ from broker_plugin.brokers.lasair import annotate
 from broker_plugin.brokers.scoring import PacketScorer
 from tests.broker_plugin.brokers.sample import lsst_packets, report, rows
 
+FAILURES: dict[str, Any] = {"unknown": {"error": "no such object"}, "broken": None}
+"""Objects that cannot be had, and what the server answers: an error in its own words, or status 500."""
+
 
 class LasairServer(BaseHTTPRequestHandler):
     """Gives objects, takes annotations."""
@@ -27,6 +30,9 @@ class LasairServer(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path.endswith("/object/"):
             answer: Any = self.objects[parse_qs(body.decode())["objectId"][0]]
+            if answer is None:
+                self.send_error(500)
+                return
         else:
             self.annotations += json.loads(body)["annotations"]
             answer = {"status": "success"}
@@ -51,6 +57,7 @@ def lasair_object(packet: dict[str, Any]) -> dict[str, Any]:
 def main(data_dir: Path) -> list[Any]:
     packets = [packet for packet in lsst_packets(data_dir) if packet["diaObject"]]
     LasairServer.objects = {str(p["diaObject"]["diaObjectId"]): lasair_object(p) for p in packets}
+    LasairServer.objects |= dict(FAILURES)
     LasairServer.annotations = []
     server = HTTPServer(("127.0.0.1", 0), LasairServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
