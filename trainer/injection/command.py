@@ -68,6 +68,4 @@ def inject(
         measures = measure_injections(asked, begin=begin, advance=advance)
     for table in rich_tables(measures):
         _console.print(table)
-    _console.print(
-        f"wrote {out} and {out.with_suffix('.png')}", markup=False, highlight=False, soft_wrap=True
-    )
+    _console.print(f"wrote {out} and {asked.plot}", markup=False, highlight=False, soft_wrap=True)

@@ -18,6 +18,7 @@ from broker_plugin.bundle import open_bundle
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.variability import variability
 from broker_plugin.records import Alert, AlertBatch
+from broker_plugin.streams.output_files import check_outputs, complete_files, make_folder
 from trainer.anomaly import fit_single
 from trainer.bundle_evaluation import CHUNK, Score, scoring
 from trainer.data.stars import StarTable
@@ -75,6 +76,11 @@ class Asked:
     seed: int
     workers: int
 
+    @property
+    def plot(self) -> Path:
+        """File of the figure, beside that of the measures."""
+        return self.out.with_suffix(".png")
+
 
 def measure_injections(
     asked: Asked,
@@ -92,9 +98,27 @@ def measure_injections(
     Raises
     ------
     ConfigurationError
-        If the file cannot be read or has too few ordinary stars that were not trained on.
+        If the file cannot be read or has too few ordinary stars that were not trained on, or the outputs
+        cannot be written.
     """
+    outputs = [asked.out, asked.plot, *([] if asked.predictions is None else [asked.predictions])]
+    check_outputs(outputs, [asked.data])
     ordinary = _ordinary(read_unsorted(asked.data), asked.seen)
+    for path in outputs:
+        make_folder(path.parent)
+    with complete_files(*outputs) as (results, plot, *rows):
+        measures, table = _measured(asked, ordinary, begin, advance)
+        results.write(f"{json.dumps(measures, indent=1)}\n".encode())
+        draw_efficiencies(measures, plot)
+        for handle in rows:
+            pq.write_table(table, handle)
+    return measures
+
+
+def _measured(
+    asked: Asked, ordinary: Unsorted, begin: Callable[[int], None], advance: Callable[[int], None]
+) -> tuple[dict[str, Any], pa.Table]:
+    """Return the measures, and a row for each star and injection."""
     rng = np.random.default_rng((asked.seed, 20))
     order = rng.permutation(len(ordinary.star_id)).astype(np.int64)
     n_grown = int(GROWN_SHARE * len(order))
@@ -123,13 +147,7 @@ def measure_injections(
         "limits_mag": [noise.bright_mag, noise.faint_mag],
         "settings": results,
     }
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(measures, indent=1) + "\n")
-    draw_efficiencies(measures, asked.out.with_suffix(".png"))
-    if asked.predictions is not None:
-        asked.predictions.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.concat_tables(tables), asked.predictions)
-    return measures
+    return measures, pa.concat_tables(tables)
 
 
 Columns = dict[str, NDArray[Any]]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,46 @@ def test_too_few_stars_are_refused_with_what_is_needed(catalogue: Path, tmp_path
     seen = frozenset(f"css:{each}" for each in ids[20:])
     with pytest.raises(ConfigurationError, match="at least 250 are needed"):
         measure_injections(asked(catalogue, tmp_path, seen=seen))
+
+
+@pytest.mark.parametrize(
+    ("out", "predictions", "said"),
+    [
+        ("stars.parquet", None, "is an input as well"),
+        ("found.json", "stars.parquet", "is an input as well"),
+        ("found.png", None, "are one file"),
+        ("found.json", "found.png", "are one file"),
+        (".", None, "is a directory"),
+        ("found.json", ".", "is a directory"),
+        ("stars.parquet/found.json", None, "cannot write"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_before_anything_is_scored(
+    catalogue: Path, tmp_path: Path, out: str, predictions: str | None, said: str
+) -> None:
+    data = tmp_path / "stars.parquet"
+    shutil.copy(catalogue, data)
+    given = {"out": tmp_path / out, "predictions": None if predictions is None else tmp_path / predictions}
+    begun: list[int] = []
+    with pytest.raises(ConfigurationError, match=said):
+        measure_injections(asked(data, tmp_path, **given), begin=begun.append)
+    assert begun == []
+    assert [path.name for path in tmp_path.iterdir()] == ["stars.parquet"]
+    assert data.read_bytes() == catalogue.read_bytes()
+
+
+def test_measures_that_come_to_nothing_leave_older_files_as_they_were(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "injected.json").write_text("{}")
+
+    def broken(_: int) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        measure_injections(asked(catalogue, tmp_path), advance=broken)
+    assert [path.name for path in tmp_path.iterdir()] == ["injected.json"]
+    assert (tmp_path / "injected.json").read_text() == "{}"
 
 
 def test_the_command_prints_tables_that_fit_a_terminal(
