@@ -10,7 +10,19 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-__all__ = ["DEFAULT_SETTINGS", "Config", "Data", "Out", "console", "data_folder", "hush", "say", "warn"]
+__all__ = [
+    "DEFAULT_SETTINGS",
+    "Config",
+    "Data",
+    "Out",
+    "TrainingRun",
+    "Unseen",
+    "console",
+    "data_folder",
+    "hush",
+    "say",
+    "warn",
+]
 
 DATA_VARIABLE = "ASTROM3_DATA"
 
@@ -29,6 +41,17 @@ Data = Annotated[
     Parameter(
         help=f"Folder that holds lightcurves/, or a file of `trainer build` or `trainer simulate`; default: "
         f"${DATA_VARIABLE} or ../shared/data."
+    ),
+]
+TrainingRun = Annotated[
+    Path | None, Parameter(help="The bundle's training run, whose stars are left out but for its test's.")
+]
+Unseen = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        help="DATA is the file that the bundle was made from: leave out all but its test stars, as the "
+        "bundle's manifest splits them.",
     ),
 ]
 Out = Annotated[Path, Parameter(help="Folder of the run: checkpoints, log, cache and results.")]

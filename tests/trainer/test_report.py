@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,12 @@ def test_what_was_scored_is_not_scored_again(written: Path, catalogue: Path, run
     report(run=run, bundle=["default"], data=catalogue, out=written)
     assert {path.name: path.stat().st_mtime_ns for path in (written / "cache").iterdir()} == before
     assert (written / RECORD).read_bytes() == first
+
+
+def test_what_must_be_known_of_the_stars_is_on_the_page(record: Any, written: Path) -> None:
+    (remark,) = record["remarks"]
+    assert remark.startswith("left out: 1 of the file's")
+    assert f"<li>{escape(remark)}</li>" in (written / PAGE).read_text()
 
 
 def test_the_same_alerts_get_the_same_numbers(record: Any) -> None:

@@ -29,6 +29,8 @@ from trainer.injection.priors import ARTEFACTS, DISCOVERIES, PRIORS_VERSION
 from trainer.injection.sample import Injected, Truth, inject
 from trainer.injection.table import draw_efficiencies
 from trainer.predictions import MERGED, Predictions, joined_predictions
+from trainer.remarks import remarks_on
+from trainer.seen import unseen_stars
 from trainer.windows import first_windows, window_alerts
 
 __all__ = ["SETTINGS", "Asked", "measure_injections"]
@@ -103,11 +105,20 @@ def measure_injections(
     """
     outputs = [asked.out, asked.plot, *([] if asked.predictions is None else [asked.predictions])]
     check_outputs(outputs, [asked.data])
-    ordinary = _ordinary(read_unsorted(asked.data), asked.seen)
+    bundle = open_bundle(asked.bundle)
+    every = read_unsorted(asked.data)
+    unseen = unseen_stars(every, asked.seen, asked.data)
+    n_seen = len(every.star_id) - len(unseen.star_id)
+    ordinary = _ordinary(unseen)
     for path in outputs:
         make_folder(path.parent)
     with complete_files(*outputs) as (results, plot, *rows):
-        measures, table = _measured(asked, ordinary, begin, advance)
+        found, table = _measured(asked, ordinary, begin, advance)
+        measures = {
+            "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
+            **found,
+            "remarks": remarks_on(unseen, bundle, n_seen=n_seen),
+        }
         results.write(f"{json.dumps(measures, indent=1)}\n".encode())
         draw_efficiencies(measures, plot)
         for handle in rows:
@@ -131,7 +142,6 @@ def _measured(
     hosts = tested[: asked.hosts]
     noise = SurveyNoise.of(ordinary.stars)
     begin(len(asked.settings) * (len(tested) + len(hosts) * len((*DISCOVERIES, *ARTEFACTS))))
-    manifest = open_bundle(asked.bundle).manifest
     tables, results = [], {}
     with scoring(asked.bundle, asked.workers) as score:
         for setting in asked.settings:
@@ -140,7 +150,6 @@ def _measured(
             tables.append(_table(columns, setting, ordinary))
             results[setting] = measures_of(_scored(columns)) | {"draws_per_event": tries}
     measures = {
-        "bundle": f"{manifest.name} {manifest.version}",
         "priors": PRIORS_VERSION,
         "seed": asked.seed,
         "stars": {"baseline": len(grown), "ordinary": len(tested), "hosts": len(hosts)},
@@ -200,11 +209,10 @@ class _Setting:
         return window_alerts(stars, rows, first_windows(stars, rows, self.n_epochs, given=False))
 
 
-def _ordinary(unsorted: Unsorted, seen: Container[str]) -> Unsorted:
-    """Return the stars of known classes that were not trained on and have epochs enough."""
+def _ordinary(unsorted: Unsorted) -> Unsorted:
+    """Return the stars of known classes that have epochs enough."""
     known = [spelling for spellings in MERGED.values() for spelling in spellings]
     kept = np.isin(unsorted.published, known) & (np.diff(unsorted.stars.offsets) >= EPOCHS_MIN)
-    kept &= np.array([str(each) not in seen for each in unsorted.stars.star_id], np.bool_)
     return unsorted.take(np.flatnonzero(kept).astype(np.int64))
 
 

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from broker_plugin.errors import ConfigurationError
 from trainer.bars import progress_bar
 from trainer.data.catalina import FILE
-from trainer.options import data_folder, say
+from trainer.options import data_folder, say, warn
 from trainer.predictions import read_predictions
 from trainer.report.contents import RESAMPLING_SEED, Asked, assemble
 from trainer.report.inputs import find_inputs
@@ -64,15 +64,18 @@ def report(
         trainer report --run runs/default --out runs/default/report
         trainer report --bundle default --stars 500 --out quick-look
 
-    Scores the stars that the bundle has not seen in every setting of `trainer evaluate`, with modalities
-    withheld, and again and again to see whether the numbers stay; compares them star by star with the run's
-    baselines; and adds what other commands have measured. What is missing names the command that makes it.
-    What was scored is kept in OUT/cache. The page loads nothing and has no script.
+    Scores the stars in every setting of `trainer evaluate`, with modalities withheld, and again and again to
+    see whether the numbers stay; compares them star by star with the run's baselines; and adds what other
+    commands have measured. Stars that the bundle has seen are left out: those of its training file as DATA,
+    those of its training as --run. What is missing names the command that makes it. What was scored is kept
+    in OUT/cache. The page loads nothing and has no script.
     """
     own = _bundle_of(run)
     named = bundle or [own]
     path = data or data_folder(None) / FILE
-    subject, *others = (open_subject(name, path, limit=stars, seed=RESAMPLING_SEED) for name in named)
+    subject, *others = (
+        open_subject(name, path, run=run, limit=stars, seed=RESAMPLING_SEED) for name in named
+    )
     record = assemble(
         Asked(
             subject=subject,
@@ -97,6 +100,8 @@ def report(
     out.mkdir(parents=True, exist_ok=True)
     (out / RECORD).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", "utf-8")
     (out / PAGE).write_text(render_report(record), "utf-8")
+    for line in record["remarks"]:
+        warn(line)
     say(f"wrote {out / PAGE} and {out / RECORD}")
     for section, command in record["missing"].items():
         say(f"not there: {section.replace('_', ' ')}; {command}")

@@ -69,6 +69,7 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
     trained += [*asked.predictions.items(), *_comparable(asked.inputs.trainings, own)]
     record: dict[str, object | None] = {
         "about": _about(subject),
+        "remarks": _remarks(asked),
         "settings": [
             {"name": setting, "median_epochs": median_epochs(subject, setting)} for setting in EVERY_SETTING
         ],
@@ -99,6 +100,12 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
     if record["stream"] is None:
         missing["stream"] = f"trainer fit-anomaly --bundle {subject.name} --alerts NIGHT --out DIR"
     return {name: found for name, found in record.items() if found is not None} | {"missing": missing}
+
+
+def _remarks(asked: Asked) -> list[str]:
+    """Return what must be known of the stars of each bundle."""
+    others = (f"{each.title}: {line}" for each in asked.others for line in each.remarks)
+    return [*asked.subject.remarks, *others]
 
 
 def _scored(asked: Asked, subject: Subject, bar: Bar) -> PredictionFile:

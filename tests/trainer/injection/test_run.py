@@ -90,6 +90,13 @@ def test_ordinary_hosts_are_of_known_classes_and_apart_from_the_baseline(
     assert stars["hosts"] == 6
 
 
+def test_what_must_be_known_of_the_stars_stands_beside_the_measures(
+    measured: tuple[dict[str, Any], Path],
+) -> None:
+    remarks = measured[0]["remarks"]
+    assert any(line.startswith("left out: 1 of the file's") for line in remarks)
+
+
 def test_too_few_stars_are_refused_with_what_is_needed(catalogue: Path, tmp_path: Path) -> None:
     ids = pq.read_table(catalogue, columns=["id"])["id"].to_pylist()
     seen = frozenset(f"css:{each}" for each in ids[20:])
