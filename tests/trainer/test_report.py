@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -156,6 +157,15 @@ def test_the_numbers_are_those_of_trainer_evaluate(record: Any, catalogue: Path,
 def test_a_run_that_is_not_there_is_refused_before_anything_is_scored(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no run in .*nowhere"):
         report(run=tmp_path / "nowhere", out=tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_stars_of_one_id_are_refused_before_anything_is_scored(catalogue: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(catalogue)
+    pq.write_table(pa.concat_tables([rows, rows.slice(0, 1)]), tmp_path / "twice.parquet")
+    name = rows["id"][0].as_py()
+    with pytest.raises(ConfigurationError, match=f"2 rows have the id {name}; give every row one of its own"):
+        report(data=tmp_path / "twice.parquet", out=tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 

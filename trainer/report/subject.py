@@ -16,6 +16,7 @@ from broker_plugin.bundle import Bundle, Manifest, open_bundle
 from trainer.bundle_evaluation import score_settings
 from trainer.checkpoint import RUN, Run, load_run
 from trainer.data.catalina import FILE, file_digest
+from trainer.data.ids import check_ids
 from trainer.data.unsorted import Unsorted, read_unsorted
 from trainer.predictions import (
     PredictionFile,
@@ -89,10 +90,11 @@ def open_subject(
     Raises
     ------
     ConfigurationError
-        If the bundle or the file cannot be read, or the bundle has seen every star.
+        If the bundle or the file cannot be read, two of its stars have one id, or the bundle has seen all.
     """
     bundle = open_bundle(name)
     every = read_unsorted(data)
+    check_ids(data, "id")
     unseen = unseen_stars(every, _seen(bundle.manifest, data, run), data)
     left_out = len(every.star_id) - len(unseen.star_id)
     rows = np.arange(len(unseen.star_id))
