@@ -169,6 +169,28 @@ def test_stars_of_one_id_are_refused_before_anything_is_scored(catalogue: Path, 
     assert not (tmp_path / "report").exists()
 
 
+def test_a_baseline_of_other_stars_is_left_out_with_a_remark(
+    catalogue: Path, run: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "fewer.parquet"
+    pq.write_table(pq.read_table(catalogue).slice(0, 17), data)
+    report(run=run, bundle=["default"], data=data, out=tmp_path / "report")
+    found = json.loads((tmp_path / "report" / RECORD).read_text())
+    assert set(found["classification"]["contenders"]) == {"bundle"}
+    said = f"left out: the baseline random_forest, since {data} lacks 2 stars of it; "
+    assert [line for line in found["remarks"] if line.startswith(said)]
+    assert said in (tmp_path / "report" / PAGE).read_text()
+
+
+def test_predictions_of_other_stars_are_refused_before_anything_is_scored(
+    catalogue: Path, run: Path, tmp_path: Path
+) -> None:
+    others = run / "seeds" / "seed1.parquet"
+    with pytest.raises(ConfigurationError, match=r"lacks 19 stars of the predictions seed1; give --data"):
+        report(data=catalogue, predictions=[others], out=tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
 def test_what_was_scored_is_not_scored_again(written: Path, catalogue: Path, run: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in (written / "cache").iterdir()}
     first = (written / RECORD).read_bytes()

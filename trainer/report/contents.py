@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from broker_plugin import __version__
+from broker_plugin.engine.explanation import counted
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Alert
 from trainer.data.catalina import file_digest
@@ -59,11 +60,18 @@ class Asked:
 
 
 def assemble(asked: Asked, *, bar: Bar) -> Record:
-    """Measure what has not been measured yet and return the whole report."""
+    """Measure what has not been measured yet and return the whole report.
+
+    Raises
+    ------
+    ConfigurationError
+        If predictions that were given are of stars that are not in the file.
+    """
     subject, seed = asked.subject, RESAMPLING_SEED
+    _require_known_stars(asked)
     manifest, missing = subject.bundle.manifest, dict(asked.inputs.missing)
     own = _scored(asked, subject, bar)
-    baselines = [_on_known_stars(each, subject) for each in asked.inputs.baselines]
+    baselines = [each for each in asked.inputs.baselines if not _n_unknown(each.file, subject)]
     trained = [(subject.title, own)]
     trained += [(each.title, _scored(asked, each, bar)) for each in asked.others]
     trained += [*asked.predictions.items(), *_comparable(asked.inputs.trainings, own)]
@@ -103,9 +111,19 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
 
 
 def _remarks(asked: Asked) -> list[str]:
-    """Return what must be known of the stars of each bundle."""
+    """Return what must be known of the stars of each bundle, and of the baselines."""
     others = (f"{each.title}: {line}" for each in asked.others for line in each.remarks)
-    return [*asked.subject.remarks, *others]
+    return [*asked.subject.remarks, *others, *_on_baselines(asked)]
+
+
+def _on_baselines(asked: Asked) -> Iterator[str]:
+    subject = asked.subject
+    for each in asked.inputs.baselines:
+        if number := _n_unknown(each.file, subject):
+            yield (
+                f"left out: the baseline {each.name}, since {subject.data} lacks {counted(number, 'star')} "
+                "of it; to compare with it, give --data the file that the run was made from"
+            )
 
 
 def _scored(asked: Asked, subject: Subject, bar: Bar) -> PredictionFile:
@@ -123,15 +141,19 @@ def _comparable(
             yield name, file
 
 
-def _on_known_stars(baseline: Contender, subject: Subject) -> Contender:
-    """Return a baseline as it is, if its stars are those of the file."""
-    unknown = set(baseline.file.star_id.tolist()) - set(subject.published)
-    if unknown:
-        raise ConfigurationError(
-            f"{len(unknown):,} stars of the baseline {baseline.name} are not in {subject.data}; give --data "
-            "the file that the run was made from"
-        )
-    return baseline
+def _require_known_stars(asked: Asked) -> None:
+    """Refuse predictions of stars whose classes the file does not tell."""
+    for name, file in asked.predictions.items():
+        if number := _n_unknown(file, asked.subject):
+            raise ConfigurationError(
+                f"{asked.subject.data} lacks {counted(number, 'star')} of the predictions {name}; give "
+                "--data the file that they were made from"
+            )
+
+
+def _n_unknown(file: PredictionFile, subject: Subject) -> int:
+    """Return how many stars of predictions the file of the subject does not hold."""
+    return len(set(file.star_id.tolist()) - set(subject.published))
 
 
 def _about(subject: Subject) -> Record:
