@@ -6,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from trainer.bars import scoring_bar
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
-from trainer.options import TrainingRun, Unseen, say, warn
+from trainer.options import TrainingRun, Unseen, Workers, say, warn
 from trainer.seen import seen_as_asked
 
 __all__ = ["evaluate"]
@@ -26,7 +26,7 @@ def evaluate(
     ] = None,
     run: TrainingRun = None,
     unseen: Unseen = False,
-    workers: Annotated[int, Parameter(help="Processes that score.", validator=validators.Number(gte=1))] = 1,
+    workers: Workers = 1,
 ) -> None:
     """Measure a finished bundle on catalogued stars, by setting: with all epochs, the first 100, 30, 10 ...
 

@@ -7,16 +7,19 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 
 __all__ = [
+    "COUNT",
     "DEFAULT_SETTINGS",
+    "SEED",
     "Config",
     "Data",
     "Out",
     "TrainingRun",
     "Unseen",
+    "Workers",
     "console",
     "data_folder",
     "hush",
@@ -25,6 +28,11 @@ __all__ = [
 ]
 
 DATA_VARIABLE = "ASTROM3_DATA"
+
+COUNT = validators.Number(gte=1)
+
+SEED = validators.Number(gte=0, lte=2**31 - 1)
+"""Every library takes these, and the sums that are made of them."""
 
 DEFAULT_SETTINGS = Path(__file__).parent / "configs/default.toml"
 """Settings of the default bundle, wherever the command is called."""
@@ -54,6 +62,7 @@ Unseen = Annotated[
         "bundle's manifest splits them.",
     ),
 ]
+Workers = Annotated[int, Parameter(help="Processes that score.", validator=COUNT)]
 Out = Annotated[Path, Parameter(help="Folder of the run: checkpoints, log, cache and results.")]
 
 console = Console(stderr=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.registry import SURVEYS
@@ -21,7 +21,7 @@ from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit
 from trainer.fitting import measure as measure_run
 from trainer.object_runs import prepare_labelled
-from trainer.options import DEFAULT_SETTINGS, Config, Data, Out, data_folder, hush, say
+from trainer.options import DEFAULT_SETTINGS, SEED, Config, Data, Out, data_folder, hush, say
 from trainer.preparation import Prepared, seen_stars
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.stream.command import Recalibration, recalibrate
@@ -70,8 +70,10 @@ def fit_anomaly(
         Path | None,
         Parameter(help="Parquet file with the columns ra and dec of the stars behind the encoders."),
     ] = None,
-    splits: Annotated[int, Parameter(help="Random splits to measure on; 0 not to.")] = 10,
-    seed: int = 1,
+    splits: Annotated[
+        int, Parameter(help="Random splits to measure on; 0 not to.", validator=validators.Number(gte=0))
+    ] = 10,
+    seed: Annotated[int, Parameter(validator=SEED)] = 1,
     version: Annotated[str | None, Parameter(help="Version of the new bundle; by default the next.")] = None,
     run: Annotated[Path | None, Parameter(help="A training run, in place of --alerts.")] = None,
     config: Annotated[

@@ -23,7 +23,7 @@ from trainer.data.catalina import FILE, file_digest
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit
 from trainer.object_runs import prepare_labelled
-from trainer.options import Data, data_folder, say
+from trainer.options import Data, Workers, data_folder, say
 from trainer.preparation import Prepared, seen_stars
 from trainer.weights import train_weights
 
@@ -41,7 +41,7 @@ def seeds(
     run: Annotated[Path, Parameter(help="The finished run that is trained again.")] = Path("runs/default"),
     data: Data = None,
     seeds: Annotated[int, Parameter(help="Trainings in all, the run's own among them.")] = 5,
-    workers: Annotated[int, Parameter(help="Processes that score the test stars.")] = 2,
+    workers: Workers = 2,
 ) -> None:
     """Train a run again with other seeds, on its split and its cached alerts, and measure each bundle.
 

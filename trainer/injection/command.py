@@ -12,7 +12,7 @@ from rich.console import Console
 from trainer.bars import scoring_bar
 from trainer.injection.run import Asked, measure_injections
 from trainer.injection.table import rich_tables
-from trainer.options import TrainingRun, Unseen, warn
+from trainer.options import COUNT, SEED, TrainingRun, Unseen, Workers, warn
 from trainer.seen import seen_as_asked
 
 __all__ = ["inject"]
@@ -33,14 +33,14 @@ def inject(
     run: TrainingRun = None,
     unseen: Unseen = False,
     hosts: Annotated[
-        int, Parameter(help="Stars that events are put into, one of every kind into each.")
+        int, Parameter(help="Stars that events are put into, one of every kind into each.", validator=COUNT)
     ] = 500,
     settings: Annotated[
         list[Literal["all", "100", "30", "10"]] | None,
         Parameter(consume_multiple=True, negative="", help="First epochs of each star; default: every one."),
     ] = None,
-    seed: Annotated[int, Parameter(help="Everything that is drawn follows from it.")] = 1,
-    workers: Annotated[int, Parameter(help="Processes that score.")] = 1,
+    seed: Annotated[int, Parameter(help="Everything that is drawn follows from it.", validator=SEED)] = 1,
+    workers: Workers = 1,
 ) -> None:
     """Inject anomalies into observed light curves and measure how many the bundle finds.
 

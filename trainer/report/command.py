@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from broker_plugin.errors import ConfigurationError
 from trainer.bars import progress_bar
 from trainer.data.catalina import FILE
-from trainer.options import data_folder, say, warn
+from trainer.options import COUNT, Workers, data_folder, say, warn
 from trainer.predictions import read_predictions
 from trainer.report.contents import RESAMPLING_SEED, Asked, assemble
 from trainer.report.inputs import find_inputs
@@ -52,9 +52,10 @@ def report(
     limited_labels: File = None,
     cross_survey: File = None,
     stars: Annotated[
-        int | None, Parameter(help="Take at most so many stars, at random: for a quick look.")
+        int | None,
+        Parameter(help="Take at most so many stars, at random: for a quick look.", validator=COUNT),
     ] = None,
-    workers: Annotated[int, Parameter(help="Processes that score.")] = 1,
+    workers: Workers = 1,
     out: Annotated[Path, Parameter(help="Folder of the page, the JSON file and what was scored.")] = Path(
         "report"
     ),
