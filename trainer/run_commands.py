@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.bars import scoring_bar
 from trainer.bundle_evaluation import evaluate_bundle
@@ -17,7 +18,7 @@ from trainer.checkpoint import Kept, load_run
 from trainer.compute import connected
 from trainer.config import Settings, read_settings
 from trainer.data.catalina import FILE
-from trainer.exporting import run_export
+from trainer.exporting import require_place, run_export
 from trainer.fitting import CATALOGUE, fit
 from trainer.fitting import measure as measure_run
 from trainer.object_runs import prepare_labelled
@@ -49,6 +50,8 @@ def train(
     training uses N devices.
     """
     settings = read_settings(config)
+    prepare_folder(out)
+    require_place(bundle or out / "bundle")
     with connected(settings.training) as compute:
         tell = say if compute.first else hush
         prepared = compute.in_turn(lambda: _prepare_to_calibrate(settings, data, out, tell=tell))
@@ -99,6 +102,7 @@ def fit_anomaly(
             raise ConfigurationError(
                 "--alerts goes with --out and without --run; give the new bundle's folder"
             )
+        require_place(out)
         recalibrate(
             Recalibration(
                 bundle=bundle,
@@ -114,7 +118,9 @@ def fit_anomaly(
             say=say,
         )
     elif run is not None:
-        prepared = _reopen(run, data, read_settings(config) if config else None)
+        settings = read_settings(config) if config else None
+        require_place(out or run / "bundle")
+        prepared = _reopen(run, data, settings)
         require_calibration(prepared)
         _finish(prepared, run, out, data=data, evaluation=evaluation)
     else:

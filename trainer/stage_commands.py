@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.checkpoint import NOTHING_KEPT
 from trainer.compute import connected
@@ -58,6 +59,7 @@ def pretrain(
     where they were; `torchrun --nproc-per-node N -m trainer pretrain ...` uses N devices.
     """
     settings = read_settings(config)
+    prepare_folder(out)
     with connected(settings.training) as compute:
         tell = say if compute.first else hush
         sources: list[Prepared] = []
@@ -105,6 +107,7 @@ def finetune(
     `pretrain`.
     """
     settings = read_settings(config)
+    prepare_folder(out)
     before = None if start is None else read_pretrained(start)
     with connected(settings.training) as compute:
         tell = say if compute.first else hush

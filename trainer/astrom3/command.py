@@ -12,6 +12,7 @@ import torch
 from cyclopts import Parameter
 from rich.console import Console
 
+from broker_plugin.streams.output_files import prepare_folder
 from trainer.astrom3.data import REPOSITORY, resolve_data
 from trainer.astrom3.model import Modality
 from trainer.astrom3.preprocess import Padding
@@ -80,6 +81,7 @@ def reproduce(
             shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             _console.print(f"{published} on full_42, padding {convention}: {shown}", highlight=False)
         return
+    prepare_folder(out)
     plan = Plan(
         data=Path(data),
         out=out,

@@ -16,6 +16,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from broker_plugin.records import LightCurve, Spectrum
+from broker_plugin.streams.output_files import prepare_folder
 from trainer.crossmatch.assembly import Assembly, Thing, assemble
 from trainer.crossmatch.card import data_card, markdown_of
 from trainer.crossmatch.parts import PartReader, index_path, read_index, write_parts
@@ -47,8 +48,9 @@ def build(settings: BuildSettings, data: Path, out: Path, *, say: Callable[[str]
     Raises
     ------
     ConfigurationError
-        If a source is not there or not laid out as the settings say.
+        If a source is not there or not laid out as the settings say, or nothing can be written.
     """
+    prepare_folder(out)
     stages = Stages(folder=out / "stages", say=say)
     read = [_read(source, data, out, stages=stages, bar=bar) for source in settings.sources]
     files = [out / name for name in (CARD, CARD_MARKDOWN, SKY_MAP, OBJECTS)]

@@ -10,6 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 from trainer.bars import nested_bars, progress_bar
 from trainer.checkpoint import Kept, load_run
 from trainer.compute import Compute
@@ -73,6 +74,7 @@ def limited_labels(
     tell more, in as many times the time. It can be stopped and goes on where it was; results are
     OUT/limited_labels.json and OUT/limited_labels.png.
     """
+    prepare_folder(out)
     prepared = _prepared(run, config, data, out)
     _make_held_out(prepared)
     experiment = Experiment(

@@ -10,11 +10,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import complete_files, prepare_folder
 from trainer.bars import progress_bar
 from trainer.data.catalina import FILE
 from trainer.options import COUNT, Workers, data_folder, say, warn
 from trainer.predictions import read_predictions
-from trainer.report.contents import RESAMPLING_SEED, Asked, assemble
+from trainer.report.contents import RESAMPLING_SEED, Asked, assemble, require_known_stars
 from trainer.report.inputs import find_inputs
 from trainer.report.rendering import render_report
 from trainer.report.subject import open_subject
@@ -77,30 +78,30 @@ def report(
     subject, *others = (
         open_subject(name, path, run=run, limit=stars, seed=RESAMPLING_SEED) for name in named
     )
-    record = assemble(
-        Asked(
-            subject=subject,
-            others=others,
-            predictions={each.stem: read_predictions(each) for each in predictions or ()},
-            inputs=find_inputs(
-                run,
-                {
-                    "retrieval": retrieval,
-                    "injected": injected,
-                    "limited_labels": limited_labels,
-                    "cross_survey": cross_survey,
-                },
-                bundle=named[0],
-                data=path,
-            ),
-            cache=out / CACHE,
-            workers=workers,
+    asked = Asked(
+        subject=subject,
+        others=others,
+        predictions={each.stem: read_predictions(each) for each in predictions or ()},
+        inputs=find_inputs(
+            run,
+            {
+                "retrieval": retrieval,
+                "injected": injected,
+                "limited_labels": limited_labels,
+                "cross_survey": cross_survey,
+            },
+            bundle=named[0],
+            data=path,
         ),
-        bar=progress_bar,
+        cache=out / CACHE,
+        workers=workers,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / RECORD).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", "utf-8")
-    (out / PAGE).write_text(render_report(record), "utf-8")
+    require_known_stars(asked)
+    prepare_folder(out)
+    record = assemble(asked, bar=progress_bar)
+    with complete_files(out / RECORD, out / PAGE) as (results, page):
+        results.write(f"{json.dumps(record, indent=1, allow_nan=False)}\n".encode())
+        page.write(render_report(record).encode())
     for line in record["remarks"]:
         warn(line)
     say(f"wrote {out / PAGE} and {out / RECORD}")

@@ -26,7 +26,7 @@ from trainer.report.withheld import withheld_record
 from trainer.rules import decision_rules
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
-__all__ = ["BUNDLE", "Asked", "assemble"]
+__all__ = ["BUNDLE", "Asked", "assemble", "require_known_stars"]
 
 BUNDLE = "bundle"
 """Name of the bundle among the contenders."""
@@ -59,16 +59,25 @@ class Asked:
     workers: int
 
 
-def assemble(asked: Asked, *, bar: Bar) -> Record:
-    """Measure what has not been measured yet and return the whole report.
+def require_known_stars(asked: Asked) -> None:
+    """Refuse predictions of stars whose classes the file does not tell.
 
     Raises
     ------
     ConfigurationError
-        If predictions that were given are of stars that are not in the file.
+        If some that were given are of such stars.
     """
+    for name, file in asked.predictions.items():
+        if number := _n_unknown(file, asked.subject):
+            raise ConfigurationError(
+                f"{asked.subject.data} lacks {counted(number, 'star')} of the predictions {name}; give "
+                "--data the file that they were made from"
+            )
+
+
+def assemble(asked: Asked, *, bar: Bar) -> Record:
+    """Measure what has not been measured yet and return the whole report."""
     subject, seed = asked.subject, RESAMPLING_SEED
-    _require_known_stars(asked)
     manifest, missing = subject.bundle.manifest, dict(asked.inputs.missing)
     own = _scored(asked, subject, bar)
     baselines = [each for each in asked.inputs.baselines if not _n_unknown(each.file, subject)]
@@ -139,16 +148,6 @@ def _comparable(
     for name, file in trainings.items():
         if np.array_equal(file.star_id, own.star_id):
             yield name, file
-
-
-def _require_known_stars(asked: Asked) -> None:
-    """Refuse predictions of stars whose classes the file does not tell."""
-    for name, file in asked.predictions.items():
-        if number := _n_unknown(file, asked.subject):
-            raise ConfigurationError(
-                f"{asked.subject.data} lacks {counted(number, 'star')} of the predictions {name}; give "
-                "--data the file that they were made from"
-            )
 
 
 def _n_unknown(file: PredictionFile, subject: Subject) -> int:
