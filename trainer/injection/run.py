@@ -28,7 +28,7 @@ from trainer.injection.photometry import SurveyNoise
 from trainer.injection.priors import ARTEFACTS, DISCOVERIES, PRIORS_VERSION
 from trainer.injection.sample import Injected, Truth, inject
 from trainer.injection.table import draw_efficiencies
-from trainer.predictions import MERGED, Predictions, joined_predictions
+from trainer.predictions import Predictions, joined_predictions, merged_label
 from trainer.remarks import remarks_on
 from trainer.seen import unseen_stars
 from trainer.windows import first_windows, window_alerts
@@ -110,6 +110,8 @@ def measure_injections(
     unseen = unseen_stars(every, asked.seen, asked.data)
     n_seen = len(every.star_id) - len(unseen.star_id)
     ordinary = _ordinary(unseen)
+    if len(ordinary.star_id) < GROWN_MIN / GROWN_SHARE:
+        raise _too_few(asked.data, ordinary, unseen, n_seen=n_seen)
     for path in outputs:
         make_folder(path.parent)
     with complete_files(*outputs) as (results, plot, *rows):
@@ -133,11 +135,6 @@ def _measured(
     rng = np.random.default_rng((asked.seed, 20))
     order = rng.permutation(len(ordinary.star_id)).astype(np.int64)
     n_grown = int(GROWN_SHARE * len(order))
-    if n_grown < GROWN_MIN:
-        raise ConfigurationError(
-            f"{asked.data} has {len(order):,} ordinary stars with {EPOCHS_MIN} epochs that the bundle was "
-            f"not trained on; at least {int(GROWN_MIN / GROWN_SHARE):,} are needed"
-        )
     grown, tested = order[:n_grown], order[n_grown:]
     hosts = tested[: asked.hosts]
     noise = SurveyNoise.of(ordinary.stars)
@@ -211,9 +208,19 @@ class _Setting:
 
 def _ordinary(unsorted: Unsorted) -> Unsorted:
     """Return the stars of known classes that have epochs enough."""
-    known = [spelling for spellings in MERGED.values() for spelling in spellings]
-    kept = np.isin(unsorted.published, known) & (np.diff(unsorted.stars.offsets) >= EPOCHS_MIN)
+    kept = (merged_label(unsorted.published) >= 0) & (np.diff(unsorted.stars.offsets) >= EPOCHS_MIN)
     return unsorted.take(np.flatnonzero(kept).astype(np.int64))
+
+
+def _too_few(data: Path, ordinary: Unsorted, unseen: Unsorted, *, n_seen: int) -> ConfigurationError:
+    """Return the error of a file with too few ordinary stars, which says what the others are."""
+    n_other = int((merged_label(unseen.published) < 0).sum())
+    n_short = len(unseen.star_id) - len(ordinary.star_id) - n_other
+    return ConfigurationError(
+        f"{data} has {len(ordinary.star_id):,} ordinary stars with {EPOCHS_MIN} epochs that the bundle was "
+        f"not trained on; at least {int(GROWN_MIN / GROWN_SHARE):,} are needed (of the others {n_other:,} "
+        f"are of classes that are not measured, {n_short:,} have fewer epochs, {n_seen:,} were trained on)"
+    )
 
 
 def _of_verdicts(score: Score, alerts: list[Alert], advance: Callable[[int], None]) -> Columns:

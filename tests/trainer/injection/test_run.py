@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -100,8 +101,31 @@ def test_what_must_be_known_of_the_stars_stands_beside_the_measures(
 def test_too_few_stars_are_refused_with_what_is_needed(catalogue: Path, tmp_path: Path) -> None:
     ids = pq.read_table(catalogue, columns=["id"])["id"].to_pylist()
     seen = frozenset(f"css:{each}" for each in ids[20:])
-    with pytest.raises(ConfigurationError, match="at least 250 are needed"):
+    said = rf"has 20 ordinary .* 250 are needed \(of the others 0 are of classes .*, {len(seen)} were trained"
+    with pytest.raises(ConfigurationError, match=said):
         measure_injections(asked(catalogue, tmp_path, seen=seen))
+
+
+SPELLINGS = {
+    "Ecl_contact_semidetached": "ew",
+    "EA_detached": "Beta Persei",
+    "RRab": "RR Lyrae FM",
+    "LPV": "Mira",
+    "ROT": "rot",
+    "DSCT": "delta scuti",
+}
+"""Classes of the made-up stars, and what other catalogues call them."""
+
+
+def test_ordinary_stars_are_known_in_any_spelling(catalogue: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(catalogue).to_pylist()
+    n = len(rows) - sum(row["sss_class"] in ("RRd", "CEPII") for row in rows)
+    for row in rows:
+        row["sss_class"] = SPELLINGS.get(row["sss_class"], row["sss_class"])
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "stars.parquet")
+    (tmp_path / "out").mkdir()
+    found = measure_injections(asked(tmp_path / "stars.parquet", tmp_path / "out", hosts=1))
+    assert found["stars"]["baseline"] + found["stars"]["ordinary"] == n
 
 
 @pytest.mark.parametrize(
