@@ -233,6 +233,14 @@ def test_the_card_adds_up_and_the_file_names_it(sky: Path, tmp_path: Path) -> No
     assert (tmp_path / "a" / SKY_MAP).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_card_gives_the_digest_of_a_file_and_that_of_a_list_of_files(sky: Path, tmp_path: Path) -> None:
+    built(sky, tmp_path / "a", config())
+    markdown = (tmp_path / "a" / CARD_MARKDOWN).read_text("utf-8")
+    for name in ("curves.parquet", "motions.fits"):
+        assert f"1 file(s) `{name}`, SHA-256 `{file_digest(sky / name)}`" in markdown
+    assert "`spectra/*.fits`, SHA-256 of the list of files `" in markdown
+
+
 def test_objects_score_as_alerts(sky: Path, tmp_path: Path) -> None:
     rows = built(sky, tmp_path / "a", config())
     batch = AlertBatch.from_alerts(alerts_of(tmp_path / "a" / OBJECTS))

@@ -25,6 +25,7 @@ from trainer.crossmatch.settings import BuildSettings, Source
 from trainer.crossmatch.skymap import draw_sky_map
 from trainer.crossmatch.spectra import signal_to_noise
 from trainer.crossmatch.stages import Stages, files_digest
+from trainer.data.catalina import file_digest
 from trainer.data.objects import SPLITS, ObjectRow, write_objects
 
 __all__ = ["CARD", "CARD_MARKDOWN", "OBJECTS", "SKY_MAP", "build"]
@@ -78,13 +79,14 @@ def build(settings: BuildSettings, data: Path, out: Path, *, say: Callable[[str]
 def _read(source: Source, data: Path, out: Path, *, stages: Stages, bar: Bar) -> tuple[dict[str, Any], str]:
     files, path = files_of(source, data), _parts_path(out, source)
     digest = files_digest(data, files)
+    shown = file_digest(files[0]) if len(files) == 1 else digest
 
     def make() -> dict[str, Any]:
         funnel: Counter[str] = Counter()
         with bar(source.name, size_of(source, data, files)) as advance:
             parts = read_parts(source, data, files, funnel=funnel, advance=advance)
             write_parts(path, parts, source=source.name)
-        return {"files": len(files), "sha256": digest, "funnel": dict(funnel)}
+        return {"files": len(files), "sha256": shown, "funnel": dict(funnel)}
 
     inputs = {"source": source.model_dump(mode="json"), "sha256": digest}
     return stages.run(f"read-{source.name}", inputs, [path, index_path(path)], make=make)
