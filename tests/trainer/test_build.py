@@ -208,6 +208,15 @@ def test_columns_that_know_the_answer_cannot_be_inputs(tmp_path: Path, column: s
         settings_of(tmp_path, text)
 
 
+@pytest.mark.parametrize("part", ["ra", "dec", "pm_ra_cosdec_mas_yr", "pm_dec_mas_yr", "epoch_jyear"])
+def test_columns_that_know_the_answer_cannot_be_positions(tmp_path: Path, part: str) -> None:
+    columns = {"id": "source", "ra": "right", "dec": "declination", part: "vmag"}
+    given = ", ".join(f'{name} = "{column}"' for name, column in columns.items())
+    text = config(motion=False).replace('id = "source",', f"{given},")
+    with pytest.raises(ConfigurationError, match=r"\['vmag'\] .* cannot be inputs"):
+        settings_of(tmp_path, text)
+
+
 def test_a_catalogue_s_period_is_no_metadata(tmp_path: Path) -> None:
     text = config().replace('ps1_g_mag = "gmag"', 'catalogue_period_day = "gmag"')
     with pytest.raises(ConfigurationError, match="as period_day"):

@@ -88,11 +88,16 @@ class Columns(_Part):
             raise ValueError(f"no input columns {sorted(unknown)}; there are {', '.join(METADATA_COLUMNS)}")
         if CATALOGUE_PERIOD in self.metadata:
             raise ValueError(f"{CATALOGUE_PERIOD} is no metadata: give the catalogue's column as period_day")
-        if told := {name for name in self.metadata.values() if name.lower() in BLIND_COLUMNS}:
+        if told := {name for name in self._inputs() if name.lower() in BLIND_COLUMNS}:
             raise ValueError(f"{sorted(told)} know the whole light curve or the class and cannot be inputs")
         if (self.ra is None) != (self.dec is None):
             raise ValueError("ra and dec go together")
         return self
+
+    def _inputs(self) -> list[str]:
+        """Return the catalogue's columns that inputs are made of: positions too, which a model is told."""
+        placed = (self.ra, self.dec, self.pm_ra_cosdec_mas_yr, self.pm_dec_mas_yr, self.epoch_jyear)
+        return [*self.metadata.values(), *(name for name in placed if name is not None)]
 
 
 class Measurement(_Part):
