@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ __all__ = [
     "Workers",
     "console",
     "data_folder",
+    "given",
     "hush",
     "say",
     "warn",
@@ -75,12 +77,31 @@ def data_folder(data: Path | None) -> Path:
 
 def say(line: str) -> None:
     """Print a line beside the bars."""
-    console.print(line, highlight=False, markup=False)
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def warn(line: str) -> None:
     """Print a line that should not be overlooked."""
     console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def given(*, config: Path = DEFAULT_SETTINGS, data: Path | None = None) -> str:
+    """Return the options that a further command needs to be of the same settings and data.
+
+    Examples
+    --------
+    >>> given(config=Path("my settings.toml"), data=Path("stars"))
+    " --config 'my settings.toml' --data stars"
+    >>> given()
+    ''
+    """
+    options = {
+        "config": None if config == DEFAULT_SETTINGS else config,
+        "data": data,
+    }
+    return "".join(
+        f" --{name} {shlex.quote(str(path))}" for name, path in options.items() if path is not None
+    )
 
 
 def hush(line: str) -> None:

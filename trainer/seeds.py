@@ -68,13 +68,13 @@ def seeds(
 
 
 def lines_of(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return mean and standard deviation of each measure over trainings, as lines to print.
+    """Return mean and standard deviation over trainings of each measure that there is, as lines to print.
 
     Examples
     --------
-    >>> one, other = ({name: {"all": value} for name in SHOWN} for value in (0.8, 0.9))
-    >>> lines_of([one, other])[0]
-    'macro_f1: all 0.850 +- 0.071 (2 trainings)'
+    >>> nothing = {name: {"all": None} for name in SHOWN}
+    >>> lines_of([nothing | {"macro_f1": {"all": value}} for value in (0.8, 0.9)])
+    ['macro_f1: all 0.850 +- 0.071 (2 trainings)']
     """
     lines = []
     for name in SHOWN:
@@ -85,7 +85,8 @@ def lines_of(measured: Sequence[Mapping[str, Any]]) -> list[str]:
                 continue
             spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
             parts.append(f"{setting} {np.mean(values):.3f} +- {spread:.3f}")
-        lines.append(f"{name}: {', '.join(parts)} ({len(measured)} trainings)")
+        if parts:
+            lines.append(f"{name}: {', '.join(parts)} ({len(measured)} trainings)")
     return lines
 
 

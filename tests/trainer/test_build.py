@@ -184,6 +184,25 @@ def test_two_spectra_of_a_new_star_are_one_object(sky: Path, tmp_path: Path) -> 
     assert "spectra:f" not in rows
 
 
+def test_a_mistake_in_the_configuration_is_said_by_its_name(tmp_path: Path) -> None:
+    text = config().replace('match = "position"', 'match = "postion"')
+    with pytest.raises(ConfigurationError, match=r"match: .* 'position'$") as refusal:
+        settings_of(tmp_path, text)
+    for internal in ("https://", "type=", "input_value", "BuildSettings"):
+        assert internal not in str(refusal.value)
+    with pytest.raises(ConfigurationError, match="is not TOML"):
+        settings_of(tmp_path, "name =")
+    with pytest.raises(ConfigurationError, match="--config"):
+        read_build_settings(tmp_path / "absent.toml")
+
+
+def test_a_column_that_is_there_twice_is_named(sky: Path, tmp_path: Path) -> None:
+    table = pq.read_table(sky / "curves.parquet")
+    pq.write_table(table.append_column("ra", table["ra"]), sky / "curves.parquet")
+    with pytest.raises(ConfigurationError, match=r"curves\.parquet has several columns ra; leave one$"):
+        built(sky, tmp_path / "a", config())
+
+
 def test_columns_that_know_the_answer_change_nothing(
     sky: Path, tmp_path: Path, rng: np.random.Generator
 ) -> None:

@@ -221,6 +221,9 @@ def test_what_is_missing_names_its_command(record: Any, written: Path, run: Path
     assert "SIMULATED objects" in text
     given = find_inputs(None, {}, bundle="b", data=Path("d"))
     assert set(given.missing) == {*FILES, "baselines", "seeds"}
+    assert not any("RUN" in command for command in [*record["missing"].values(), *given.missing.values()])
+    assert given.missing["injected"] == "trainer inject --bundle b --data d --out injected.json"
+    assert given.missing["seeds"] == "give --run, a training run"
 
 
 def test_a_modality_that_is_withheld_is_not_in_the_verdict(catalogue: Path) -> None:

@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.period import CATALOGUE_PERIOD
 from broker_plugin.records import METADATA_COLUMNS
 from broker_plugin.taxonomy import CLASSES, PASSBANDS, canonical_class
 from trainer.data.splits import SAME_OBJECT_ARCSEC
+from trainer.toml_file import read_toml
 
 __all__ = [
     "BLIND_COLUMNS",
@@ -260,10 +259,4 @@ def read_build_settings(path: Path) -> BuildSettings:
     ConfigurationError
         If the file is not there or says something that cannot be.
     """
-    try:
-        with path.open("rb") as file:
-            return BuildSettings.model_validate(tomllib.load(file))
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+    return read_toml(path, BuildSettings, example="trainer/configs/build.toml")

@@ -113,7 +113,7 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
     elif asked.inputs.trainings:
         # Measured on other stars than the subject, they are no spread of it.
         record["trainings_of_other_stars"] = len(asked.inputs.trainings)
-        missing["seeds"] = "trainer seeds --run RUN"
+        missing["seeds"] = asked.inputs.again
     if record["stream"] is None:
         missing["stream"] = f"trainer fit-anomaly --bundle {subject.name} --alerts NIGHT --out DIR"
     return {name: found for name, found in record.items() if found is not None} | {"missing": missing}
