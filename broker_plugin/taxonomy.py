@@ -122,15 +122,19 @@ _CANONICAL = MappingProxyType(
     {spelling: entry.name for entry in CLASSES for spelling in (entry.name, *entry.synonyms)}
 )
 
+_FOLDED = MappingProxyType({spelling.casefold(): name for spelling, name in _CANONICAL.items()})
+
 
 def canonical_class(label: str) -> str | None:
-    """Return our name for a catalogue's class label, or None if there is none.
+    """Return our name for a catalogue's class label, in capitals or not, or None if there is none.
 
     Examples
     --------
     >>> canonical_class("Ecl_contact_semidetached")
     'EW'
+    >>> canonical_class("delta scuti")
+    'DSCT'
     >>> canonical_class("AGN") is None
     True
     """
-    return _CANONICAL.get(label)
+    return _CANONICAL.get(label) or _FOLDED.get(label.casefold())

@@ -23,7 +23,6 @@ from sklearn.metrics import confusion_matrix, f1_score, recall_score
 from broker_plugin.bundle import Bundle, open_bundle
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
-from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Alert
 from broker_plugin.streams.output_files import check_outputs, complete_files, make_folder
 from trainer.data.unsorted import Unsorted, read_unsorted
@@ -40,6 +39,7 @@ from trainer.predictions import (
 from trainer.processes import processes
 from trainer.remarks import remarks_on
 from trainer.rules import RULE_MEASURES, Rule, decision_rules
+from trainer.seen import unseen_stars
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
 __all__ = [
@@ -96,11 +96,7 @@ def evaluate_bundle(
     check_outputs(outputs, [data])
     opened = open_bundle(bundle)
     every = read_unsorted(data)
-    measured = every.take(
-        np.flatnonzero([str(each) not in seen for each in every.stars.star_id]).astype(np.int64)
-    )
-    if len(measured.star_id) == 0:
-        raise ConfigurationError(f"the bundle was made from every star of {data}; none is left to measure it")
+    measured = unseen_stars(every, seen, data)
     n_seen = len(every.star_id) - len(measured.star_id)
     begin(len(measured.star_id) * len(EVERY_SETTING))
     for path in outputs:

@@ -21,6 +21,7 @@ from broker_plugin.prior import LEAST_FREQUENCY
 from trainer.config import Settings
 from trainer.model import AlertModel
 from trainer.sets import IMITATION_VERSION
+from trainer.specs import explained
 from trainer.state import load_state, save_state
 from trainer.tempering import tempered
 
@@ -151,7 +152,8 @@ def load_run(folder: Path) -> Run:
         settings = Settings.model_validate(content["settings"])
     except ValidationError as error:
         raise ConfigurationError(
-            f"{path} was written by another version ({error}); give --config the settings of this one"
+            f"{path} was written by another version ({'; '.join(explained(error))}); give --config the "
+            "settings of this one"
         ) from error
     return Run(
         settings=settings,

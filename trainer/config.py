@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +13,12 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveFloat,
-    ValidationError,
     field_validator,
 )
 
-from broker_plugin.errors import ConfigurationError
 from trainer.decision import Objective
-from trainer.specs import check_spec, explained
+from trainer.specs import check_spec
+from trainer.toml_file import read_toml
 from trainer.windows import FIRST_EPOCHS
 
 __all__ = [
@@ -253,18 +251,7 @@ def read_settings(path: Path) -> Settings:
     ConfigurationError
         If the file cannot be read or a setting is missing, unknown or impossible.
     """
-    try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text())
-        settings = Settings.model_validate(raw)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}; give --config a TOML file"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}") from error
-    except ValidationError as error:
-        found = "these settings do not fit; trainer/configs/default.toml shows all:"
-        raise ConfigurationError("\n  ".join([f"{path}: {found}", *explained(error)])) from None
+    settings = read_toml(path, Settings, example="trainer/configs/default.toml")
     from trainer.encoders import check_sizes  # torch: seconds that the import does without
 
     check_sizes(settings)

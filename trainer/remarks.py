@@ -41,7 +41,8 @@ def _on_training(measured: Unsorted, bundle: Bundle, n_seen: int) -> Iterator[st
     if known:
         yield (
             f"trained on by the bundle, which looks better than it is: {counted(known, 'star')} among its "
-            "references, and perhaps more; --unseen leaves out what it has seen of its training file"
+            "references, and perhaps more; --run RUN leaves out what its training has seen, --unseen what "
+            "it has of the training file"
         )
 
 

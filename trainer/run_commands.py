@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.bars import scoring_bar
 from trainer.bundle_evaluation import evaluate_bundle
@@ -18,11 +19,11 @@ from trainer.checkpoint import Kept, load_run
 from trainer.compute import connected
 from trainer.config import Settings, read_settings
 from trainer.data.catalina import FILE
-from trainer.exporting import run_export
+from trainer.exporting import require_place, run_export
 from trainer.fitting import CATALOGUE, fit
 from trainer.fitting import measure as measure_run
 from trainer.object_runs import prepare_labelled
-from trainer.options import DEFAULT_SETTINGS, Config, Data, Out, data_folder, hush, say
+from trainer.options import DEFAULT_SETTINGS, SEED, Config, Data, Out, data_folder, hush, say
 from trainer.preparation import Prepared, seen_stars
 from trainer.retrieval import lines_of, measure_retrieval
 from trainer.stream.command import Recalibration, recalibrate
@@ -54,6 +55,8 @@ def train(
     """
     require_bundle_folder(bundle or out / BUNDLE)
     settings = read_settings(config)
+    prepare_folder(out)
+    require_place(bundle or out / "bundle")
     with connected(settings.training) as compute:
         tell = say if compute.first else hush
         prepared = compute.in_turn(lambda: _prepare_to_calibrate(settings, data, out, tell=tell))
@@ -75,8 +78,10 @@ def fit_anomaly(
         Path | None,
         Parameter(help="Parquet file with the columns ra and dec of the stars behind the encoders."),
     ] = None,
-    splits: Annotated[int, Parameter(help="Random splits to measure on; 0 not to.")] = 10,
-    seed: int = 1,
+    splits: Annotated[
+        int, Parameter(help="Random splits to measure on; 0 not to.", validator=validators.Number(gte=0))
+    ] = 10,
+    seed: Annotated[int, Parameter(validator=SEED)] = 1,
     version: Annotated[str | None, Parameter(help="Version of the new bundle; by default the next.")] = None,
     run: Annotated[Path | None, Parameter(help="A training run, in place of --alerts.")] = None,
     config: Annotated[
@@ -104,6 +109,7 @@ def fit_anomaly(
             raise ConfigurationError(
                 "--alerts goes with --out and without --run; give the new bundle's folder"
             )
+        require_place(out)
         recalibrate(
             Recalibration(
                 bundle=bundle,
@@ -119,7 +125,9 @@ def fit_anomaly(
             say=say,
         )
     elif run is not None:
-        prepared = _reopen(run, data, read_settings(config) if config else None)
+        settings = read_settings(config) if config else None
+        require_place(out or run / "bundle")
+        prepared = _reopen(run, data, settings)
         require_calibration(prepared)
         _finish(prepared, run, out, data=data, evaluation=evaluation)
     else:

@@ -23,7 +23,7 @@ from trainer.data.catalina import FILE, file_digest
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit
 from trainer.object_runs import prepare_labelled
-from trainer.options import Data, data_folder, say
+from trainer.options import Data, Workers, data_folder, say
 from trainer.preparation import Prepared, seen_stars
 from trainer.weights import train_weights
 
@@ -41,7 +41,7 @@ def seeds(
     run: Annotated[Path, Parameter(help="The finished run that is trained again.")] = Path("runs/default"),
     data: Data = None,
     seeds: Annotated[int, Parameter(help="Trainings in all, the run's own among them.")] = 5,
-    workers: Annotated[int, Parameter(help="Processes that score the test stars.")] = 2,
+    workers: Workers = 2,
 ) -> None:
     """Train a run again with other seeds, on its split and its cached alerts, and measure each bundle.
 
@@ -68,13 +68,13 @@ def seeds(
 
 
 def lines_of(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return mean and standard deviation of each measure over trainings, as lines to print.
+    """Return mean and standard deviation over trainings of each measure that there is, as lines to print.
 
     Examples
     --------
-    >>> one, other = ({name: {"all": value} for name in SHOWN} for value in (0.8, 0.9))
-    >>> lines_of([one, other])[0]
-    'macro_f1: all 0.850 +- 0.071 (2 trainings)'
+    >>> nothing = {name: {"all": None} for name in SHOWN}
+    >>> lines_of([nothing | {"macro_f1": {"all": value}} for value in (0.8, 0.9)])
+    ['macro_f1: all 0.850 +- 0.071 (2 trainings)']
     """
     lines = []
     for name in SHOWN:
@@ -85,7 +85,8 @@ def lines_of(measured: Sequence[Mapping[str, Any]]) -> list[str]:
                 continue
             spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
             parts.append(f"{setting} {np.mean(values):.3f} +- {spread:.3f}")
-        lines.append(f"{name}: {', '.join(parts)} ({len(measured)} trainings)")
+        if parts:
+            lines.append(f"{name}: {', '.join(parts)} ({len(measured)} trainings)")
     return lines
 
 

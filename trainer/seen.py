@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from broker_plugin.bundle import Manifest
+from broker_plugin.bundle import Manifest, open_bundle
 from broker_plugin.errors import ConfigurationError
 from trainer.data.catalina import file_digest, read_catalina
 from trainer.data.objects import SPLITS
 from trainer.data.splits import Split, used_stars
+from trainer.data.unsorted import Unsorted
 
-__all__ = ["SEEN", "is_training_file", "read_seen", "seen_by_bundle"]
+__all__ = ["SEEN", "is_training_file", "read_seen", "seen_as_asked", "seen_by_bundle", "unseen_stars"]
 
 SEEN = "stars.parquet"
 """File of a run that names the stars that its model learned from, in whichever training."""
@@ -74,6 +76,41 @@ def seen_by_bundle(manifest: Manifest, training_file: Path) -> frozenset[str]:
             f"trained with ({len(seen)} stars used, its manifest says {counts}); use the version that made it"
         )
     return seen
+
+
+def seen_as_asked(bundle: str, data: Path, run: Path | None, *, unseen: bool) -> frozenset[str]:
+    """Return what a command leaves out: by `--run`, a training run, or `--unseen` of the training file.
+
+    Raises
+    ------
+    ConfigurationError
+        If both are given, there is no such run, or the file is not the training file.
+    """
+    if run is not None and unseen:
+        raise ConfigurationError("--run and --unseen name the same stars in two ways; leave one out")
+    if run is not None:
+        from trainer.preparation import seen_stars  # torch: seconds that only a run needs
+
+        return seen_stars(run)
+    if unseen and not data.is_file():
+        raise ConfigurationError(f"there is no file {data}")
+    return seen_by_bundle(open_bundle(bundle).manifest, data) if unseen else frozenset()
+
+
+def unseen_stars(every: Unsorted, seen: Container[str], data: Path) -> Unsorted:
+    """Return the stars of a file that a bundle has not seen.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are none.
+    """
+    unseen = every.take(
+        np.flatnonzero([str(each) not in seen for each in every.stars.star_id]).astype(np.int64)
+    )
+    if len(unseen.star_id) == 0:
+        raise ConfigurationError(f"the bundle was made from every star of {data}; none is left to measure it")
+    return unseen
 
 
 def _data(manifest: Manifest) -> Mapping[str, Any]:

@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 from broker_plugin.surveys.registry import SURVEYS
 from trainer.checkpoint import NOTHING_KEPT
 from trainer.compute import connected
 from trainer.config import Settings, read_settings
 from trainer.object_runs import prepare_labelled
-from trainer.options import DEFAULT_SETTINGS, Config, Data, Out, data_folder, hush, say, warn
+from trainer.options import DEFAULT_SETTINGS, Config, Data, Out, data_folder, given, hush, say, warn
 from trainer.preparation import Prepared
 from trainer.pretrained import PRETRAINED, Pretrained, read_pretrained
 from trainer.stream.archive import read_archive
@@ -58,6 +59,7 @@ def pretrain(
     where they were; `torchrun --nproc-per-node N -m trainer pretrain ...` uses N devices.
     """
     settings = read_settings(config)
+    prepare_folder(out)
     with connected(settings.training) as compute:
         tell = say if compute.first else hush
         sources: list[Prepared] = []
@@ -77,7 +79,8 @@ def pretrain(
             positions = training_positions(apart_from)
             sources = [leave_out(prepared, *positions) for prepared in sources]
         pretrain_weights(sources, out, compute)
-        tell(f"encoders in {out / PRETRAINED}; next: trainer finetune --from {out} --out {out}")
+        same = given(config=config, data=data)
+        tell(f"encoders in {out / PRETRAINED}; next: trainer finetune --from {out}{same} --out {out}")
 
 
 def finetune(
@@ -105,6 +108,7 @@ def finetune(
     `pretrain`.
     """
     settings = read_settings(config)
+    prepare_folder(out)
     before = None if start is None else read_pretrained(start)
     with connected(settings.training) as compute:
         tell = say if compute.first else hush
@@ -113,7 +117,7 @@ def finetune(
         if compute.first:
             _warn_of_calibration(prepared)
         finetune_weights(prepared, out, compute, start=before)
-        tell(f"weights in {out}; next: trainer fit-anomaly --run {out}")
+        tell(f"weights in {out}; next: trainer fit-anomaly --run {out}{given(data=data)}")
 
 
 def _warn_of_calibration(prepared: Prepared) -> None:

@@ -184,6 +184,25 @@ def test_two_spectra_of_a_new_star_are_one_object(sky: Path, tmp_path: Path) -> 
     assert "spectra:f" not in rows
 
 
+def test_a_mistake_in_the_configuration_is_said_by_its_name(tmp_path: Path) -> None:
+    text = config().replace('match = "position"', 'match = "postion"')
+    with pytest.raises(ConfigurationError, match=r"match: .* 'position'$") as refusal:
+        settings_of(tmp_path, text)
+    for internal in ("https://", "type=", "input_value", "BuildSettings"):
+        assert internal not in str(refusal.value)
+    with pytest.raises(ConfigurationError, match="is not TOML"):
+        settings_of(tmp_path, "name =")
+    with pytest.raises(ConfigurationError, match="--config"):
+        read_build_settings(tmp_path / "absent.toml")
+
+
+def test_a_column_that_is_there_twice_is_named(sky: Path, tmp_path: Path) -> None:
+    table = pq.read_table(sky / "curves.parquet")
+    pq.write_table(table.append_column("ra", table["ra"]), sky / "curves.parquet")
+    with pytest.raises(ConfigurationError, match=r"curves\.parquet has several columns ra; leave one$"):
+        built(sky, tmp_path / "a", config())
+
+
 def test_columns_that_know_the_answer_change_nothing(
     sky: Path, tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -205,6 +224,15 @@ def test_columns_that_know_the_answer_change_nothing(
 def test_columns_that_know_the_answer_cannot_be_inputs(tmp_path: Path, column: str) -> None:
     text = config().replace('ps1_g_mag = "gmag"', f'reference_mag = "{column}"')
     with pytest.raises(ConfigurationError, match="cannot be inputs"):
+        settings_of(tmp_path, text)
+
+
+@pytest.mark.parametrize("part", ["ra", "dec", "pm_ra_cosdec_mas_yr", "pm_dec_mas_yr", "epoch_jyear"])
+def test_columns_that_know_the_answer_cannot_be_positions(tmp_path: Path, part: str) -> None:
+    columns = {"id": "source", "ra": "right", "dec": "declination", part: "vmag"}
+    given = ", ".join(f'{name} = "{column}"' for name, column in columns.items())
+    text = config(motion=False).replace('id = "source",', f"{given},")
+    with pytest.raises(ConfigurationError, match=r"\['vmag'\] .* cannot be inputs"):
         settings_of(tmp_path, text)
 
 
@@ -231,6 +259,14 @@ def test_the_card_adds_up_and_the_file_names_it(sky: Path, tmp_path: Path) -> No
     assert file_digest(tmp_path / "a" / CARD) in markdown
     assert "assumed to be UTC" in markdown
     assert (tmp_path / "a" / SKY_MAP).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_card_gives_the_digest_of_a_file_and_that_of_a_list_of_files(sky: Path, tmp_path: Path) -> None:
+    built(sky, tmp_path / "a", config())
+    markdown = (tmp_path / "a" / CARD_MARKDOWN).read_text("utf-8")
+    for name in ("curves.parquet", "motions.fits"):
+        assert f"1 file(s) `{name}`, SHA-256 `{file_digest(sky / name)}`" in markdown
+    assert "`spectra/*.fits`, SHA-256 of the list of files `" in markdown
 
 
 def test_objects_score_as_alerts(sky: Path, tmp_path: Path) -> None:

@@ -190,7 +190,10 @@ def test_the_label_reaches_no_alert(simulated: Path, tmp_path: Path) -> None:
         assert np.array_equal(one.values, other.values)
 
 
-def test_the_command_line_pretrains_and_finetunes_on_a_dataset(simulated: Path, tmp_path: Path) -> None:
+def test_the_command_line_pretrains_and_finetunes_on_a_dataset(
+    simulated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
     text = Path("trainer/configs/simulated.toml").read_text()
     for long, short in (
         ("alerts_per_set = 4000", "alerts_per_set = 64"),
@@ -208,7 +211,12 @@ def test_the_command_line_pretrains_and_finetunes_on_a_dataset(simulated: Path, 
     make_app("pretrain")(["pretrain", *given], result_action="return_value")
     assert (out / PRETRAINED / MODEL).is_file()
     assert not (out / MODEL).exists()
-    make_app("finetune")(["finetune", "--from", str(out), *given], result_action="return_value")
+    further = ["finetune", "--from", str(out), *given]
+    # Whole lines, however narrow the terminal, that can be typed as they stand.
+    assert f"next: trainer {' '.join(further)}\n" in capsys.readouterr().err
+    make_app("finetune")(further, result_action="return_value")
+    said = capsys.readouterr().err
+    assert f"next: trainer fit-anomaly --run {out} --data {simulated}\n" in said
     assert load_model(load_run(out), out).modalities == tuple(TRIMODAL)
     assert load_run(out).data[BEGUN] == load_run(out / PRETRAINED).data
 
@@ -216,7 +224,7 @@ def test_the_command_line_pretrains_and_finetunes_on_a_dataset(simulated: Path, 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.parquet"
     pq.write_table(pa.table({"id": [1]}), path)
-    with pytest.raises(ConfigurationError, match="version"):
+    with pytest.raises(ConfigurationError, match="is no dataset of `trainer build`"):
         prepare_objects(multimodal_settings(TRIMODAL), path, tmp_path / "run", say=lambda line: None)
 
 

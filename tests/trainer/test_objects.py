@@ -175,5 +175,5 @@ def test_other_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no Parquet"):
         next(iter_objects(tmp_path / "text"))
     pq.write_table(pa.table({"object_id": ["a"]}), tmp_path / "other")
-    with pytest.raises(ConfigurationError, match="version none"):
+    with pytest.raises(ConfigurationError, match=r"holds lightcurves/catalina_sss\.parquet: give --data"):
         next(iter_objects(tmp_path / "other"))

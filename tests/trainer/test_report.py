@@ -7,11 +7,13 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -158,12 +160,49 @@ def test_a_run_that_is_not_there_is_refused_before_anything_is_scored(tmp_path: 
     assert not (tmp_path / "report").exists()
 
 
+def test_stars_of_one_id_are_refused_before_anything_is_scored(catalogue: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(catalogue)
+    pq.write_table(pa.concat_tables([rows, rows.slice(0, 1)]), tmp_path / "twice.parquet")
+    name = rows["id"][0].as_py()
+    with pytest.raises(ConfigurationError, match=f"2 rows have the id {name}; give every row one of its own"):
+        report(data=tmp_path / "twice.parquet", out=tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_baseline_of_other_stars_is_left_out_with_a_remark(
+    catalogue: Path, run: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "fewer.parquet"
+    pq.write_table(pq.read_table(catalogue).slice(0, 17), data)
+    report(run=run, bundle=["default"], data=data, out=tmp_path / "report")
+    found = json.loads((tmp_path / "report" / RECORD).read_text())
+    assert set(found["classification"]["contenders"]) == {"bundle"}
+    said = f"left out: the baseline random_forest, since {data} lacks 2 stars of it; "
+    assert [line for line in found["remarks"] if line.startswith(said)]
+    assert said in (tmp_path / "report" / PAGE).read_text()
+
+
+def test_predictions_of_other_stars_are_refused_before_anything_is_scored(
+    catalogue: Path, run: Path, tmp_path: Path
+) -> None:
+    others = run / "seeds" / "seed1.parquet"
+    with pytest.raises(ConfigurationError, match=r"lacks 19 stars of the predictions seed1; give --data"):
+        report(data=catalogue, predictions=[others], out=tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
 def test_what_was_scored_is_not_scored_again(written: Path, catalogue: Path, run: Path) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in (written / "cache").iterdir()}
     first = (written / RECORD).read_bytes()
     report(run=run, bundle=["default"], data=catalogue, out=written)
     assert {path.name: path.stat().st_mtime_ns for path in (written / "cache").iterdir()} == before
     assert (written / RECORD).read_bytes() == first
+
+
+def test_what_must_be_known_of_the_stars_is_on_the_page(record: Any, written: Path) -> None:
+    (remark,) = record["remarks"]
+    assert remark.startswith("left out: 1 of the file's")
+    assert f"<li>{escape(remark)}</li>" in (written / PAGE).read_text()
 
 
 def test_the_same_alerts_get_the_same_numbers(record: Any) -> None:
@@ -182,6 +221,9 @@ def test_what_is_missing_names_its_command(record: Any, written: Path, run: Path
     assert "SIMULATED objects" in text
     given = find_inputs(None, {}, bundle="b", data=Path("d"))
     assert set(given.missing) == {*FILES, "baselines", "seeds"}
+    assert not any("RUN" in command for command in [*record["missing"].values(), *given.missing.values()])
+    assert given.missing["injected"] == "trainer inject --bundle b --data d --out injected.json"
+    assert given.missing["seeds"] == "give --run, a training run"
 
 
 def test_a_modality_that_is_withheld_is_not_in_the_verdict(catalogue: Path) -> None:

@@ -16,7 +16,9 @@ from broker_plugin.errors import ConfigurationError
 from tests.trainer.synthetic import tiny_settings, write_catalogue
 from trainer.data.catalina import FILE, file_digest
 from trainer.evaluate_command import evaluate
+from trainer.injection.command import inject
 from trainer.preparation import Prepared, prepare, seen_stars
+from trainer.report.subject import open_subject
 from trainer.seen import is_training_file, seen_by_bundle
 
 
@@ -80,14 +82,58 @@ def test_evaluate_leaves_out_what_the_bundle_has_seen(few: Prepared, bundle: Pat
 def test_evaluate_warns_where_it_measures_what_the_bundle_has_seen(
     few: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bundle, data = open_bundle("default"), tmp_path / "stars.parquet"
+    data = partly_seen(few, tmp_path)
+    evaluate(data=data, out=tmp_path / "metrics.json")
+    assert "2 stars among its references" in capsys.readouterr().err
+    assert any("2 stars among its references" in line for line in open_subject("default", data).remarks)
+
+
+def partly_seen(few: Prepared, folder: Path) -> Path:
+    """Return a file of six stars, two of which have the names of references of the default bundle."""
+    bundle, data = open_bundle("default"), folder / "stars.parquet"
     seen = bundle.arrays(bundle.manifest.reference_file)["object_id"][:2].tolist()
     rows = pq.read_table(few.cache.parent / FILE).to_pylist()[:6]
     for row, name in zip(rows, seen, strict=False):
         row["id"] = int(name.removeprefix("css:"))
     pq.write_table(pa.Table.from_pylist(rows), data)
-    evaluate(data=data, out=tmp_path / "metrics.json")
-    assert "2 stars among its references" in capsys.readouterr().err
+    return data
+
+
+def test_inject_leaves_out_what_evaluate_leaves_out(few: Prepared, bundle: Path, tmp_path: Path) -> None:
+    data, seen = few.cache.parent / FILE, seen_stars(few.cache.parent)
+    rows = pq.read_table(data, columns=["id", "sss_class"]).to_pylist()
+    n = sum(f"css:{row['id']}" not in seen and row["sss_class"] not in ("RRd", "CEPII") for row in rows)
+    with pytest.raises(ConfigurationError, match=f"has {n} ordinary stars"):
+        inject(bundle=str(bundle), data=data, unseen=True, out=tmp_path / "injected.json")
+    with pytest.raises(ConfigurationError, match="leave one out"):
+        inject(bundle=str(bundle), data=data, unseen=True, run=few.cache.parent)
+
+
+def test_the_report_leaves_out_what_the_run_of_its_bundle_has_seen(
+    few: Prepared, bundle: Path, tmp_path: Path
+) -> None:
+    run, data = few.cache.parent, tmp_path / "part.parquet"
+    rows = pq.read_table(run / FILE)
+    pq.write_table(rows.slice(0, len(rows) - 3), data)
+    seen = seen_stars(run) & {f"css:{each}" for each in pq.read_table(data, columns=["id"])["id"].to_pylist()}
+    subject = open_subject(str(bundle), data, run=run)
+    assert subject.left_out == len(seen)
+    assert not seen & set(subject.stars.stars.star_id.tolist())
+    assert f"made from them: {len(seen)} stars" in subject.remarks[0]
+    # Of a bundle that is of another run, or of no run, nothing is known but its references.
+    assert open_subject("default", data, run=run).left_out == 0
+    assert open_subject(str(bundle), data).left_out == 0
+
+
+def test_the_report_of_a_bundle_that_has_seen_every_star_is_refused(
+    few: Prepared, bundle: Path, tmp_path: Path
+) -> None:
+    run, data = few.cache.parent, tmp_path / "part.parquet"
+    rows = pq.read_table(run / FILE)
+    seen = [row for row in rows.to_pylist() if f"css:{row['id']}" in seen_stars(run)]
+    pq.write_table(pa.Table.from_pylist(seen, rows.schema), data)
+    with pytest.raises(ConfigurationError, match="none is left to measure it"):
+        open_subject(str(bundle), data, run=run)
 
 
 def test_evaluate_refuses_to_guess(few: Prepared, bundle: Path, tmp_path: Path) -> None:

@@ -147,6 +147,13 @@ def test_what_cannot_be_read_is_said(
         read_unsorted(written(tmp_path / "stars.parquet", [changed(row) for row in rows]))
 
 
+def test_a_column_that_is_there_twice_is_named(rows: list[Row], tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table.append_column("ra", table["ra"]), tmp_path / "stars.parquet")
+    with pytest.raises(ConfigurationError, match=r"stars\.parquet has several columns ra; leave one$"):
+        read_unsorted(tmp_path / "stars.parquet")
+
+
 def test_outputs_never_replace_the_stars(rows: list[Row], tmp_path: Path) -> None:
     stars = written(tmp_path / "stars.parquet", rows)
     before = stars.read_bytes()

@@ -12,6 +12,7 @@ import torch
 from cyclopts import Parameter
 from rich.console import Console
 
+from broker_plugin.streams.output_files import prepare_folder
 from trainer.astrom3.data import REPOSITORY, resolve_data
 from trainer.astrom3.model import Modality
 from trainer.astrom3.preprocess import Padding
@@ -21,6 +22,7 @@ from trainer.astrom3.scoring import score_published
 from trainer.astrom3.table import Result, rich_table
 from trainer.astrom3.training import Running
 from trainer.bars import nested_bars
+from trainer.options import COUNT, SEED
 
 __all__ = ["reproduce"]
 
@@ -41,16 +43,24 @@ def reproduce(
     ),
     modality: Annotated[list[Modality] | None, Many] = None,
     subset: Annotated[list[Subset] | None, Many] = None,
-    seeds: Annotated[list[int] | None, Many] = None,
+    seeds: Annotated[list[int] | None, Many, Parameter(validator=SEED)] = None,
     clip: Annotated[
         Literal["both", "with", "without"], Parameter(help="Arms: with or without contrastive pre-training.")
     ] = "both",
-    epochs_max: Annotated[int | None, Parameter(help="For a trial: at most so many epochs a run.")] = None,
-    batch_size: Annotated[int | None, Parameter(help="For a trial: objects in a batch, not 512.")] = None,
-    layers: Annotated[int | None, Parameter(help="For a trial: layers of the Informer, not 8.")] = None,
+    epochs_max: Annotated[
+        int | None, Parameter(help="For a trial: at most so many epochs a run.", validator=COUNT)
+    ] = None,
+    batch_size: Annotated[
+        int | None, Parameter(help="For a trial: objects in a batch, not 512.", validator=COUNT)
+    ] = None,
+    layers: Annotated[
+        int | None, Parameter(help="For a trial: layers of the Informer, not 8.", validator=COUNT)
+    ] = None,
     padding: Annotated[Padding, Parameter(help="What padded rows of light curves hold.")] = "gen-2",
     device: Annotated[str | None, Parameter(help="cpu or cuda; default: cuda where there is one.")] = None,
-    threads: Annotated[int | None, Parameter(help="Threads of a CPU; default: all cores.")] = None,
+    threads: Annotated[
+        int | None, Parameter(help="Threads of a CPU; default: all cores.", validator=COUNT)
+    ] = None,
     keep_weights: Annotated[bool, Parameter(help="Keep the weights of every cell.")] = False,
     published: Annotated[
         str | None,
@@ -71,6 +81,7 @@ def reproduce(
             shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             _console.print(f"{published} on full_42, padding {convention}: {shown}", highlight=False)
         return
+    prepare_folder(out)
     plan = Plan(
         data=Path(data),
         out=out,

@@ -35,7 +35,7 @@ from trainer.catalogue_baselines.informer import (
 )
 from trainer.catalogue_baselines.stars import BaselineStars, baseline_stars
 from trainer.checkpoint import Run, load_run
-from trainer.options import Data, data_folder, say
+from trainer.options import COUNT, Data, data_folder, say
 from trainer.predictions import Predictions, predictions_table, write_predictions
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
@@ -59,7 +59,9 @@ def baselines(
     astrom3: Annotated[
         bool, Parameter(help="Also train the paper's architecture on the run's light curves; slow.")
     ] = False,
-    passes: Annotated[int, Parameter(help="With --astrom3: passes over the training stars.")] = 8,
+    passes: Annotated[
+        int, Parameter(help="With --astrom3: passes over the training stars.", validator=COUNT)
+    ] = 8,
     device: Annotated[str, Parameter(help="With --astrom3: cpu or cuda.")] = "cpu",
 ) -> None:
     """Train the baselines of a run and ask them what `trainer evaluate` asks of its bundle.

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.streams.output_files import complete_file, prepare_folder
 from trainer.bars import progress_bar
 from trainer.cross_survey.measure import measure_asas, measure_ztf
 from trainer.data.catalina import FILE
@@ -48,6 +49,7 @@ def cross_survey(
     and counted. Numbers come with 95 % intervals over resamples of the objects.
     """
     scorer = Scorer.open(bundle, device="cpu")
+    prepare_folder(out)
     folder = data_folder(data)
     stars = trained_on or folder / FILE
     results = []
@@ -64,8 +66,8 @@ def cross_survey(
         "bundle_digest": scorer.bundle.digest,
         "surveys": results,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / RESULTS).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", "utf-8")
+    with complete_file(out / RESULTS) as file:
+        file.write(f"{json.dumps(record, indent=1, allow_nan=False)}\n".encode())
     for found in results:
         say(f"{found['title']}: {found['n_by_class']}; left out {found['left_out'] or 'nothing'}")
         for name, each in found["settings"].items():

@@ -38,7 +38,8 @@ def data_card(
     Parameters
     ----------
     sources
-        Of each source the result of its reading stage: `files`, `sha256` and `funnel`.
+        Of each source the result of its reading stage: `files`, how many; `sha256` of the file, or of the
+        list of files where there are several; and `funnel`.
     """
     things, split = assembly.things, [SPLITS[code] for code in assembly.split]
     return {
@@ -158,11 +159,12 @@ def _assumptions(source: Source) -> Iterable[str]:
 
 
 def _source_lines(source: Mapping[str, Any]) -> list[str]:
+    of = "SHA-256" if source["files"] == 1 else "SHA-256 of the list of files"
     remarks = [*source["assumptions"], *([source["note"]] if source["note"] else [])]
     return [
         f"### {source['name']}",
         "",
-        f"{source['citation']}. {source['files']} file(s) `{source['path']}`, SHA-256 `{source['sha256']}`. "
+        f"{source['citation']}. {source['files']} file(s) `{source['path']}`, {of} `{source['sha256']}`. "
         f"Matched by {source['matched_by']}.",
         "",
         *(f"- {remark}" for remark in remarks),

@@ -48,6 +48,8 @@ def read_blocks(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
             file = pq.ParquetFile(path)
             if missing := set(columns) - set(file.schema_arrow.names):
                 raise ConfigurationError(f"{path} has no columns {sorted(missing)}")
+            if twice := [name for name in columns if file.schema_arrow.names.count(name) > 1]:
+                raise ConfigurationError(f"{path} has several columns {twice[0]}; leave one")
             yield from file.iter_batches(batch_size=ROWS_PER_BLOCK, columns=list(columns))
         else:
             table = _fits(path) if ".fits" in path.suffixes else pa_csv.read_csv(path)

@@ -16,6 +16,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from broker_plugin.records import LightCurve, Spectrum
+from broker_plugin.streams.output_files import prepare_folder
 from trainer.crossmatch.assembly import Assembly, Thing, assemble
 from trainer.crossmatch.card import data_card, markdown_of
 from trainer.crossmatch.parts import PartReader, index_path, read_index, write_parts
@@ -24,6 +25,7 @@ from trainer.crossmatch.settings import BuildSettings, Source
 from trainer.crossmatch.skymap import draw_sky_map
 from trainer.crossmatch.spectra import signal_to_noise
 from trainer.crossmatch.stages import Stages, files_digest
+from trainer.data.catalina import file_digest
 from trainer.data.objects import SPLITS, ObjectRow, write_objects
 
 __all__ = ["CARD", "CARD_MARKDOWN", "OBJECTS", "SKY_MAP", "build"]
@@ -47,8 +49,9 @@ def build(settings: BuildSettings, data: Path, out: Path, *, say: Callable[[str]
     Raises
     ------
     ConfigurationError
-        If a source is not there or not laid out as the settings say.
+        If a source is not there or not laid out as the settings say, or nothing can be written.
     """
+    prepare_folder(out)
     stages = Stages(folder=out / "stages", say=say)
     read = [_read(source, data, out, stages=stages, bar=bar) for source in settings.sources]
     files = [out / name for name in (CARD, CARD_MARKDOWN, SKY_MAP, OBJECTS)]
@@ -76,13 +79,14 @@ def build(settings: BuildSettings, data: Path, out: Path, *, say: Callable[[str]
 def _read(source: Source, data: Path, out: Path, *, stages: Stages, bar: Bar) -> tuple[dict[str, Any], str]:
     files, path = files_of(source, data), _parts_path(out, source)
     digest = files_digest(data, files)
+    shown = file_digest(files[0]) if len(files) == 1 else digest
 
     def make() -> dict[str, Any]:
         funnel: Counter[str] = Counter()
         with bar(source.name, size_of(source, data, files)) as advance:
             parts = read_parts(source, data, files, funnel=funnel, advance=advance)
             write_parts(path, parts, source=source.name)
-        return {"files": len(files), "sha256": digest, "funnel": dict(funnel)}
+        return {"files": len(files), "sha256": shown, "funnel": dict(funnel)}
 
     inputs = {"source": source.model_dump(mode="json"), "sha256": digest}
     return stages.run(f"read-{source.name}", inputs, [path, index_path(path)], make=make)

@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.period import CATALOGUE_PERIOD
 from broker_plugin.records import METADATA_COLUMNS
 from broker_plugin.taxonomy import CLASSES, PASSBANDS, canonical_class
 from trainer.data.splits import SAME_OBJECT_ARCSEC
+from trainer.toml_file import read_toml
 
 __all__ = [
     "BLIND_COLUMNS",
@@ -88,11 +87,16 @@ class Columns(_Part):
             raise ValueError(f"no input columns {sorted(unknown)}; there are {', '.join(METADATA_COLUMNS)}")
         if CATALOGUE_PERIOD in self.metadata:
             raise ValueError(f"{CATALOGUE_PERIOD} is no metadata: give the catalogue's column as period_day")
-        if told := {name for name in self.metadata.values() if name.lower() in BLIND_COLUMNS}:
+        if told := {name for name in self._inputs() if name.lower() in BLIND_COLUMNS}:
             raise ValueError(f"{sorted(told)} know the whole light curve or the class and cannot be inputs")
         if (self.ra is None) != (self.dec is None):
             raise ValueError("ra and dec go together")
         return self
+
+    def _inputs(self) -> list[str]:
+        """Return the catalogue's columns that inputs are made of: positions too, which a model is told."""
+        placed = (self.ra, self.dec, self.pm_ra_cosdec_mas_yr, self.pm_dec_mas_yr, self.epoch_jyear)
+        return [*self.metadata.values(), *(name for name in placed if name is not None)]
 
 
 class Measurement(_Part):
@@ -255,10 +259,4 @@ def read_build_settings(path: Path) -> BuildSettings:
     ConfigurationError
         If the file is not there or says something that cannot be.
     """
-    try:
-        with path.open("rb") as file:
-            return BuildSettings.model_validate(tomllib.load(file))
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+    return read_toml(path, BuildSettings, example="trainer/configs/build.toml")

@@ -14,7 +14,7 @@ from trainer.data.catalina import file_digest
 
 __all__ = ["Stages", "digest_of", "files_digest"]
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 """Raised whenever a stage would make other files of the same inputs; old markers then count for nothing."""
 
 
@@ -82,7 +82,7 @@ def digest_of(value: Any) -> str:
 
 
 def files_digest(folder: Path, files: Sequence[Path]) -> str:
-    """Return one SHA-256 of the names and the bytes of many files."""
+    """Return one SHA-256 of the list of files: of their names and their own SHA-256s."""
     return digest_of([[path.relative_to(folder).as_posix(), file_digest(path)] for path in files])
 
 

@@ -15,7 +15,7 @@ __all__ = ["STARS_VERSION", "keep_labelled", "labelled_stars"]
 STARS, NAMES, MARKER = "stars.npz", "classes.json", "stars.sha256"
 
 STARS_VERSION = "3"
-"""Version of the table of stars; raise it with any change of its columns' meaning."""
+"""Version of the table of stars; raise it with any change of its columns' meaning, or of who is in it."""
 
 
 def labelled_stars(

@@ -45,6 +45,7 @@ from numpy.typing import NDArray
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import METADATA_COLUMNS, Access, Alert, LightCurve, Origin, Provenance, Spectrum
 from broker_plugin.streams.output_files import complete_file
+from trainer.data.catalina import FILE
 from trainer.data.object_row import SPLITS, ObjectRow, check_row
 
 __all__ = [
@@ -212,10 +213,15 @@ def _opened(path: Path) -> pq.ParquetFile:
     except pa.ArrowInvalid as error:
         raise ConfigurationError(f"{path} is no Parquet file: {error}") from error
     version = (file.schema_arrow.metadata or {}).get(VERSION_KEY)
-    if version != FORMAT_VERSION.encode():
-        found = version.decode() if version else "none"
+    if version is None:
         raise ConfigurationError(
-            f"{path} has dataset version {found}, this software reads {FORMAT_VERSION}; build it anew"
+            f"{path} is no dataset of `trainer build` or `trainer simulate`; light curves of stars are read "
+            f"from a folder that holds {FILE}: give --data that folder"
+        )
+    if version != FORMAT_VERSION.encode():
+        raise ConfigurationError(
+            f"{path} has dataset version {version.decode()}, this software reads {FORMAT_VERSION}; build it "
+            "anew"
         )
     return file
 

@@ -52,6 +52,8 @@ def read_columns(path: Path, *, optional: Collection[str] = ()) -> pa.Table:
                 f"{path} has no column {', '.join(needed)}; stars are read from a Parquet file with the "
                 f"columns {', '.join(COLUMNS)}{may_miss}"
             )
+        if twice := [name for name in COLUMNS if there.count(name) > 1]:
+            raise ConfigurationError(f"{path} has several columns {twice[0]}; leave one")
         table = pq.read_table(path, columns=[name for name in COLUMNS if name in there])
     except (OSError, pa.ArrowException) as error:
         raise ConfigurationError(f"cannot read stars from {path}: {error}; give a Parquet file") from error

@@ -17,8 +17,6 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.streams.output_files import prepare_folder
 from trainer.bars import progress_bar
 from trainer.downstream.common import (
-    COUNT,
-    SEED,
     Out,
     Source,
     measurable,
@@ -34,6 +32,7 @@ from trainer.downstream.flips import RANKS, flips_lines, measure_audit
 from trainer.downstream.pages import Section, write_page
 from trainer.downstream.storage import read_embeddings, read_features
 from trainer.downstream.table import Embeddings
+from trainer.options import COUNT, SEED
 
 __all__ = ["audit"]
 

@@ -18,8 +18,6 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.streams.output_files import prepare_folder
 from trainer.bars import progress_bar
 from trainer.downstream.common import (
-    COUNT,
-    SEED,
     Out,
     Source,
     save_figure,
@@ -34,6 +32,7 @@ from trainer.downstream.similarity import spread_evenly
 from trainer.downstream.storage import read_embeddings, read_features
 from trainer.downstream.subclasses import KNOWN, cluster, measure_subclasses, subclass_lines
 from trainer.downstream.table import Embeddings
+from trainer.options import COUNT, SEED
 
 __all__ = ["chart"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -22,8 +22,6 @@ from broker_plugin.streams.output_files import complete_file
 from trainer.downstream.table import About, Embeddings
 
 __all__ = [
-    "COUNT",
-    "SEED",
     "Out",
     "Source",
     "measurable",
@@ -40,11 +38,6 @@ __all__ = [
 
 Source = Annotated[Path, Parameter(name="--embeddings", help="File of `trainer embed`.")]
 Out = Annotated[Path, Parameter(help="Folder for the results.")]
-
-COUNT = validators.Number(gte=1)
-
-SEED = validators.Number(gte=0, lte=2**31 - 1)
-"""Every library takes these, and the sums that are made of them."""
 
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -25,6 +25,7 @@ from trainer.baseline import summary
 from trainer.downstream.storage import column_of, write_rows
 from trainer.downstream.subjects import Subject, Subjects, read_subjects
 from trainer.downstream.table import About
+from trainer.options import COUNT
 from trainer.seen import is_training_file, seen_by_bundle
 from trainer.sets import tokens_of
 
@@ -51,7 +52,7 @@ def embed_command(
     first: Annotated[
         int | None,
         Parameter(
-            validator=validators.Number(gte=1),
+            validator=COUNT,
             help="Of stars: only so many first epochs, as a stream sees.",
         ),
     ] = None,

@@ -17,8 +17,6 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.streams.output_files import prepare_folder
 from trainer.bars import progress_bar
 from trainer.downstream.common import (
-    COUNT,
-    SEED,
     Out,
     Source,
     measurable,
@@ -34,6 +32,7 @@ from trainer.downstream.ranking import Ranking, rank_objects
 from trainer.downstream.ranking_quality import measure_rankings, ranking_lines
 from trainer.downstream.storage import read_embeddings
 from trainer.downstream.table import Embeddings
+from trainer.options import COUNT, SEED
 from trainer.stream.pooling import STRATUM_MIN
 
 __all__ = ["rank"]

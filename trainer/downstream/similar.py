@@ -16,7 +16,6 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.streams.output_files import prepare_folder
 from trainer.bars import progress_bar
 from trainer.downstream.common import (
-    COUNT,
     Out,
     Source,
     measurable,
@@ -31,6 +30,7 @@ from trainer.downstream.pages import Section, write_page
 from trainer.downstream.similarity import MEMBERS_MIN, measure_similarity, similarity_lines
 from trainer.downstream.storage import read_embeddings, read_features
 from trainer.downstream.table import Embeddings
+from trainer.options import COUNT
 
 __all__ = ["similar"]
 

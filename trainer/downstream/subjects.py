@@ -7,7 +7,6 @@ catalogue period where that is asked for.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
@@ -21,6 +20,7 @@ from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.alert_files import read_alerts
 from broker_plugin.records import Alert
 from broker_plugin.taxonomy import canonical_class
+from trainer.data.ids import check_ids
 from trainer.data.objects import alert_of, iter_objects
 from trainer.data.unsorted import read_unsorted
 from trainer.windows import first_windows, window_alerts
@@ -116,23 +116,8 @@ def _columns(path: Path) -> frozenset[str]:
         raise ConfigurationError(f"{path} is no Parquet file: {error}") from error
 
 
-def _check_ids(path: Path, column: str) -> None:
-    """Make sure that every row has an id that no other row has."""
-    ids = pq.read_table(path, columns=[column])[column]
-    absent = np.flatnonzero(ids.is_null(nan_is_null=True).to_numpy())
-    if len(absent):
-        raise ConfigurationError(
-            f"{path}: row {absent[0] + 1} has no {column}; give every row one of its own"
-        )
-    name, number = Counter(ids.to_pylist()).most_common(1)[0] if len(ids) else ("", 0)
-    if number > 1:
-        raise ConfigurationError(
-            f"{path}: {number} rows have the {column} {name}; give every row one of its own"
-        )
-
-
 def _stars(path: Path, without: Container[str], *, first: int | None, period: bool) -> Subjects:
-    _check_ids(path, "id")
+    check_ids(path, "id")
     unsorted = read_unsorted(path)
     stars = unsorted.stars
     wanted = np.flatnonzero([str(name) not in without for name in stars.star_id])
@@ -160,7 +145,7 @@ def _stars(path: Path, without: Container[str], *, first: int | None, period: bo
 
 
 def _objects(path: Path, without: Container[str]) -> Subjects:
-    _check_ids(path, "object_id")
+    check_ids(path, "object_id")
     table = pq.read_table(path, columns=["object_id", "simulated"])
     wanted = [name not in without for name in table["object_id"].to_pylist()]
     rows = (

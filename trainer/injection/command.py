@@ -12,7 +12,8 @@ from rich.console import Console
 from trainer.bars import scoring_bar
 from trainer.injection.run import Asked, measure_injections
 from trainer.injection.table import rich_tables
-from trainer.preparation import seen_stars
+from trainer.options import COUNT, SEED, TrainingRun, Unseen, Workers, warn
+from trainer.seen import seen_as_asked
 
 __all__ = ["inject"]
 
@@ -29,25 +30,24 @@ def inject(
     predictions: Annotated[
         Path | None, Parameter(help="Parquet file of a row for each star and injection.")
     ] = None,
-    run: Annotated[
-        Path | None, Parameter(help="The bundle's training run, whose stars are left out but for its test's.")
-    ] = None,
+    run: TrainingRun = None,
+    unseen: Unseen = False,
     hosts: Annotated[
-        int, Parameter(help="Stars that events are put into, one of every kind into each.")
+        int, Parameter(help="Stars that events are put into, one of every kind into each.", validator=COUNT)
     ] = 500,
     settings: Annotated[
         list[Literal["all", "100", "30", "10"]] | None,
         Parameter(consume_multiple=True, negative="", help="First epochs of each star; default: every one."),
     ] = None,
-    seed: Annotated[int, Parameter(help="Everything that is drawn follows from it.")] = 1,
-    workers: Annotated[int, Parameter(help="Processes that score.")] = 1,
+    seed: Annotated[int, Parameter(help="Everything that is drawn follows from it.", validator=SEED)] = 1,
+    workers: Workers = 1,
 ) -> None:
     """Inject anomalies into observed light curves and measure how many the bundle finds.
 
     Microlensing, dust fades, dwarf-nova outbursts and flares, by the priors of trainer/injection/priors.py,
-    into ordinary stars that the bundle must not have been trained on: of the training file, --run leaves
-    only those. Thresholds come from the same survey's stars without an event. Instrumental jumps are injected
-    too and counted apart: they should not rank as discoveries.
+    into ordinary stars that the bundle must not have been trained on: --run leaves only those, and so does
+    --unseen of the training file. Thresholds come from the same survey's stars without an event. Instrumental
+    jumps are injected too and counted apart: they should not rank as discoveries.
 
         trainer inject --data ../shared/data/lightcurves/catalina_sss.parquet --run runs/default
 
@@ -58,7 +58,7 @@ def inject(
         data=data,
         out=out,
         predictions=predictions,
-        seen=frozenset() if run is None else seen_stars(run),
+        seen=seen_as_asked(bundle, data, run, unseen=unseen),
         hosts=hosts,
         settings=tuple(settings or ("all", "100", "30", "10")),
         seed=seed,
@@ -68,6 +68,6 @@ def inject(
         measures = measure_injections(asked, begin=begin, advance=advance)
     for table in rich_tables(measures):
         _console.print(table)
-    _console.print(
-        f"wrote {out} and {out.with_suffix('.png')}", markup=False, highlight=False, soft_wrap=True
-    )
+    for line in measures["remarks"]:
+        warn(line)
+    _console.print(f"wrote {out} and {asked.plot}", markup=False, highlight=False, soft_wrap=True)

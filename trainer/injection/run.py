@@ -18,6 +18,7 @@ from broker_plugin.bundle import open_bundle
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.features.variability import variability
 from broker_plugin.records import Alert, AlertBatch
+from broker_plugin.streams.output_files import check_outputs, complete_files, make_folder
 from trainer.anomaly import fit_single
 from trainer.bundle_evaluation import CHUNK, Score, scoring
 from trainer.data.stars import StarTable
@@ -27,7 +28,9 @@ from trainer.injection.photometry import SurveyNoise
 from trainer.injection.priors import ARTEFACTS, DISCOVERIES, PRIORS_VERSION
 from trainer.injection.sample import Injected, Truth, inject
 from trainer.injection.table import draw_efficiencies
-from trainer.predictions import MERGED, Predictions, joined_predictions
+from trainer.predictions import Predictions, joined_predictions, merged_label
+from trainer.remarks import remarks_on
+from trainer.seen import unseen_stars
 from trainer.windows import first_windows, window_alerts
 
 __all__ = ["SETTINGS", "Asked", "measure_injections"]
@@ -75,6 +78,11 @@ class Asked:
     seed: int
     workers: int
 
+    @property
+    def plot(self) -> Path:
+        """File of the figure, beside that of the measures."""
+        return self.out.with_suffix(".png")
+
 
 def measure_injections(
     asked: Asked,
@@ -92,22 +100,45 @@ def measure_injections(
     Raises
     ------
     ConfigurationError
-        If the file cannot be read or has too few ordinary stars that were not trained on.
+        If the file cannot be read or has too few ordinary stars that were not trained on, or the outputs
+        cannot be written.
     """
-    ordinary = _ordinary(read_unsorted(asked.data), asked.seen)
+    outputs = [asked.out, asked.plot, *([] if asked.predictions is None else [asked.predictions])]
+    check_outputs(outputs, [asked.data])
+    bundle = open_bundle(asked.bundle)
+    every = read_unsorted(asked.data)
+    unseen = unseen_stars(every, asked.seen, asked.data)
+    n_seen = len(every.star_id) - len(unseen.star_id)
+    ordinary = _ordinary(unseen)
+    if len(ordinary.star_id) < GROWN_MIN / GROWN_SHARE:
+        raise _too_few(asked.data, ordinary, unseen, n_seen=n_seen)
+    for path in outputs:
+        make_folder(path.parent)
+    with complete_files(*outputs) as (results, plot, *rows):
+        found, table = _measured(asked, ordinary, begin, advance)
+        measures = {
+            "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
+            **found,
+            "remarks": remarks_on(unseen, bundle, n_seen=n_seen),
+        }
+        results.write(f"{json.dumps(measures, indent=1)}\n".encode())
+        draw_efficiencies(measures, plot)
+        for handle in rows:
+            pq.write_table(table, handle)
+    return measures
+
+
+def _measured(
+    asked: Asked, ordinary: Unsorted, begin: Callable[[int], None], advance: Callable[[int], None]
+) -> tuple[dict[str, Any], pa.Table]:
+    """Return the measures, and a row for each star and injection."""
     rng = np.random.default_rng((asked.seed, 20))
     order = rng.permutation(len(ordinary.star_id)).astype(np.int64)
     n_grown = int(GROWN_SHARE * len(order))
-    if n_grown < GROWN_MIN:
-        raise ConfigurationError(
-            f"{asked.data} has {len(order):,} ordinary stars with {EPOCHS_MIN} epochs that the bundle was "
-            f"not trained on; at least {int(GROWN_MIN / GROWN_SHARE):,} are needed"
-        )
     grown, tested = order[:n_grown], order[n_grown:]
     hosts = tested[: asked.hosts]
     noise = SurveyNoise.of(ordinary.stars)
     begin(len(asked.settings) * (len(tested) + len(hosts) * len((*DISCOVERIES, *ARTEFACTS))))
-    manifest = open_bundle(asked.bundle).manifest
     tables, results = [], {}
     with scoring(asked.bundle, asked.workers) as score:
         for setting in asked.settings:
@@ -116,20 +147,13 @@ def measure_injections(
             tables.append(_table(columns, setting, ordinary))
             results[setting] = measures_of(_scored(columns)) | {"draws_per_event": tries}
     measures = {
-        "bundle": f"{manifest.name} {manifest.version}",
         "priors": PRIORS_VERSION,
         "seed": asked.seed,
         "stars": {"baseline": len(grown), "ordinary": len(tested), "hosts": len(hosts)},
         "limits_mag": [noise.bright_mag, noise.faint_mag],
         "settings": results,
     }
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(json.dumps(measures, indent=1) + "\n")
-    draw_efficiencies(measures, asked.out.with_suffix(".png"))
-    if asked.predictions is not None:
-        asked.predictions.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.concat_tables(tables), asked.predictions)
-    return measures
+    return measures, pa.concat_tables(tables)
 
 
 Columns = dict[str, NDArray[Any]]
@@ -182,12 +206,21 @@ class _Setting:
         return window_alerts(stars, rows, first_windows(stars, rows, self.n_epochs, given=False))
 
 
-def _ordinary(unsorted: Unsorted, seen: Container[str]) -> Unsorted:
-    """Return the stars of known classes that were not trained on and have epochs enough."""
-    known = [spelling for spellings in MERGED.values() for spelling in spellings]
-    kept = np.isin(unsorted.published, known) & (np.diff(unsorted.stars.offsets) >= EPOCHS_MIN)
-    kept &= np.array([str(each) not in seen for each in unsorted.stars.star_id], np.bool_)
+def _ordinary(unsorted: Unsorted) -> Unsorted:
+    """Return the stars of known classes that have epochs enough."""
+    kept = (merged_label(unsorted.published) >= 0) & (np.diff(unsorted.stars.offsets) >= EPOCHS_MIN)
     return unsorted.take(np.flatnonzero(kept).astype(np.int64))
+
+
+def _too_few(data: Path, ordinary: Unsorted, unseen: Unsorted, *, n_seen: int) -> ConfigurationError:
+    """Return the error of a file with too few ordinary stars, which says what the others are."""
+    n_other = int((merged_label(unseen.published) < 0).sum())
+    n_short = len(unseen.star_id) - len(ordinary.star_id) - n_other
+    return ConfigurationError(
+        f"{data} has {len(ordinary.star_id):,} ordinary stars with {EPOCHS_MIN} epochs that the bundle was "
+        f"not trained on; at least {int(GROWN_MIN / GROWN_SHARE):,} are needed (of the others {n_other:,} "
+        f"are of classes that are not measured, {n_short:,} have fewer epochs, {n_seen:,} were trained on)"
+    )
 
 
 def _of_verdicts(score: Score, alerts: list[Alert], advance: Callable[[int], None]) -> Columns:

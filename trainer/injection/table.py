@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -95,8 +94,8 @@ def rich_tables(results: Mapping[str, Any]) -> list[Table]:
     return [events, ranking, jumps]
 
 
-def draw_efficiencies(results: Mapping[str, Any], path: Path) -> None:
-    """Draw the share of events found against what was injected, a row of panels a setting.
+def draw_efficiencies(results: Mapping[str, Any], file: BinaryIO) -> None:
+    """Draw the share of events found against what was injected, a row of panels a setting, as PNG.
 
     Drawn through is the bundle's anomaly score, dashed the isolation forest on hand-made features.
     """
@@ -124,7 +123,7 @@ def draw_efficiencies(results: Mapping[str, Any], path: Path) -> None:
         f"{results['bundle']}: events found at {EFFICIENCY_LEVEL:g} false alarms by the anomaly score, "
         "with 90 % intervals; dashed: isolation forest on hand-made features"
     )
-    FigureCanvasAgg(figure).print_figure(path, format="png", metadata={"Software": None})
+    FigureCanvasAgg(figure).print_figure(file, format="png", metadata={"Software": None})
 
 
 def _draw_curve(axes: Axes, curve: Mapping[str, Any], kind: str, style: str) -> None:

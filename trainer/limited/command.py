@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 from trainer.bars import nested_bars, progress_bar
 from trainer.checkpoint import Kept, load_run
 from trainer.compute import Compute
@@ -19,7 +21,7 @@ from trainer.limited.experiment import Experiment, Result, Watcher, run_experime
 from trainer.limited.measuring import first_sets, n_first
 from trainer.limited.report import draw, lines_of, summarise
 from trainer.object_runs import prepare_labelled
-from trainer.options import DEFAULT_SETTINGS, Config, Data, data_folder, say
+from trainer.options import COUNT, DEFAULT_SETTINGS, Config, Data, data_folder, say
 from trainer.preparation import Prepared
 
 __all__ = ["limited_labels"]
@@ -27,6 +29,10 @@ __all__ = ["limited_labels"]
 SUMMARY, PLOT = "limited_labels.json", "limited_labels.png"
 
 Many = Parameter(consume_multiple=True, negative="")
+
+PERCENT = validators.Number(gt=0, lte=100)
+
+RATE = validators.Number(gt=0, lt=math.inf)
 
 
 def limited_labels(
@@ -39,16 +45,21 @@ def limited_labels(
     data: Data = None,
     out: Annotated[Path, Parameter(help="Folder of the results.")] = Path("runs/limited-labels"),
     percent: Annotated[
-        list[float] | None, Many, Parameter(help="Shares of labels; default 10 25 50 100.")
+        list[float] | None, Many, Parameter(help="Shares of labels; default 10 25 50 100.", validator=PERCENT)
     ] = None,
-    seeds: Annotated[int, Parameter(help="How many seeds.")] = 5,
+    seeds: Annotated[int, Parameter(help="How many seeds.", validator=COUNT)] = 5,
     learning_rates: Annotated[
-        list[float] | None, Many, Parameter(help="To choose from, in each arm; default 5e-4 1.5e-3.")
+        list[float] | None,
+        Many,
+        Parameter(help="To choose from, in each arm; default 5e-4 1.5e-3.", validator=RATE),
     ] = None,
-    passes: Annotated[int, Parameter(help="Passes of each fine-tuning.")] = 8,
-    windows_per_pass: Annotated[int, Parameter(help="Windows of labelled stars in a pass.")] = 12_000,
+    passes: Annotated[int, Parameter(help="Passes of each fine-tuning.", validator=COUNT)] = 8,
+    windows_per_pass: Annotated[
+        int, Parameter(help="Windows of labelled stars in a pass.", validator=COUNT)
+    ] = 12_000,
     pretraining_passes: Annotated[
-        int | None, Parameter(help="Passes of each pre-training; default: that of [pretraining].")
+        int | None,
+        Parameter(help="Passes of each pre-training; default: that of [pretraining].", validator=COUNT),
     ] = None,
 ) -> None:
     """Measure what contrastive pre-training gains when few stars have a label.
@@ -63,6 +74,7 @@ def limited_labels(
     tell more, in as many times the time. It can be stopped and goes on where it was; results are
     OUT/limited_labels.json and OUT/limited_labels.png.
     """
+    prepare_folder(out)
     prepared = _prepared(run, config, data, out)
     _make_held_out(prepared)
     experiment = Experiment(

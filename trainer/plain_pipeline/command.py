@@ -8,15 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from broker_plugin.benchmark.measuring import median_rate
 from broker_plugin.benchmark.team import Task, Team, Work
+from trainer.options import COUNT
 from trainer.plain_pipeline.setup import BATCH, described
 
 __all__ = ["baseline"]
 
-Positive = Annotated[int, Parameter(validator=validators.Number(gte=1))]
+Positive = Annotated[int, Parameter(validator=COUNT)]
 
 
 def baseline(

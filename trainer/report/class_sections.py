@@ -43,8 +43,8 @@ def comparison_section(record: Record) -> str:
     about = record["about"]
     said = (
         f"<p>{about['stars_of_known_classes']:,} stars of the classes that are measured and "
-        f"{about['near_anomalies']:,} near anomalies (RRd, type II and anomalous Cepheids), none of which "
-        f"the bundle was trained on ({about['stars_left_out_as_seen']:,} stars of the file were). Brackets "
+        f"{about['near_anomalies']:,} near anomalies (RRd, type II and anomalous Cepheids); of the file, "
+        f"{about['stars_left_out_as_seen']:,} stars that the bundle was trained on are left out. Brackets "
         "and bars are 95 % intervals over 1,000 resamples of the stars. A lead is the bundle's value minus "
         "the baseline's on the same resamples (paired bootstrap); ▲ where the bundle is surely better, ▼ "
         "where it is surely worse. Classes are the most probable ones.</p>"
@@ -61,7 +61,9 @@ def comparison_section(record: Record) -> str:
     tables = "".join(
         f'<div class="panel scroll">{_measure_table(found, measure)}</div>' for measure in SHARED
     )
-    return f'{said}{notes}<div class="pair">{charts}</div>{tables}{_leads(found)}{_budgets(found)}'
+    remarks = "".join(f"<li>{escape(each)}</li>" for each in record["remarks"])
+    words = f"{said}<ul>{remarks}</ul>{notes}"
+    return f'{words}<div class="pair">{charts}</div>{tables}{_leads(found)}{_budgets(found)}'
 
 
 def classes_section(record: Record) -> str:

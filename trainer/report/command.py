@@ -10,11 +10,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import complete_files, prepare_folder
 from trainer.bars import progress_bar
 from trainer.data.catalina import FILE
-from trainer.options import data_folder, say
+from trainer.options import COUNT, Workers, data_folder, say, warn
 from trainer.predictions import read_predictions
-from trainer.report.contents import RESAMPLING_SEED, Asked, assemble
+from trainer.report.contents import RESAMPLING_SEED, Asked, assemble, require_known_stars
 from trainer.report.inputs import find_inputs
 from trainer.report.rendering import render_report
 from trainer.report.subject import open_subject
@@ -52,9 +53,10 @@ def report(
     limited_labels: File = None,
     cross_survey: File = None,
     stars: Annotated[
-        int | None, Parameter(help="Take at most so many stars, at random: for a quick look.")
+        int | None,
+        Parameter(help="Take at most so many stars, at random: for a quick look.", validator=COUNT),
     ] = None,
-    workers: Annotated[int, Parameter(help="Processes that score.")] = 1,
+    workers: Workers = 1,
     out: Annotated[Path, Parameter(help="Folder of the page, the JSON file and what was scored.")] = Path(
         "report"
     ),
@@ -64,39 +66,44 @@ def report(
         trainer report --run runs/default --out runs/default/report
         trainer report --bundle default --stars 500 --out quick-look
 
-    Scores the stars that the bundle has not seen in every setting of `trainer evaluate`, with modalities
-    withheld, and again and again to see whether the numbers stay; compares them star by star with the run's
-    baselines; and adds what other commands have measured. What is missing names the command that makes it.
-    What was scored is kept in OUT/cache. The page loads nothing and has no script.
+    Scores the stars in every setting of `trainer evaluate`, with modalities withheld, and again and again to
+    see whether the numbers stay; compares them star by star with the run's baselines; and adds what other
+    commands have measured. Stars that the bundle has seen are left out: those of its training file as DATA,
+    those of its training as --run. What is missing names the command that makes it. What was scored is kept
+    in OUT/cache. The page loads nothing and has no script.
     """
     own = _bundle_of(run)
     named = bundle or [own]
     path = data or data_folder(None) / FILE
-    subject, *others = (open_subject(name, path, limit=stars, seed=RESAMPLING_SEED) for name in named)
-    record = assemble(
-        Asked(
-            subject=subject,
-            others=others,
-            predictions={each.stem: read_predictions(each) for each in predictions or ()},
-            inputs=find_inputs(
-                run,
-                {
-                    "retrieval": retrieval,
-                    "injected": injected,
-                    "limited_labels": limited_labels,
-                    "cross_survey": cross_survey,
-                },
-                bundle=named[0],
-                data=path,
-            ),
-            cache=out / CACHE,
-            workers=workers,
-        ),
-        bar=progress_bar,
+    subject, *others = (
+        open_subject(name, path, run=run, limit=stars, seed=RESAMPLING_SEED) for name in named
     )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / RECORD).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", "utf-8")
-    (out / PAGE).write_text(render_report(record), "utf-8")
+    asked = Asked(
+        subject=subject,
+        others=others,
+        predictions={each.stem: read_predictions(each) for each in predictions or ()},
+        inputs=find_inputs(
+            run,
+            {
+                "retrieval": retrieval,
+                "injected": injected,
+                "limited_labels": limited_labels,
+                "cross_survey": cross_survey,
+            },
+            bundle=named[0],
+            data=path,
+        ),
+        cache=out / CACHE,
+        workers=workers,
+    )
+    require_known_stars(asked)
+    prepare_folder(out)
+    record = assemble(asked, bar=progress_bar)
+    with complete_files(out / RECORD, out / PAGE) as (results, page):
+        results.write(f"{json.dumps(record, indent=1, allow_nan=False)}\n".encode())
+        page.write(render_report(record).encode())
+    for line in record["remarks"]:
+        warn(line)
     say(f"wrote {out / PAGE} and {out / RECORD}")
     for section, command in record["missing"].items():
         say(f"not there: {section.replace('_', ' ')}; {command}")

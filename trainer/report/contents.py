@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from broker_plugin import __version__
+from broker_plugin.engine.explanation import counted
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.records import Alert
 from trainer.data.catalina import file_digest
@@ -25,7 +26,7 @@ from trainer.report.withheld import withheld_record
 from trainer.rules import decision_rules
 from trainer.star_settings import EVERY_SETTING, alerts_of
 
-__all__ = ["BUNDLE", "Asked", "assemble"]
+__all__ = ["BUNDLE", "Asked", "assemble", "require_known_stars"]
 
 BUNDLE = "bundle"
 """Name of the bundle among the contenders."""
@@ -58,17 +59,34 @@ class Asked:
     workers: int
 
 
+def require_known_stars(asked: Asked) -> None:
+    """Refuse predictions of stars whose classes the file does not tell.
+
+    Raises
+    ------
+    ConfigurationError
+        If some that were given are of such stars.
+    """
+    for name, file in asked.predictions.items():
+        if number := _n_unknown(file, asked.subject):
+            raise ConfigurationError(
+                f"{asked.subject.data} lacks {counted(number, 'star')} of the predictions {name}; give "
+                "--data the file that they were made from"
+            )
+
+
 def assemble(asked: Asked, *, bar: Bar) -> Record:
     """Measure what has not been measured yet and return the whole report."""
     subject, seed = asked.subject, RESAMPLING_SEED
     manifest, missing = subject.bundle.manifest, dict(asked.inputs.missing)
     own = _scored(asked, subject, bar)
-    baselines = [_on_known_stars(each, subject) for each in asked.inputs.baselines]
+    baselines = [each for each in asked.inputs.baselines if not _n_unknown(each.file, subject)]
     trained = [(subject.title, own)]
     trained += [(each.title, _scored(asked, each, bar)) for each in asked.others]
     trained += [*asked.predictions.items(), *_comparable(asked.inputs.trainings, own)]
     record: dict[str, object | None] = {
         "about": _about(subject),
+        "remarks": _remarks(asked),
         "settings": [
             {"name": setting, "median_epochs": median_epochs(subject, setting)} for setting in EVERY_SETTING
         ],
@@ -95,10 +113,26 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
     elif asked.inputs.trainings:
         # Measured on other stars than the subject, they are no spread of it.
         record["trainings_of_other_stars"] = len(asked.inputs.trainings)
-        missing["seeds"] = "trainer seeds --run RUN"
+        missing["seeds"] = asked.inputs.again
     if record["stream"] is None:
         missing["stream"] = f"trainer fit-anomaly --bundle {subject.name} --alerts NIGHT --out DIR"
     return {name: found for name, found in record.items() if found is not None} | {"missing": missing}
+
+
+def _remarks(asked: Asked) -> list[str]:
+    """Return what must be known of the stars of each bundle, and of the baselines."""
+    others = (f"{each.title}: {line}" for each in asked.others for line in each.remarks)
+    return [*asked.subject.remarks, *others, *_on_baselines(asked)]
+
+
+def _on_baselines(asked: Asked) -> Iterator[str]:
+    subject = asked.subject
+    for each in asked.inputs.baselines:
+        if number := _n_unknown(each.file, subject):
+            yield (
+                f"left out: the baseline {each.name}, since {subject.data} lacks {counted(number, 'star')} "
+                "of it; to compare with it, give --data the file that the run was made from"
+            )
 
 
 def _scored(asked: Asked, subject: Subject, bar: Bar) -> PredictionFile:
@@ -116,15 +150,9 @@ def _comparable(
             yield name, file
 
 
-def _on_known_stars(baseline: Contender, subject: Subject) -> Contender:
-    """Return a baseline as it is, if its stars are those of the file."""
-    unknown = set(baseline.file.star_id.tolist()) - set(subject.published)
-    if unknown:
-        raise ConfigurationError(
-            f"{len(unknown):,} stars of the baseline {baseline.name} are not in {subject.data}; give --data "
-            "the file that the run was made from"
-        )
-    return baseline
+def _n_unknown(file: PredictionFile, subject: Subject) -> int:
+    """Return how many stars of predictions the file of the subject does not hold."""
+    return len(set(file.star_id.tolist()) - set(subject.published))
 
 
 def _about(subject: Subject) -> Record:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,30 @@ __all__ = ["FILES", "Inputs", "find_inputs"]
 
 FILES: Mapping[str, tuple[str, str]] = {
     "retrieval": ("retrieval.json", "trainer retrieve --out {run}"),
-    "injected": ("injected.json", "trainer inject --data {data} --run {run} --out {run}/injected.json"),
+    "injected": (
+        "injected.json",
+        "trainer inject --bundle {bundle} --data {data} --run {run} --out {run}/injected.json",
+    ),
     "limited_labels": ("limited_labels.json", "trainer limited-labels --run {run} --out {run}"),
     "cross_survey": ("cross_survey.json", "trainer cross-survey --bundle {bundle} --out {run}"),
 }
 """By section, the file of a run that holds its results, and the command that writes it."""
+
+OF_RUN: Mapping[str, str] = {
+    "baselines": "trainer baselines --out {run}",
+    "astrom3": "trainer baselines --astrom3 --out {run}",
+    "seeds": "trainer seeds --run {run}",
+}
+"""By section, the command that writes what is found in folders of a run."""
+
+NO_RUN = "give --run, a training run"
+"""What to do about a section that only a run can have."""
+
+WITHOUT_RUN: Mapping[str, str] = {
+    "injected": "trainer inject --bundle {bundle} --data {data} --out injected.json",
+    "cross_survey": "trainer cross-survey --bundle {bundle} --out .",
+}
+"""By section, the command for a bundle without its run; the file is then given to the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +59,16 @@ class Inputs:
     trainings
         Predictions of the same training with other seeds, by name.
     missing
-        By section, the command that would make what is missing.
+        By section, the command that would make what is missing, or what else to do.
+    again
+        The command for the same training with other seeds.
     """
 
     baselines: tuple[Contender, ...]
     trainings: Mapping[str, PredictionFile]
     results: Mapping[str, Mapping[str, Any]]
     missing: Mapping[str, str]
+    again: str = NO_RUN
 
 
 def find_inputs(run: Path | None, given: Mapping[str, Path | None], *, bundle: str, data: Path) -> Inputs:
@@ -61,23 +84,35 @@ def find_inputs(run: Path | None, given: Mapping[str, Path | None], *, bundle: s
     ConfigurationError
         If a file that was given is not there, or one holds no results.
     """
-    names = {"run": run or "RUN", "bundle": bundle, "data": data}
+    how = _commands(run, bundle=bundle, data=data)
     results, missing = {}, {}
-    for section, (file, command) in FILES.items():
+    for section, (file, _) in FILES.items():
         path = given.get(section) or (run / file if run else None)
         if path is not None and (path.is_file() or given.get(section)):
             results[section] = _read(path)
         else:
-            missing[section] = command.format(**names)
+            missing[section] = how[section]
     baselines = _baselines(run)
     if not baselines:
-        missing["baselines"] = "trainer baselines --out {run}".format(**names)
+        missing["baselines"] = how["baselines"]
     elif not any(each.name == "astrom3" for each in baselines):
-        missing["astrom3"] = "trainer baselines --astrom3 --out {run}".format(**names)
+        missing["astrom3"] = how["astrom3"]
     trainings = {path.stem: read_predictions(path) for path in _parquet_files(run, SEEDS)}
     if not trainings:
-        missing["seeds"] = "trainer seeds --run {run}".format(**names)
-    return Inputs(baselines=baselines, trainings=trainings, results=results, missing=missing)
+        missing["seeds"] = how["seeds"]
+    return Inputs(
+        baselines=baselines, trainings=trainings, results=results, missing=missing, again=how["seeds"]
+    )
+
+
+def _commands(run: Path | None, *, bundle: str, data: Path) -> dict[str, str]:
+    """Return by section the command that makes it, or what to do where there is none."""
+    templates = {section: command for section, (_, command) in FILES.items()} | dict(OF_RUN)
+    if run is None:
+        templates = {section: WITHOUT_RUN.get(section, NO_RUN) for section in templates}
+    given = {"run": run, "bundle": bundle, "data": data}
+    names = {name: shlex.quote(str(each)) for name, each in given.items()}
+    return {section: template.format(**names) for section, template in templates.items()}
 
 
 def _baselines(run: Path | None) -> tuple[Contender, ...]:

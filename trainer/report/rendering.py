@@ -56,8 +56,8 @@ def render_report(record: Mapping[str, Any]) -> str:
     return render_page(
         title=f"{about['bundle']} {about['version']}, measured",
         eyebrow="astrom3-broker · evaluation",
-        lede=f"{about['description']}. {about['stars']:,} stars of {about['data']} that it has not seen, in "
-        "the settings of trainer evaluate. Every number of this page is in report.json.",
+        lede=f"{about['description']}. {about['stars']:,} stars of {about['data']}, in the settings of "
+        "trainer evaluate. Every number of this page is in report.json.",
         head=tiles(_facts(record)),
         sections=[
             PageSection(name=name, title=title, body=make(record)) for name, (title, make) in SECTIONS.items()

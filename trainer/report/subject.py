@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from broker_plugin.bundle import Bundle, open_bundle
+from broker_plugin.bundle import Bundle, Manifest, open_bundle
 from trainer.bundle_evaluation import score_settings
-from trainer.data.catalina import file_digest
+from trainer.checkpoint import RUN, Run, load_run
+from trainer.data.catalina import FILE, file_digest
+from trainer.data.ids import check_ids
 from trainer.data.unsorted import Unsorted, read_unsorted
 from trainer.predictions import (
     PredictionFile,
@@ -23,7 +25,9 @@ from trainer.predictions import (
     unlearned,
     write_predictions,
 )
-from trainer.seen import is_training_file, seen_by_bundle
+from trainer.preparation import seen_stars
+from trainer.remarks import remarks_on
+from trainer.seen import is_training_file, seen_by_bundle, unseen_stars
 
 __all__ = ["Bar", "Subject", "kept_predictions", "open_subject"]
 
@@ -45,6 +49,8 @@ class Subject:
         Published class of every star of the file, by its identifier.
     left_out
         Stars of the file that its training used.
+    remarks
+        What must be known of the stars to believe what is measured on them.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Subject:
     stars: Unsorted
     published: Mapping[int, str]
     left_out: int
+    remarks: Sequence[str]
 
     @property
     def title(self) -> str:
@@ -68,30 +75,42 @@ class Subject:
         return digest.hexdigest()[:16]
 
 
-def open_subject(name: str, data: Path, *, limit: int | None = None, seed: int = 1) -> Subject:
-    """Open a bundle and the stars of a file that it has not seen.
+def open_subject(
+    name: str, data: Path, *, run: Path | None = None, limit: int | None = None, seed: int = 1
+) -> Subject:
+    """Open a bundle and the stars of a file that it has not seen, as far as that can be known.
 
     Parameters
     ----------
+    run
+        The training that the bundle may be of: it tells which stars of any file the bundle has seen.
     limit
         Take no more stars than these, drawn at random: for a quick look.
+
+    Raises
+    ------
+    ConfigurationError
+        If the bundle or the file cannot be read, two of its stars have one id, or the bundle has seen all.
     """
     bundle = open_bundle(name)
     every = read_unsorted(data)
-    every = replace(every, published=unlearned(every.published, bundle.manifest.classes))
-    seen = seen_by_bundle(bundle.manifest, data) if is_training_file(bundle.manifest, data) else frozenset()
-    unseen = np.flatnonzero([str(each) not in seen for each in every.stars.star_id])
-    chosen = unseen
+    check_ids(data, "id")
+    unseen = unseen_stars(every, _seen(bundle.manifest, data, run), data)
+    left_out = len(every.star_id) - len(unseen.star_id)
+    rows = np.arange(len(unseen.star_id))
     if limit is not None:
-        chosen = np.random.default_rng((seed, 41)).permutation(unseen)[:limit]
-    chosen = chosen[np.argsort(every.star_id[chosen], kind="stable")]
+        rows = np.random.default_rng((seed, 41)).permutation(rows)[:limit]
+    stars = unseen.take(rows[np.argsort(unseen.star_id[rows], kind="stable")])
+    classes = bundle.manifest.classes
+    known_as = unlearned(every.published, classes).tolist()
     return Subject(
         name=name,
         bundle=bundle,
         data=data,
-        stars=every.take(chosen),
-        published=dict(zip(every.star_id.tolist(), every.published.tolist(), strict=True)),
-        left_out=len(every.star_id) - len(unseen),
+        stars=replace(stars, published=unlearned(stars.published, classes)),
+        published=dict(zip(every.star_id.tolist(), known_as, strict=True)),
+        left_out=left_out,
+        remarks=remarks_on(stars, bundle, n_seen=left_out),
     )
 
 
@@ -112,3 +131,22 @@ def kept_predictions(
     else:
         advance(len(settings) * len(subject.stars.star_id))
     return read_predictions(path)
+
+
+def _seen(manifest: Manifest, data: Path, run: Path | None) -> frozenset[str]:
+    """Return what a bundle's training used: by its training file, and by its run where that is given."""
+    seen = seen_by_bundle(manifest, data) if is_training_file(manifest, data) else frozenset()
+    if run is not None and (run / RUN).is_file() and _is_of(manifest, load_run(run)):
+        seen |= seen_stars(run)
+    return seen
+
+
+def _is_of(manifest: Manifest, run: Run) -> bool:
+    """Tell whether a bundle was trained on the file of light curves of a run, split as the run splits it."""
+    data, settings = (manifest.training.get(name, {}) for name in ("data", "settings"))
+    return (
+        data.get("file") == FILE
+        and data.get("sha256") == run.data["sha256"]
+        and settings.get("seed") == run.settings.seed
+        and tuple(settings["data"]["split_fractions"]) == run.settings.data.split_fractions
+    )

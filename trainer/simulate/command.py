@@ -6,10 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter, validators
+from cyclopts import Parameter
 
 from trainer.bars import progress_bar
-from trainer.options import say
+from trainer.options import COUNT, SEED, say
 from trainer.simulate.dataset import write_simulation
 
 __all__ = ["simulate"]
@@ -17,9 +17,9 @@ __all__ = ["simulate"]
 
 def simulate(
     *,
-    n: Annotated[int, Parameter(help="Number of objects.", validator=validators.Number(gte=1))],
+    n: Annotated[int, Parameter(help="Number of objects.", validator=COUNT)],
     out: Annotated[Path, Parameter(help="Parquet file to write; its data card comes beside it.")],
-    seed: Annotated[int, Parameter(help="Everything follows from it.")] = 1,
+    seed: Annotated[int, Parameter(help="Everything follows from it.", validator=SEED)] = 1,
 ) -> None:
     """Simulate variable stars with light curves, spectra and catalogue values, marked as simulated."""
     with progress_bar("simulated objects", n) as advance:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -89,11 +91,81 @@ def test_ordinary_hosts_are_of_known_classes_and_apart_from_the_baseline(
     assert stars["hosts"] == 6
 
 
+def test_what_must_be_known_of_the_stars_stands_beside_the_measures(
+    measured: tuple[dict[str, Any], Path],
+) -> None:
+    remarks = measured[0]["remarks"]
+    assert any(line.startswith("left out: 1 of the file's") for line in remarks)
+
+
 def test_too_few_stars_are_refused_with_what_is_needed(catalogue: Path, tmp_path: Path) -> None:
     ids = pq.read_table(catalogue, columns=["id"])["id"].to_pylist()
     seen = frozenset(f"css:{each}" for each in ids[20:])
-    with pytest.raises(ConfigurationError, match="at least 250 are needed"):
+    said = rf"has 20 ordinary .* 250 are needed \(of the others 0 are of classes .*, {len(seen)} were trained"
+    with pytest.raises(ConfigurationError, match=said):
         measure_injections(asked(catalogue, tmp_path, seen=seen))
+
+
+SPELLINGS = {
+    "Ecl_contact_semidetached": "ew",
+    "EA_detached": "Beta Persei",
+    "RRab": "RR Lyrae FM",
+    "LPV": "Mira",
+    "ROT": "rot",
+    "DSCT": "delta scuti",
+}
+"""Classes of the made-up stars, and what other catalogues call them."""
+
+
+def test_ordinary_stars_are_known_in_any_spelling(catalogue: Path, tmp_path: Path) -> None:
+    rows = pq.read_table(catalogue).to_pylist()
+    n = len(rows) - sum(row["sss_class"] in ("RRd", "CEPII") for row in rows)
+    for row in rows:
+        row["sss_class"] = SPELLINGS.get(row["sss_class"], row["sss_class"])
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "stars.parquet")
+    (tmp_path / "out").mkdir()
+    found = measure_injections(asked(tmp_path / "stars.parquet", tmp_path / "out", hosts=1))
+    assert found["stars"]["baseline"] + found["stars"]["ordinary"] == n
+
+
+@pytest.mark.parametrize(
+    ("out", "predictions", "said"),
+    [
+        ("stars.parquet", None, "is an input as well"),
+        ("found.json", "stars.parquet", "is an input as well"),
+        ("found.png", None, "are one file"),
+        ("found.json", "found.png", "are one file"),
+        (".", None, "is a directory"),
+        ("found.json", ".", "is a directory"),
+        ("stars.parquet/found.json", None, "cannot write"),
+    ],
+)
+def test_outputs_that_cannot_be_are_refused_before_anything_is_scored(
+    catalogue: Path, tmp_path: Path, out: str, predictions: str | None, said: str
+) -> None:
+    data = tmp_path / "stars.parquet"
+    shutil.copy(catalogue, data)
+    given = {"out": tmp_path / out, "predictions": None if predictions is None else tmp_path / predictions}
+    begun: list[int] = []
+    with pytest.raises(ConfigurationError, match=said):
+        measure_injections(asked(data, tmp_path, **given), begin=begun.append)
+    assert begun == []
+    assert [path.name for path in tmp_path.iterdir()] == ["stars.parquet"]
+    assert data.read_bytes() == catalogue.read_bytes()
+
+
+def test_measures_that_come_to_nothing_leave_older_files_as_they_were(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "injected.json").write_text("{}")
+
+    def broken(_: int) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        measure_injections(asked(catalogue, tmp_path), advance=broken)
+    assert [path.name for path in tmp_path.iterdir()] == ["injected.json"]
+    assert (tmp_path / "injected.json").read_text() == "{}"
 
 
 def test_the_command_prints_tables_that_fit_a_terminal(
