@@ -104,6 +104,8 @@ def measure_injections(
         cannot be written.
     """
     outputs = [asked.out, asked.plot, *([] if asked.predictions is None else [asked.predictions])]
+    if asked.plot == asked.out:
+        raise ConfigurationError(f"{asked.out} is where the figure goes; end --out otherwise, as in .json")
     check_outputs(outputs, [asked.data])
     bundle = open_bundle(asked.bundle)
     every = read_unsorted(asked.data)

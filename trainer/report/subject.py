@@ -146,7 +146,7 @@ def _is_of(manifest: Manifest, run: Run) -> bool:
     data, settings = (manifest.training.get(name, {}) for name in ("data", "settings"))
     return (
         data.get("file") == FILE
-        and data.get("sha256") == run.data["sha256"]
+        and data.get("sha256") == run.data.get("sha256")
         and settings.get("seed") == run.settings.seed
         and tuple(settings["data"]["split_fractions"]) == run.settings.data.split_fractions
     )

@@ -133,7 +133,7 @@ def test_ordinary_stars_are_known_in_any_spelling(catalogue: Path, tmp_path: Pat
     [
         ("stars.parquet", None, "is an input as well"),
         ("found.json", "stars.parquet", "is an input as well"),
-        ("found.png", None, "are one file"),
+        ("found.png", None, "is where the figure goes"),
         ("found.json", "found.png", "are one file"),
         (".", None, "is a directory"),
         ("found.json", ".", "is a directory"),
