@@ -31,9 +31,8 @@ def put_bundle(files: Mapping[str, bytes], manifest: Manifest, out: Path) -> Pat
     """
     text = json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n"
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        require_bundle_folder(out)
         with _one_at_a_time(out.parent) as alone:
-            require_bundle_folder(out)
             if alone:
                 _remove_leftovers(out)
             _put({**files, MANIFEST: text.encode()}, out)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from broker_plugin.bundle import MANIFEST
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.streams.output_files import prepare_folder
 
 __all__ = ["require_bundle_folder"]
 
@@ -15,15 +16,17 @@ SUFFIXES = frozenset({".json", ".md", ".npz", ".onnx"})
 
 
 def require_bundle_folder(out: Path) -> None:
-    """Make sure that nothing is lost when a bundle is put there.
+    """Make sure that a bundle can be put somewhere and that nothing is lost then; not only after the work.
 
     A link may stand there, to whatever: it is the link that is replaced.
 
     Raises
     ------
     ConfigurationError
-        If something is there that is no bundle, such as a training run.
+        If something is there that is no bundle, such as a training run or a file, or the folder around it
+        cannot be made or written to.
     """
+    prepare_folder(out.parent)
     if out.is_symlink() or not out.exists():
         return
     held = [*out.iterdir()] if out.is_dir() else [out]

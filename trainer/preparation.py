@@ -159,9 +159,19 @@ def seen_stars(out: Path) -> frozenset[str]:
     ConfigurationError
         If the folder holds no run.
     """
-    settings = load_run(out).settings
-    stars = read_stars(out / "cache" / "stars.npz")
-    used = used_stars(stars, settings.data.split_fractions, seed=settings.seed)
+    run = load_run(out)
+    if "stars_by_split" not in run.data:
+        raise ConfigurationError(
+            f"{out} was made from {run.data['file']}, whose splits stand in the file",
+            remedy="give --unseen, with that file as --data, in place of --run",
+        )
+    path = out / "cache" / "stars.npz"
+    if not path.is_file():
+        raise ConfigurationError(
+            f"{path} is not there any more",
+            remedy="give --unseen, with the training file as --data, in place of --run",
+        )
+    used = used_stars(read_stars(path), run.settings.data.split_fractions, seed=run.settings.seed)
     if not (out / SEEN).is_file():  # nothing was trained yet
         return used
     return used | frozenset(read_seen(out)["object_id"].to_pylist())

@@ -19,7 +19,7 @@ from trainer.checkpoint import Kept, load_run
 from trainer.compute import connected
 from trainer.config import Settings, read_settings
 from trainer.data.catalina import FILE
-from trainer.exporting import require_place, run_export
+from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit
 from trainer.fitting import measure as measure_run
 from trainer.object_runs import prepare_labelled
@@ -53,10 +53,9 @@ def train(
     memory; most of it can be stopped and resumed. With `torchrun --nproc-per-node N -m trainer train ...` the
     training uses N devices.
     """
-    require_bundle_folder(bundle or out / BUNDLE)
     settings = read_settings(config)
     prepare_folder(out)
-    require_place(bundle or out / "bundle")
+    require_bundle_folder(bundle or out / BUNDLE)
     with connected(settings.training) as compute:
         tell = say if compute.first else hush
         prepared = compute.in_turn(lambda: _prepare_to_calibrate(settings, data, out, tell=tell))
@@ -102,14 +101,12 @@ def fit_anomaly(
     The alerts need no labels. Forests and p-values of the new bundle are the stream's own, measured on
     objects that were held back; encoders and classes are those of the old one, which stays as it is.
     """
-    if out is not None:
-        require_bundle_folder(out)
     if alerts:
         if run is not None or out is None:
             raise ConfigurationError(
                 "--alerts goes with --out and without --run; give the new bundle's folder"
             )
-        require_place(out)
+        require_bundle_folder(out)
         recalibrate(
             Recalibration(
                 bundle=bundle,
@@ -126,7 +123,7 @@ def fit_anomaly(
         )
     elif run is not None:
         settings = read_settings(config) if config else None
-        require_place(out or run / "bundle")
+        require_bundle_folder(out or run / BUNDLE)
         prepared = _reopen(run, data, settings)
         require_calibration(prepared)
         _finish(prepared, run, out, data=data, evaluation=evaluation)

@@ -143,3 +143,10 @@ def test_evaluate_refuses_to_guess(few: Prepared, bundle: Path, tmp_path: Path) 
     with pytest.raises(ConfigurationError, match="leave one out"):
         evaluate(bundle=str(bundle), data=data, unseen=True, run=few.cache.parent, out=out)
     assert not out.exists()
+
+
+def test_a_run_that_cannot_say_what_it_used_names_another_way(few: Prepared, tmp_path: Path) -> None:
+    run = shutil.copytree(few.cache.parent, tmp_path / "run")
+    (run / "cache" / "stars.npz").unlink()
+    with pytest.raises(ConfigurationError, match=r"stars.npz is not there any more.*--unseen"):
+        seen_stars(run)
