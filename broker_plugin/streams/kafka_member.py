@@ -3,16 +3,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
-__all__ = ["NO_GROUP", "RECEIVE_MAX_BYTES", "member_properties"]
+__all__ = ["NO_GROUP", "READING", "member_properties"]
 
 NO_GROUP = "broker-plugin-reader"
 """For readers without a group: the library wants a name even where none is joined."""
 
-RECEIVE_MAX_BYTES = 256 * 2**20
-"""Largest answer of a broker. A message of any size comes whole if it is the first of its partition, so this
-bounds the largest message; librdkafka's 95 MiB leave too little beside one of 60 MiB."""
+READING: Mapping[str, int] = MappingProxyType(
+    {
+        "receive.message.max.bytes": 256 * 2**20,
+        "fetch.queue.backoff.ms": 10,
+    }
+)
+"""What every reader has. The first is the largest answer of a broker: a message of any size comes whole if it
+is the first of its partition, so this bounds the largest message; librdkafka's 95 MiB leave too little beside
+one of 60 MiB. The second is the time until a partition is fetched again whose messages had no more room: with
+the library's second a backlog is read in steps, 64 MB that are judged in half a second and then nothing for
+as long."""
 
 FETCH_MAX_BYTES = 64 * 2**20
 """What a broker puts into one answer when messages are small."""
@@ -40,13 +50,13 @@ def member_properties(
         `classic`, or `consumer` (KIP-848).
     """
     properties: dict[str, Any] = {
+        **READING,
         "group.id": group,
         "group.protocol": protocol,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",  # the library would be silent; see `kafka_start`
         "isolation.level": "read_committed",
-        "receive.message.max.bytes": RECEIVE_MAX_BYTES,
         "fetch.max.bytes": FETCH_MAX_BYTES,
         "queued.max.messages.kbytes": QUEUED_MAX_KBYTES,
         "topic.metadata.refresh.interval.ms": TOPICS_MS,

@@ -14,7 +14,7 @@ from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.instants import stamp_of
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
-from broker_plugin.streams.kafka_member import NO_GROUP, RECEIVE_MAX_BYTES
+from broker_plugin.streams.kafka_member import NO_GROUP, READING
 from broker_plugin.streams.kafka_message import message_of
 
 __all__ = ["KafkaSnapshot"]
@@ -57,13 +57,13 @@ class KafkaSnapshot:
             Consumer,
             address,
             {
+                **READING,
                 "group.id": NO_GROUP,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest",
-                "receive.message.max.bytes": RECEIVE_MAX_BYTES,
                 "fetch.wait.max.ms": int(WAIT_S * 1000),
             },
         )

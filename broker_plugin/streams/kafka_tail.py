@@ -18,7 +18,7 @@ from confluent_kafka import (
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka_admission import Admission
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
-from broker_plugin.streams.kafka_member import NO_GROUP, RECEIVE_MAX_BYTES
+from broker_plugin.streams.kafka_member import NO_GROUP, READING
 from broker_plugin.streams.kafka_message import message_of
 from broker_plugin.streams.kafka_rights import require_rights
 
@@ -55,12 +55,12 @@ class KafkaTail:
             Consumer,
             address,
             {
+                **READING,
                 "group.id": NO_GROUP,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "isolation.level": "read_committed",
                 "auto.offset.reset": "earliest" if from_beginning else "latest",
-                "receive.message.max.bytes": RECEIVE_MAX_BYTES,
             },
             admission=self._admission,
         )
