@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -68,6 +69,7 @@ class Members:
 
     def __init__(self, settings: Mapping[str, Any], workers: int, *, cores: Sequence[int] = ()) -> None:
         context = multiprocessing.get_context("spawn")
+        self._told: SimpleQueue[tuple[int, _Batch | BrokerPluginError]] = SimpleQueue()
         self._processes: list[multiprocessing.process.BaseProcess] = []
         self._pipes: list[Connection] = []
         for number in range(workers):
@@ -79,6 +81,10 @@ class Members:
             there.close()
             self._processes.append(process)
             self._pipes.append(here)
+            # All the time: a pipe holds the batches of some seconds, and who finds it full stands still.
+            threading.Thread(
+                target=self._hear, args=(number, here), name=f"member {number}", daemon=True
+            ).start()
         self._cpu_s = [0.0] * workers
 
     def __enter__(self) -> Self:
@@ -127,34 +133,31 @@ class Members:
         batches: list[_Batch] = []
         before_s, heard = sum(self._cpu_s), time.monotonic()
         while sum(len(batch.message_s) for batch in batches) < number and time.monotonic() < heard + quiet_s:
-            ready = wait(self._pipes, LOOK_S)
-            for place, pipe in enumerate(self._pipes):
-                if pipe not in ready:
-                    continue
-                batch = _received(pipe)
-                batches.append(batch)
-                self._cpu_s[place] = batch.cpu_s
-                heard = time.monotonic()
+            try:
+                place, told = self._told.get(timeout=LOOK_S)
+            except Empty:
+                continue
+            if isinstance(told, BrokerPluginError):
+                raise told
+            batches.append(told)
+            self._cpu_s[place] = told.cpu_s
+            heard = time.monotonic()
         return Progress(
             message_s=np.array([each for batch in batches for each in batch.message_s]),
             delivered_s=np.array([batch.delivered_s for batch in batches for _ in batch.message_s]),
             cpu_s=sum(self._cpu_s) - before_s,
         )
 
+    def _hear(self, place: int, pipe: Connection) -> None:
+        try:
+            while True:
+                self._told.put((place, pipe.recv()))
+        except (EOFError, OSError):
+            self._told.put((place, TransientError("a process of the service ended while it was measured")))
+
     def _signal(self, number: signal.Signals) -> None:
         for pid in self.pids:
             os.kill(pid, number)
-
-
-def _received(pipe: Connection) -> _Batch:
-    try:
-        found = pipe.recv()
-    except EOFError:
-        raise TransientError("a process of the service ended while it was measured") from None
-    if isinstance(found, BrokerPluginError):
-        raise found
-    batch: _Batch = found
-    return batch
 
 
 def _serve(values: dict[str, Any], pipe: Connection, core: int | None) -> None:

@@ -30,6 +30,10 @@ FETCH_MAX_BYTES = 64 * 2**20
 QUEUED_MAX_KBYTES = 64 * 2**10
 """Messages fetched ahead, in the library's memory: as much as one batch may hold."""
 
+HEARTBEAT_MS = 1_000
+"""Time between two signs of life of a member, by which it also learns that others come or go: each step of
+sharing partitions out anew waits for that of the slowest, and with the library's three seconds so long."""
+
 TOPICS_MS = 10_000
 """Time between two looks for topics that a pattern matches. A nightly topic is made at midnight UTC, and with
 the library's five minutes its first alerts would wait for as long."""
@@ -62,6 +66,7 @@ def member_properties(
         "topic.metadata.refresh.interval.ms": TOPICS_MS,
     }
     if protocol == "classic":
+        properties["heartbeat.interval.ms"] = HEARTBEAT_MS
         properties["partition.assignment.strategy"] = "cooperative-sticky"
         if instance:
             properties["group.instance.id"] = instance
