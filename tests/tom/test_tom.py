@@ -328,7 +328,7 @@ def test_the_data_service_finds_candidates_and_updates_a_target(
     tom: Tom, kafka_broker: KafkaCluster, judged: list[tuple[Alert, Verdict]]
 ) -> None:
     alert, verdict = next(each for each in judged if each[1].source_context != "solar_system")
-    replayed = verdict._replace(object_id="ztf:ZTF00replayed", anomaly_p_value=1e-3, tense=Tense.ARCHIVAL)
+    replayed = verdict._replace(object_id="ztf:ZTF00replays", anomaly_p_value=1e-3, tense=Tense.ARCHIVAL)
     sent = [*(earlier(*each) for each in judged), *judged, (alert, replayed)]
     publish(kafka_broker, tom.variables["TOM_TOPIC"], sent)
     found = tom.look("service")

@@ -127,7 +127,7 @@ def service() -> dict[str, Any]:
         reverse("tom_dataservices:update-data"), {"target": target.pk, "data_service": "AstroM3"}
     )
     detail = client.get(reverse("tom_targets:detail", kwargs={"pk": target.pk}))
-    query = {"object_id": "ZTF00replayed", "days": 3650.0}
+    query = {"object_id": "ZTF00replays", "days": 3650.0}
     replayed = {
         tense: len(dataservice.AstroM3DataService().query_service({**query, "tense": tense}))
         for tense in ("", "any", "archival")
