@@ -18,7 +18,7 @@ __all__ = ["ANY_TENSE", "Conditions", "Filter", "News"]
 News = Literal["new", "changed", "all"]
 """Objects that the subscriber was not told of; objects that were seen with another verdict; every verdict.
 
-The retraction of what the subscriber was told is news to all of them."""
+The retraction of what the subscriber was told is news to the first two, whatever it says by itself."""
 
 ANY_TENSE = "any"
 """Stands for every tense."""

@@ -83,8 +83,8 @@ class Options(TypedDict, total=False):
         Only these objects and places: a list, or the path of one.
     only
         `new`: objects that were not yielded before; `changed`: objects that were seen with another top class,
-        or with a p-value that differs by `change_factor`; `all`. With each of them the retraction of what was
-        yielded comes too, as a verdict that says `is_retraction`.
+        or with a p-value that differs by `change_factor`; `all`. With the first two the retraction of what
+        was yielded comes too, as a verdict that says `is_retraction`; with `all` if it fits the conditions.
     memory
         A file that keeps what `new` and `changed` need, for the next time.
     strangest

@@ -111,7 +111,7 @@ class _Rows(_Plain):
 
 
 class _NamedRanking:
-    """A ranking that knows what its verdicts match of a watch list."""
+    """A ranking that knows what its objects match of a watch list, those too that may move up into it."""
 
     def __init__(self, ranking: Ranking) -> None:
         self._ranking = ranking
@@ -120,15 +120,17 @@ class _NamedRanking:
     def add(self, verdict: Verdict, now: datetime, *, watched: Sequence[str]) -> bool:
         """Take a verdict in; return whether the ranking changed."""
         changed = self._ranking.add(verdict, now)
+        if watched:
+            self._watched[verdict.object_id] = watched
         if changed:
-            known = {**self._watched, verdict.verdict_id: watched}
-            self._watched = {each.verdict_id: known[each.verdict_id] for each in self._ranking.verdicts}
+            held = {each.object_id for each in self._ranking.held}
+            self._watched = {name: each for name, each in self._watched.items() if name in held}
         return changed
 
     @property
     def rows(self) -> list[tuple[Verdict, Sequence[str]]]:
         """The strangest first, each with what it matches."""
-        return [(each, self._watched[each.verdict_id]) for each in self._ranking.verdicts]
+        return [(each, self._watched.get(each.object_id, ())) for each in self._ranking.verdicts]
 
 
 class _JsonRanking(_Plain):

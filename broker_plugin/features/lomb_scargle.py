@@ -43,6 +43,8 @@ SPREAD_NS = 58.0
 """Cost of the transforms: of calling them, for each frequency, and for each epoch. It is the mean of a first
 search and of a second, which light curves that are long enough for transforms all have, at half the cost."""
 
+LEAST_SAMPLES = 3
+
 CHUNK_FREQUENCIES = 1 << 18
 """Frequencies whose powers are held at a time, unless one light curve alone has more: 2 MB, which the cache
 holds between the kernel that makes them and the one that looks for peaks."""
@@ -83,7 +85,8 @@ class Grid:
     max_frequency_per_day
         The highest frequency, nearly: the grid goes from half a cycle over the span in even steps.
     samples_per_peak
-        Frequencies in one resolution element (1 / span).
+        Frequencies in one resolution element (1 / span), three or more: with fewer the sources of the
+        transforms would not fit on their grids.
     min_frequencies
         Fewest frequencies.
     n_peaks
@@ -97,6 +100,11 @@ class Grid:
     min_frequencies: int
     n_peaks: int
     edges_per_day: FloatArray
+
+    def __post_init__(self) -> None:
+        """Make sure that the transforms can take it."""
+        if self.samples_per_peak < LEAST_SAMPLES:
+            raise ValueError(f"samples_per_peak is {self.samples_per_peak}; take {LEAST_SAMPLES} or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +243,7 @@ def transformed(curves: Curves, trials: Trials, chosen: IntArray, places: IntArr
         sums_of_weights(fourier(single), fourier(double), undamping, sums)
         return sums
 
-    of_weights = curves.waves.of(curves.starts[chosen], weigh)
+    of_weights = curves.waves.of(size, curves.starts[chosen], weigh)
     grid, variance = grids_for(n, size), np.empty(n)
     spread_values(*epochs, grid, variance)
     power = np.empty(int(places[-1]))

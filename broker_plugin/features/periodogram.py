@@ -42,6 +42,9 @@ by that of the block. Sums and table (1 KB an epoch) stay in the cache."""
 SUMS = 6
 """Sums over the epochs that a power follows from."""
 
+VANISHING = 1e-13
+"""Variance of a wave over the epochs below which there is none: a thousand times the rounding of its sums."""
+
 UNROLLED = 4
 """Epochs of one step of the innermost loop, which is written out for them."""
 
@@ -179,7 +182,7 @@ def _periodogram(
             cosine, sine = state[epoch, COSINE], state[epoch, SINE]
             state[epoch, COSINE] = cosine * state[epoch, COSINE_STEP] - sine * state[epoch, SINE_STEP]
             state[epoch, SINE] = cosine * state[epoch, SINE_STEP] + sine * state[epoch, COSINE_STEP]
-        share_block(sums, variance, power[block * BLOCK : (block + 1) * BLOCK])
+        share_block(sums, variance, VANISHING, power[block * BLOCK : (block + 1) * BLOCK])
 
 
 @fused_kernel
@@ -215,8 +218,8 @@ def _sum_block(n: Number, table: FloatArray, state: FloatArray, sums: FloatArray
 
 
 @fused_kernel
-def share_block(sums: FloatArray, variance: Number, power: FloatArray) -> None:
-    """Put the powers of a block of frequencies, whose six sums are known; see `_sum_block`."""
+def share_block(sums: FloatArray, variance: Number, vanishing: Number, power: FloatArray) -> None:
+    """Put the powers of a block of frequencies, whose six sums are known; see `_sum_block` and `share`."""
     for j in range(BLOCK):
         power[j] = share(
             sums[j],
@@ -226,4 +229,5 @@ def share_block(sums: FloatArray, variance: Number, power: FloatArray) -> None:
             sums[4 * BLOCK + j],
             sums[5 * BLOCK + j],
             variance,
+            vanishing,
         )

@@ -71,12 +71,12 @@ class Waves:
     """The sums over the weights of light curves, by group of them, for another search of the same epochs."""
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, FloatArray] = {}
+        self._kept: dict[tuple[int, bytes], FloatArray] = {}
         self._free = KEPT_FREQUENCIES
 
-    def of(self, starts: IntArray, make: Callable[[], FloatArray]) -> FloatArray:
-        """Return the sums (P, 4, n) of the light curves that begin there, made once if they can be kept."""
-        key = starts.tobytes()
+    def of(self, size: int, starts: IntArray, make: Callable[[], FloatArray]) -> FloatArray:
+        """Return the sums (P, 4, size) of the light curves that begin there, made once if there is room."""
+        key = size, starts.tobytes()
         if key in self._kept:
             return self._kept[key]
         sums = make()

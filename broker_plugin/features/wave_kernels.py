@@ -20,9 +20,6 @@ FloatArray = NDArray[np.float64]
 Number = Any
 """A number of a kernel: numpy's in plain Python, 64 bits once compiled."""
 
-VANISHING = 1e-13
-"""Variance of a wave over the epochs below which there is none: a thousand times the rounding of its sums."""
-
 # Columns of the state of an epoch.
 COSINE, SINE, ROOT, SCALED, COSINE_STEP, SINE_STEP, STATE = 0, 1, 2, 3, 4, 5, 6
 
@@ -56,11 +53,13 @@ def share(
     cosine_square: Number,
     cosine_sine: Number,
     variance: Number,
+    vanishing: Number,
 ) -> Number:
     """Return the share of the variance that a sinusoid takes away.
 
     Cosine and sine are turned into two waves that are orthogonal over the epochs. Epochs may be so placed
-    that one of the two, or both, do not vary over them.
+    that one of the two, or both, do not vary over them: by no more than `vanishing`, what the sums are not
+    known to.
     """
     cc = cosine_square - cosine * cosine
     ss = (1.0 - cosine_square) - sine * sine
@@ -78,6 +77,6 @@ def share(
     second = value_sine * turned_cosine - value_cosine * turned_sine
     first_norm = 0.5 * (cc + ss + length)
     second_norm = 0.5 * (cc + ss - length)
-    share = first * first / first_norm if first_norm > VANISHING else 0.0
-    share += second * second / second_norm if second_norm > VANISHING else 0.0
+    share = first * first / first_norm if first_norm > vanishing else 0.0
+    share += second * second / second_norm if second_norm > vanishing else 0.0
     return share / variance

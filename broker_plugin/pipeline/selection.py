@@ -116,6 +116,11 @@ class Ranking:
         """The strangest first."""
         return tuple(self._verdicts[: self._size])
 
+    @property
+    def held(self) -> tuple[Verdict, ...]:
+        """Those and the ones behind them, which may move up."""
+        return tuple(self._verdicts)
+
     def _take_back(self, alert_key: str) -> None:
         self._verdicts = [v for v in self._verdicts if v.alert_key != alert_key]
         self._listed = {name: v for name, v in self._listed.items() if v.alert_key != alert_key}

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from broker_plugin.codec.verdict import to_json
 from broker_plugin.commands.listing import make_listing
-from tests.broker_plugin.client.verdicts import a_verdict
+from tests.broker_plugin.client.verdicts import a_verdict, retraction_of
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
 
@@ -42,6 +42,18 @@ def test_json_has_the_names_beside_the_fields(capsys: pytest.CaptureFixture[str]
     assert lines == [json.loads(to_json(verdict)) for verdict in VERDICTS]
     ranked = [json.loads(line) for line in shown(capsys, "json", 2)]
     assert [line["watched"] for line in ranked] == [WATCHED[1], WATCHED[2]]
+
+
+def test_what_moves_up_for_a_withdrawn_alert_is_shown_with_its_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with make_listing("json", 1, Console()) as listing:
+        for verdict, watched in zip(VERDICTS, WATCHED, strict=True):
+            listing.add(verdict, NOW, watched=watched)
+        listing.add(retraction_of(VERDICTS[1]), NOW, watched=WATCHED[1])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["object_id"] == VERDICTS[2].object_id
+    assert json.loads(line)["watched"] == WATCHED[2]
 
 
 @pytest.mark.parametrize("strangest", [None, 2])
