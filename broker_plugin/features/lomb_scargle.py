@@ -44,6 +44,8 @@ SPREAD_NS = 58.0
 search and of a second, which light curves that are long enough for transforms all have, at half the cost."""
 
 LEAST_SAMPLES = 3
+"""Fewest frequencies of a resolution element: with fewer, sources at twice the phase would reach over the
+edges of the transforms' grids."""
 
 CHUNK_FREQUENCIES = 1 << 18
 """Frequencies whose powers are held at a time, unless one light curve alone has more: 2 MB, which the cache
@@ -85,8 +87,7 @@ class Grid:
     max_frequency_per_day
         The highest frequency, nearly: the grid goes from half a cycle over the span in even steps.
     samples_per_peak
-        Frequencies in one resolution element (1 / span), three or more: with fewer the sources of the
-        transforms would not fit on their grids.
+        Frequencies in one resolution element (1 / span), `LEAST_SAMPLES` or more.
     min_frequencies
         Fewest frequencies.
     n_peaks
@@ -259,9 +260,9 @@ def adds_up(n_epochs: IntArray, n_frequencies: IntArray) -> NDArray[np.bool_]:
     >>> adds_up(np.array([15, 1000]), np.array([1800, 5000]))
     array([ True, False])
     """
-    added = PAIR_NS * n_epochs * n_frequencies + EPOCH_NS * n_epochs
-    transformed = TRANSFORMS_NS + MODE_NS * n_frequencies + SPREAD_NS * n_epochs
-    return np.asarray(added <= transformed)
+    adding_ns = PAIR_NS * n_epochs * n_frequencies + EPOCH_NS * n_epochs
+    transforms_ns = TRANSFORMS_NS + MODE_NS * n_frequencies + SPREAD_NS * n_epochs
+    return np.asarray(adding_ns <= transforms_ns)
 
 
 def _chunks(searchable: IntArray, n_frequencies: IntArray) -> Iterator[IntArray]:
