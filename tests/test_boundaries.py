@@ -19,6 +19,7 @@ LAYERS = (
     ("taxonomy", "records", "epochs", "upper_limits"),
     (
         "addresses",
+        "allocator",
         "arrays",
         "errors",
         "folders",

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from cyclopts import App
 from rich.markup import escape
 
+from broker_plugin.allocator import keep_freed_memory
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.service.logging import configure_logging
 from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
@@ -131,6 +132,7 @@ def main() -> None:
     """Run the command line; errors that the user can mend are printed without a traceback."""
     given = sys.argv[1:]
     configure_logging(level="warning")
+    keep_freed_memory()
     try:
         with interrupt_on_signal():
             make_app(given[0] if given else "")(given)

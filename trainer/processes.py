@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 from typing import Any
 
+from broker_plugin.allocator import keep_freed_memory
 from broker_plugin.parent import end_with_parent
 from broker_plugin.service.logging import configure_logging
 
@@ -49,6 +50,7 @@ def processes(
 
 def _begin(begin: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
     end_with_parent()
+    keep_freed_memory()
     configure_logging(level="warning")
     if begin is not None:
         begin(*given)
