@@ -11,22 +11,27 @@ Two ways, drawn at random:
 
 The folded light curve uses the catalogue's period. Real cadence and noise come from *observed* alone, so
 results are also reported for that alone.
+
+Training knows each star's whole light curve, and takes the reference flux and magnitude from all of it, as if
+the reference image were as deep and as old as the catalogue. What a survey knows before an alert is less: to
+measure, `trainer.survey_cut` takes them from earlier epochs alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.records import Access, Alert, LightCurve, Origin
+from broker_plugin.records import Access, Alert, LightCurve, Origin, SourceContext
 from broker_plugin.surveys.photometry import AB_ZERO_NJY
 from trainer.cadence import DETECTION_SIGMA, LSST, ZTF, Survey, band_amplitude, noise_njy, visits
 from trainer.data.stars import N_PHASES, StarTable
 from trainer.outliers import Host, Oddity, odd_factor, odd_flux
 
-__all__ = ["Measured", "alert_of", "imitate", "survey_alert"]
+__all__ = ["Measured", "alert_at", "alert_of", "imitate", "light_curve_of", "survey_alert"]
 
 FloatArray = NDArray[np.float64]
 
@@ -107,14 +112,28 @@ def alert_of(
     dimming_mag: float,
 ) -> Alert:
     """Return the alert of what a survey measured, at the position of a star and with its magnitude."""
-    curve = _light_curve(measured, rng, n_epochs=n_epochs)
+    curve = light_curve_of(measured, rng, n_epochs=n_epochs)
     metadata = stars.galactic(star)
     if rng.random() < REFERENCE_MAG_SHARE:
         metadata["reference_mag"] = float(
             stars.mean_mag[star] + dimming_mag + rng.normal(0.0, COLOUR_MAG / 2)
         )
+    return alert_at(stars, star, curve, survey=survey.name, alert_id=alert_id, metadata=metadata)
+
+
+def alert_at(
+    stars: StarTable,
+    star: int,
+    curve: LightCurve,
+    *,
+    survey: str,
+    alert_id: int,
+    metadata: Mapping[str, float],
+    source_context: SourceContext = SourceContext.UNKNOWN,
+) -> Alert:
+    """Return the alert of a light curve at the position of a star, sent with its last epoch."""
     return Alert(
-        survey=survey.name,
+        survey=survey,
         alert_id=alert_id,
         object_id=str(stars.star_id[star]),
         ra_deg=float(stars.ra_deg[star]),
@@ -122,6 +141,7 @@ def alert_of(
         mjd_tai=float(curve.mjd_tai[-1]),
         light_curve=curve,
         metadata=metadata,
+        source_context=source_context,
     )
 
 
@@ -155,6 +175,38 @@ def survey_alert(
         flux_err_njy=error * rng.uniform(0.85, 1.15),
         reference_njy=reference,
         detected=np.abs(noisy - reference) > DETECTION_SIGMA * error,
+    )
+
+
+def light_curve_of(measured: Measured, rng: np.random.Generator, *, n_epochs: int) -> LightCurve:
+    """Return the light curve of the alert that the last detection sets off, of at most `n_epochs` epochs.
+
+    By chance it holds forced photometry or detections alone, and apparent or difference flux.
+    """
+    detected = measured.detected.copy()
+    if not detected.any():
+        detected[np.argmax(np.abs(measured.flux_njy - measured.reference_njy))] = True
+    forced = rng.random() < FORCED_SHARE
+    last = int(np.flatnonzero(detected)[-1])
+    kept = np.flatnonzero(detected | forced)
+    kept = kept[kept <= last][-n_epochs:]
+    bands = np.unique(measured.band)
+    draw = rng.random()
+    if draw < MIXED_SHARE:
+        known = bands[rng.random(len(bands)) < 0.5]
+    else:
+        known = bands if draw < MIXED_SHARE + APPARENT_SHARE else bands[:0]
+    apparent = np.isin(measured.band[kept], known)
+    flux = measured.flux_njy[kept]
+    return LightCurve.from_columns(
+        mjd_tai=measured.mjd[kept],
+        flux_njy=np.where(apparent, flux, flux - measured.reference_njy[kept]),
+        flux_err_njy=measured.flux_err_njy[kept],
+        band=measured.band[kept],
+        origin=np.where(detected[kept], Origin.DETECTION, Origin.FORCED),
+        apparent=apparent,
+        detector=np.zeros(len(kept)),
+        access=np.full(len(kept), Access.PUBLIC),
     )
 
 
@@ -235,32 +287,4 @@ def _observed(
         flux_err_njy=flux_err[inside],
         reference_njy=np.full(len(inside), reference),
         detected=detected,
-    )
-
-
-def _light_curve(measured: Measured, rng: np.random.Generator, *, n_epochs: int) -> LightCurve:
-    detected = measured.detected.copy()
-    if not detected.any():
-        detected[np.argmax(np.abs(measured.flux_njy - measured.reference_njy))] = True
-    forced = rng.random() < FORCED_SHARE
-    last = int(np.flatnonzero(detected)[-1])
-    kept = np.flatnonzero(detected | forced)
-    kept = kept[kept <= last][-n_epochs:]
-    bands = np.unique(measured.band)
-    draw = rng.random()
-    if draw < MIXED_SHARE:
-        known = bands[rng.random(len(bands)) < 0.5]
-    else:
-        known = bands if draw < MIXED_SHARE + APPARENT_SHARE else bands[:0]
-    apparent = np.isin(measured.band[kept], known)
-    flux = measured.flux_njy[kept]
-    return LightCurve.from_columns(
-        mjd_tai=measured.mjd[kept],
-        flux_njy=np.where(apparent, flux, flux - measured.reference_njy[kept]),
-        flux_err_njy=measured.flux_err_njy[kept],
-        band=measured.band[kept],
-        origin=np.where(detected[kept], Origin.DETECTION, Origin.FORCED),
-        apparent=apparent,
-        detector=np.zeros(len(kept)),
-        access=np.full(len(kept), Access.PUBLIC),
     )

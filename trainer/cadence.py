@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class Survey:
         Chance, shortest and longest history in days (log-uniform between).
     dimming_mag_max
         How much farther away than in the catalogue its stars can be, to reach its limit.
+    pairs
+        Bands of the two exposures that it takes of a field in a night, half an hour apart, in their order.
     """
 
     name: str
@@ -39,6 +42,12 @@ class Survey:
     systematic: float
     windows: tuple[tuple[float, float, float], ...]
     dimming_mag_max: float
+    pairs: tuple[tuple[int, int], ...]
+
+
+def _either_way(*pairs: tuple[str, str]) -> tuple[tuple[int, int], ...]:
+    codes = [(passband_code(one), passband_code(other)) for one, other in pairs]
+    return (*codes, *((other, one) for one, other in codes))
 
 
 ZTF = Survey(
@@ -50,6 +59,7 @@ ZTF = Survey(
     # A packet holds 30 days; a store of histories goes farther back.
     windows=((0.6, 30.0, 30.0), (0.2, 2.0, 30.0), (0.2, 30.0, 1500.0)),
     dimming_mag_max=3.0,
+    pairs=_either_way(("ztf_g", "ztf_r")),
 )
 
 LSST = Survey(
@@ -61,6 +71,7 @@ LSST = Survey(
     # A packet holds a year; the deep fields began with hundreds of epochs in 80 days.
     windows=((0.4, 50.0, 90.0), (0.6, 1.0, 365.0)),
     dimming_mag_max=6.0,
+    pairs=_either_way(*((f"lsst_{one}", f"lsst_{other}") for one, other in pairwise("ugrizy"))),
 )
 
 DETECTION_SIGMA = 5.0

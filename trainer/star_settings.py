@@ -7,15 +7,14 @@ Only the epochs of a setting are in the alert that is made for it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from broker_plugin.records import Alert, SourceContext
-from trainer.augment import imitate
+from broker_plugin.records import Alert
 from trainer.data.unsorted import Unsorted
+from trainer.survey_cut import cut_alert
 from trainer.windows import first_windows, window_alerts
 
 __all__ = ["EVERY_SETTING", "PACKET", "SETTINGS", "alerts_of"]
@@ -32,11 +31,9 @@ SETTINGS: Mapping[str, tuple[int | None, bool]] = {
 """Number of first epochs, None for all, and whether the catalogue's period is given."""
 
 PACKET = "packet"
+"""The alert that a survey would have sent, as `trainer.survey_cut` makes it: a trigger and 30 days before."""
 
 EVERY_SETTING = (*SETTINGS, PACKET)
-
-PACKET_EPOCHS_MAX = 100
-"""Most epochs of a `packet`; their number is uniform in the logarithm."""
 
 
 def alerts_of(unsorted: Unsorted, setting: str, rows: NDArray[np.int64]) -> list[Alert]:
@@ -60,7 +57,4 @@ def _packet(unsorted: Unsorted, row: int) -> Alert:
         return window_alerts(
             stars, np.array([row]), first_windows(stars, np.array([row]), None, given=False)
         )[0]
-    rng = np.random.default_rng((20241108, _number(str(unsorted.star_id[row]))))
-    n_epochs = int(np.exp(rng.uniform(0.0, np.log(PACKET_EPOCHS_MAX + 1))))
-    alert = imitate(stars, row, rng, n_epochs=max(1, n_epochs), alert_id=row, observed_share=1.0)
-    return replace(alert, source_context=SourceContext.STELLAR)
+    return cut_alert(stars, row, number=_number(str(unsorted.star_id[row])))

@@ -20,6 +20,7 @@ from trainer.data.unsorted import Unsorted
 from trainer.processes import processes
 from trainer.sets import IMITATION_VERSION, tokens_of
 from trainer.star_settings import PACKET, SETTINGS, alerts_of
+from trainer.survey_cut import CUT_VERSION
 
 __all__ = ["features_of"]
 
@@ -105,4 +106,5 @@ def _key(stars: Unsorted, setting: str, specs: Specs) -> str:
     for array in (stars.star_id, stars.stars.mjd, stars.stars.flux_njy, stars.stars.period_day):
         digest.update(np.ascontiguousarray(array).tobytes())
     versions = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}"
-    return f"{versions}/{setting}/{digest.hexdigest()}/{json.dumps(specs, sort_keys=True)}"
+    seen = f"{setting}-{CUT_VERSION}" if setting == PACKET else setting
+    return f"{versions}/{seen}/{digest.hexdigest()}/{json.dumps(specs, sort_keys=True)}"
