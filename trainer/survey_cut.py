@@ -49,7 +49,7 @@ REFERENCE_EPOCHS_MIN = 10
 """Fewest exposures that make a reference; with fewer, its own noise would pass for variability."""
 
 WAIT_MAX = 60
-"""Most exposures of a star before its alert may come; few have so few in all. Exposures are counted, not days:
+"""Most exposures of a star before its alert may come; few stars have fewer. Exposures are counted, not days:
 the first detection after some day mostly follows a gap, and has no history."""
 
 SEED = 20241108

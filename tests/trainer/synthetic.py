@@ -147,6 +147,7 @@ def _star(rng: np.random.Generator, label: str, period: float, *, number: int) -
     mag = mean + amplitude * np.sin(2 * np.pi * mjd / period) + rng.normal(0, 0.03, n)
     return {
         "id": 1000 + number,
+        "name": f"{label} {number}",
         "ra": float(rng.uniform(0, 360)),
         "dec": float(rng.uniform(-75, -20)),
         "l": float(rng.uniform(0, 360)),
@@ -154,7 +155,11 @@ def _star(rng: np.random.Generator, label: str, period: float, *, number: int) -
         "period": period,
         "vmag": mean,
         "amp": amplitude,
+        "n": n,
+        "lc_p95_p5": float(np.ptp(np.quantile(mag, (0.05, 0.95)))),
         "sss_class": label,
+        "gcvs_type": label[:4],
+        "astrom3_class_proxy": label.upper(),
         "mjd": mjd.tolist(),
         "mag": mag.astype(np.float32).tolist(),
         "mag_err": np.full(n, 0.05, np.float32).tolist(),
