@@ -122,8 +122,11 @@ _CATALOGUE = """\
 ### On observed epochs, by the exported graphs
 
 {n:,} stars in the settings of `trainer evaluate`: `period` is given the catalogue's period, all others are
-not; 100, 30, 10, 3 and 1 are the first epochs in time; `packet` is a random run of up to 100 epochs cut into
-an alert. Classes merged to ECL, EA, RRAB, RRC, ROT, LPV, DSCT; the class is the most probable one.{near}
+not; 100, 30, 10, 3 and 1 are the first epochs in time. `packet` is the alert that ZTF or LSST would have
+sent of the star: 30 days of its own epochs up to one that differs from a reference, two exposures a night in
+two of the survey's bands. The reference, flux and magnitude, is from epochs before those 30 days, and nothing
+from after the alert enters. Nights are as rare as the catalogue's, and its one band passes for each of the
+survey's. Classes merged to ECL, EA, RRAB, RRC, ROT, LPV, DSCT; the class is the most probable one.{near}
 
 {table}
 

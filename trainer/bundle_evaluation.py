@@ -2,9 +2,9 @@
 """A finished bundle measured on catalogued stars it has never seen, through the scorer that the stream uses.
 
 Each star is seen in several settings: with all its epochs and the catalogue's period, with all its epochs,
-and with its first 100, 30, 10, 3 and 1; as `packet` it is cut into an alert as a survey would send it. Only
-the epochs of a setting reach the scorer. Classes of the catalogue that the bundle does not know are the
-anomalies to be found.
+and with its first 100, 30, 10, 3 and 1; as `packet` it is cut into an alert as a survey would send it
+(`trainer.survey_cut`). Only the epochs of a setting reach the scorer. Classes of the catalogue that the
+bundle does not know are the anomalies to be found.
 """
 
 from __future__ import annotations

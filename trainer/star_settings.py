@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The settings in which a star is seen: all its epochs with or without a period, its first ones, an alert.
 
-Only the epochs of a setting are in the alert that is made for it.
+Only the epochs of a setting are in the alert that is made for it; an alert that a survey would have sent also
+has its reference, from epochs before.
 """
 
 from __future__ import annotations
