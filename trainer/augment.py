@@ -19,7 +19,6 @@ measure, `trainer.survey_cut` takes them from earlier epochs alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,7 +127,7 @@ def alert_at(
     *,
     survey: str,
     alert_id: int,
-    metadata: Mapping[str, float],
+    metadata: dict[str, float],
     source_context: SourceContext = SourceContext.UNKNOWN,
 ) -> Alert:
     """Return the alert of a light curve at the position of a star, sent with its last epoch."""

@@ -11,8 +11,8 @@ Bands
     The star was measured in one band; its flux passes for that in each of the survey's, which makes it a
     star without colour whose amplitude is the same in all bands.
 Reference
-    The median of the exposures before the history: a reference image is made before the alert, and of none
-    of its epochs. Where fewer than `REFERENCE_EPOCHS_MIN` are, there is none: the difference is all the flux.
+    The median of the exposures before the history: a reference image is older than the alert, and made of
+    none of its epochs. With fewer than `REFERENCE_EPOCHS_MIN` there is none: the difference is all the flux.
 Trigger
     The first detection after a number of exposures that is drawn for the star. A detection differs from the
     reference by five sigma of the survey's own noise; the errors that the alert reports are those of the
@@ -39,7 +39,7 @@ __all__ = ["CUT_VERSION", "HISTORY_DAY", "cut_alert"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-CUT_VERSION = "2"
+CUT_VERSION = "1"
 """Version of the cut; raise it with any change here, or old caches pass for new ones."""
 
 HISTORY_DAY = 30.0
