@@ -281,18 +281,21 @@ def test_a_withdrawn_alert_takes_its_target_off_the_lists_and_makes_none(
     tom: Tom, kafka_broker: KafkaCluster, judged: list[tuple[Alert, Verdict]]
 ) -> None:
     topic = tom.variables["TOM_TOPIC"]
-    some = [each for each in judged if each[1].source_context != "solar_system"][:4]
+    fixed = [each for each in judged if each[1].source_context != "solar_system"]
+    some = [(alert, verdict._replace(anomaly_p_value=0.1)) for alert, verdict in fixed[:4]]
     before, after = earlier(*some[2])[1], some[3][1]
-    before = before._replace(alert_key="before")
+    before = before._replace(alert_key="before", anomaly_p_value=0.1)
     after = after._replace(alert_key="after", mjd_tai=after.mjd_tai + 1.0)
-    gone, lone, _, back = [(alert, retraction_of(verdict)) for alert, verdict in some]
+    # Their retractions do not fit what the stream is asked for, and come to another process.
+    gone, lone, _, back = [(a, retraction_of(v, anomaly_p_value=0.9)) for a, v in some]
     older = (some[2][0], retraction_of(before))
     publish(kafka_broker, topic, [some[0], (older[0], before), some[2], some[3]])
     publish(kafka_broker, topic, some[:1], route="another")
+    tom.manage("readstreams", TOM_MAX_P_VALUE="0.5")
     retracted = [gone, lone, older, back]
     # Of the withdrawn alerts one comes again, and one only after its retraction.
     publish(kafka_broker, topic, [*retracted, some[0], some[1], (back[0], after)])
-    tom.manage("readstreams")
+    tom.manage("readstreams", TOM_MAX_P_VALUE="0.5")
     tom.manage("makemigrations", "tom_astrom3", "--check", "--dry-run")
     targets = {alias: each for name, each in tom.state().items() for alias in (name, *each["aliases"])}
     assert targets[gone[1].object_id]["lists"] == []
