@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from broker_plugin.client.conditions import News
+from broker_plugin.client.conditions import News, Retractions
 from broker_plugin.client.watch import WatchList
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.service.settings_sources import PLAIN, UNKNOWN, hint
@@ -83,13 +83,17 @@ class Options(TypedDict, total=False):
         Only these objects and places: a list, or the path of one.
     only
         `new`: objects that were not yielded before; `changed`: objects that were seen with another top class,
-        or with a p-value that differs by `change_factor`; `all`. With the first two the retraction of what
-        was yielded comes too, as a verdict that says `is_retraction`; with `all` if it fits the conditions.
+        or with a p-value that differs by `change_factor`; `all`.
+    retractions
+        Verdicts that say `is_retraction`. `told`, unless said: those of what was yielded, whatever they say
+        by themselves; with `only` = `all` also those of which nothing is known, if they fit the conditions.
+        `all`: every one, for a reader with a list of their own.
     memory
-        A file that keeps what `new` and `changed` need, for the next time.
+        A file that keeps what `new` and `changed` need, and what was yielded, for the next time.
     strangest
-        Only what is among the N strangest objects when it comes: of those since noon at the telescope, or of
-        all where `since` or `from_beginning` is given; stars, unless `context` says otherwise.
+        Only what is among the N strangest objects: of those since noon at the telescope, or of all where
+        `since` or `from_beginning` is given; stars, unless `context` says otherwise. It comes when it enters,
+        which may be when another is withdrawn.
     tense
         `current`, the sky now, unless said; or `archival`, `injection`, `test`, `any`.
     limit
@@ -113,6 +117,7 @@ class Options(TypedDict, total=False):
     watch: Annotated[WatchList | Path | str | None, PlainValidator(_watched)]
     only: News
     change_factor: Factor
+    retractions: Retractions
     memory: Path | str | None
     strangest: Count | None
     tense: Tense
