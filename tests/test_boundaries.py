@@ -24,6 +24,7 @@ LAYERS = (
         "folders",
         "instants",
         "nights",
+        "object_names",
         "parent",
         "progress",
         "signals",

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from broker_plugin.client.object_names import is_object_name, object_name
 from broker_plugin.client.subscription import warn_in_log
 from broker_plugin.client.watch import ON_SKY, WatchList, is_possible
 from broker_plugin.client.watch_columns import Spelling, angle, choose_columns, folded, unit_of
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.object_names import is_object_name, object_name
 
 __all__ = ["RADIUS_ARCSEC", "read_watch_list"]
 

@@ -17,8 +17,9 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.object_names import surveyed_name
 from broker_plugin.records import METADATA_COLUMNS, Access, Spectrum
-from broker_plugin.store.catalogue_values import is_possible, named_as_alerts_do
+from broker_plugin.store.catalogue_values import is_possible
 from broker_plugin.store.context import ContextRow
 
 __all__ = ["CatalogueColumns", "count_rows", "read_rows"]
@@ -88,7 +89,7 @@ def read_rows(
         Rows at the beginning that are not to be read again; a number that was yielded.
     unread
         Counts by column the cells that should be numbers and are other text, or numbers that cannot be, and
-        objects without a survey; they count as empty.
+        objects that no alert can be of; they count as empty.
 
     Raises
     ------
@@ -226,8 +227,8 @@ def _is_text(cell: object) -> bool:
     return isinstance(cell, str) and bool(cell.strip()) and _parsed(cell) is None
 
 
-def _object(cell: object) -> str:
-    return named_as_alerts_do(str(cell)) if cell else ""
+def _object(cell: object) -> str | None:
+    return surveyed_name(str(cell)) if cell else None
 
 
 def _value(name: str, cell: object) -> float | None:

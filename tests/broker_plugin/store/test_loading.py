@@ -140,11 +140,17 @@ def test_an_object_may_be_named_without_its_survey(tmp_path: Path) -> None:
     path = tmp_path / "stars.csv"
     path.write_text(
         "source_id,name,gmag\n1,ZTF18abcdefg,15\n2,lsst:sso:7,16\n3,RR Lyr,17\n4,12345,18\n5,,19\n"
+        "6,ztf18ABCDEFH,20\n7,ztf:M31,21\n8,gaia:42,22\n9,3.13887541670409e+17,23\n"
     )
     unread: Counter[str] = Counter()
     ((_, rows),) = read_rows(path, replace(COLUMNS, object_id="name"), unread=unread)
-    assert [row.object_id for row in rows] == ["ztf:ZTF18abcdefg", "lsst:sso:7", "lsst:12345"]
-    assert unread == {"name": 1}
+    assert [row.object_id for row in rows] == [
+        "ztf:ZTF18abcdefg",
+        "lsst:sso:7",
+        "lsst:12345",
+        "ztf:ZTF18abcdefh",
+    ]
+    assert unread == {"name": 4}
 
 
 def test_what_was_loaded_is_found_at_its_place_and_twice_is_once(
@@ -198,7 +204,7 @@ def test_spectra_of_a_dataset_are_kept_apart_from_its_values(tmp_path: Path, sto
     wave = np.linspace(4000, 7000, 5)
     table = pa.table(
         {
-            "object_id": ["ztf:a", "ztf:b"],
+            "object_id": ["ztf:ZTF18aaaaaaa", "ztf:ZTF18bbbbbbb"],
             "reference_mag": [15.0, None],
             "wave_aa": [wave, None],
             "spectrum_flux": [wave / 1000, None],
@@ -212,7 +218,7 @@ def test_spectra_of_a_dataset_are_kept_apart_from_its_values(tmp_path: Path, sto
     values, spectra = (
         rows_in(value)
         for value in store.fetch(
-            [context_key("ztf:a", Access.PUBLIC, spectra=each) for each in (False, True)]
+            [context_key("ztf:ZTF18aaaaaaa", Access.PUBLIC, spectra=each) for each in (False, True)]
         )
     )
     assert [(row.values, row.spectrum) for row in values] == [({"reference_mag": 15.0}, None)]
@@ -221,7 +227,8 @@ def test_spectra_of_a_dataset_are_kept_apart_from_its_values(tmp_path: Path, sto
     assert isinstance(row.spectrum, Spectrum)
     np.testing.assert_array_equal(row.spectrum.wave_aa, wave)
     np.testing.assert_allclose(row.spectrum.flux, wave / 1000, rtol=1e-7)
-    assert store.fetch([context_key("ztf:b", Access.PUBLIC, spectra=False)]) == [None]  # it says nothing
+    silent = context_key("ztf:ZTF18bbbbbbb", Access.PUBLIC, spectra=False)
+    assert store.fetch([silent]) == [None]
 
 
 @pytest.mark.parametrize(
