@@ -29,6 +29,7 @@ LAYERS = (
         "progress",
         "signals",
         "times",
+        "vizier",
     ),
     ("kernels", "ordering", "whole_file"),
     ("surveys",),

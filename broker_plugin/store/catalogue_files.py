@@ -21,11 +21,15 @@ from broker_plugin.object_names import surveyed_name
 from broker_plugin.records import METADATA_COLUMNS, Access, Spectrum
 from broker_plugin.store.catalogue_values import is_possible
 from broker_plugin.store.context import ContextRow
+from broker_plugin.vizier import arrow_options
 
 __all__ = ["CatalogueColumns", "count_rows", "read_rows"]
 
 PORTION = 2_000
 """Rows that are read at a time: with spectra some 100 MB."""
+
+TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+"""Tabs part the cells of what VizieR writes, and of nothing else that is read."""
 
 FITS_SUFFIXES = frozenset({".fits", ".fit", ".fits.gz"})
 
@@ -113,8 +117,10 @@ def _tables(path: Path, columns: CatalogueColumns) -> Iterator[Any]:
             with pyarrow.parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=PORTION):
                     yield pa.Table.from_batches([batch])
-        elif name.endswith((".csv", ".csv.gz")):
-            with pyarrow.csv.open_csv(path, convert_options=_as_written(path, columns)) as reader:
+        elif name.endswith(TEXT_SUFFIXES):
+            form = arrow_options(path)
+            form["convert_options"] = _as_written(path, columns, form)
+            with pyarrow.csv.open_csv(path, **form) as reader:
                 for batch in reader:
                     yield pa.Table.from_batches([batch])
         elif name.endswith(tuple(FITS_SUFFIXES)):
@@ -125,9 +131,9 @@ def _tables(path: Path, columns: CatalogueColumns) -> Iterator[Any]:
             )
 
 
-def _as_written(path: Path, columns: CatalogueColumns) -> Any:
+def _as_written(path: Path, columns: CatalogueColumns, form: Mapping[str, Any]) -> Any:
     """Return options that leave cells of a CSV file as they are: one that fits no guess costs no other."""
-    with pyarrow.csv.open_csv(path) as reader:
+    with pyarrow.csv.open_csv(path, **form) as reader:
         names = reader.schema.names
     text = {columns.source, columns.object_id, columns.ra, columns.dec, *columns.values.values()}
     text |= set(METADATA_COLUMNS)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -90,6 +91,26 @@ def test_every_format_gives_the_same_rows(table: pa.Table, tmp_path: Path) -> No
     assert found[0][0].source_id == str(2**60)
     assert found[0][0].values["reference_mag"] == table["gmag"][0].as_py()
     assert set(found[0][3].values) == {"star_galaxy_score"}  # what is not a number is not known
+
+
+@pytest.mark.parametrize(("end", "mark"), [(".csv", ";"), (".csv.gz", ";"), (".tsv", "\t")])
+def test_vizier_s_text_gives_the_rows_of_any_other(tmp_path: Path, end: str, mark: str) -> None:
+    text = (
+        "#\n#   VizieR Astronomical Server\n#Column\tRA_ICRS\t(F15.11)\n\nSource;ra;dec;gmag\n ;deg;deg;mag\n"
+        "-------------------;---------------;---------------;---------\n"
+        "1152921504606846976;010.50000000000;+20.00000000000;15.123456\n"
+        "1152921504606846977;011.50000000000;-20.00000000000;         \n"
+        "1152921504606846978;012.50000000000;-20.00000000000; 9.500000\n\n#END#\n"
+    ).replace(";", mark)
+    path = tmp_path / f"stars{end}"
+    path.write_bytes(gzip.compress(text.encode()) if end == ".csv.gz" else text.encode())
+    unread: Counter[str] = Counter()
+    ((_, rows),) = read_rows(path, replace(COLUMNS, source="Source"), unread=unread)
+    assert [(row.source_id, row.ra_deg, row.dec_deg, row.values) for row in rows] == [
+        ("1152921504606846976", 10.5, 20.0, {"reference_mag": 15.123456}),
+        ("1152921504606846978", 12.5, -20.0, {"reference_mag": 9.5}),
+    ]
+    assert not unread
 
 
 def test_a_cell_that_is_no_number_costs_itself_alone(tmp_path: Path) -> None:
