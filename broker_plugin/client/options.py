@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -52,10 +52,15 @@ def _watched(value: Any) -> WatchList | Path | str | None:
     return value
 
 
-def _names(value: Any) -> Any:
-    if isinstance(value, str):  # which is a sequence of texts too: its letters
-        raise PydanticCustomError("names", PLAIN["tuple_type"])
-    return value
+def _names(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    # A text is a collection of texts too: of its letters.
+    if isinstance(value, str) or not (
+        isinstance(value, Collection) and all(isinstance(each, str) for each in value)
+    ):
+        raise PydanticCustomError("names", "give names of classes as a list, such as ['RRAB']")
+    return tuple(map(str, value))  # numpy has texts of its own
 
 
 class Options(TypedDict, total=False):
@@ -78,7 +83,7 @@ class Options(TypedDict, total=False):
         Begin with the messages since a moment, where the group has no offset: a datetime with its time zone,
         or a text as for `--since` (`12h`, `2026-11-24T03:00:00Z`).
     classes, min_probability, max_p_value, context
-        Conditions of `Selection`. The classes are a list, also where there is one.
+        Conditions of `Selection`. The classes are a list or another collection, also where there is one.
     watch
         Only these objects and places: a list, or the path of one.
     only
@@ -110,7 +115,7 @@ class Options(TypedDict, total=False):
     group: str | None
     from_beginning: bool
     since: Annotated[datetime | str | None, PlainValidator(_moment)]
-    classes: Annotated[Sequence[str] | None, BeforeValidator(_names)]
+    classes: Annotated[Collection[str] | None, PlainValidator(_names)]
     min_probability: Level | None
     max_p_value: Level | None
     context: ContextName | None

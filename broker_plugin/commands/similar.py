@@ -17,8 +17,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from broker_plugin.bundle import open_bundle
-from broker_plugin.client.object_names import object_name
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.object_names import object_name
 from broker_plugin.pipeline.assembly import parse_access
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.settings_sources import load_settings

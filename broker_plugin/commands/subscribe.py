@@ -112,7 +112,8 @@ def subscribe(
         Only if the anomaly p-value is at most this.
     watch
         Only what is on this watch list: a CSV file with a column object_id, or with columns ra, dec
-        (degrees), radius (arcsec; or radius_arcmin, radius_deg) and name; or a VOTable. The names are shown.
+        (degrees), radius (arcsec; or radius_arcmin, radius_deg) and name; or VizieR's text, or a VOTable. The
+        names are shown.
     cone
         Only what lies in RA,DEC,ARCSEC. May be repeated, and adds to the others.
     object_ids
