@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from broker_plugin.errors import ConfigurationError
-from export.objects_card import objects_card
+from export.objects_card import GROWN_ON, objects_card
 from export.tables import calibration_table, column_text, results_table, table
 from trainer.checkpoint import Run
 from trainer.config import DataSettings
@@ -80,6 +80,7 @@ verdicts are made (`--class-prior`). {decision}
 * The catalogue's strata are calibrated on {calibrated_on} of its stars, not on alerts of the surveys
   themselves: where a verdict names one of them, real p-values are smaller or larger to the extent that real
   alerts differ from these. `trainer fit-anomaly --alerts` calibrates on a survey's own.
+* {grown_on}
 * Temperature and class threshold of a stratum are fitted on the same {alerts_per_stratum:,} alerts or fewer.
 * The labels are the survey's own classification and hold its errors.
 
@@ -287,6 +288,7 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         prior=run.class_prior,
         decision=_DECISIONS[settings.calibration.decision_rule],
         imitated=_imitated(run, evaluation) if evaluation else "",
+        grown_on=GROWN_ON.format(things="stars").replace("\n", "\n  "),
         alerts_per_stratum=settings.calibration.alerts_per_stratum,
         seed=settings.seed,
     )
