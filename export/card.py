@@ -12,7 +12,7 @@ from broker_plugin.bundle import Manifest
 from broker_plugin.errors import ConfigurationError
 from export.catalogue_tables import catalogue_tables
 from export.imitated_card import imitated_section
-from export.objects_card import objects_card
+from export.objects_card import GROWN_ON, objects_card
 from export.tables import column_text, table
 from trainer.checkpoint import Run
 from trainer.config import DataSettings, Settings
@@ -86,6 +86,7 @@ verdicts are made (`--class-prior`). {decision}
 * The catalogue's strata are calibrated on {calibrated_on} of its stars, not on alerts of the surveys
   themselves: where a verdict names one of them, real p-values are smaller or larger to the extent that real
   alerts differ from these. `trainer fit-anomaly --alerts` calibrates on a survey's own.
+* {grown_on}
 * Temperature and class threshold of a stratum are fitted on the same {alerts_per_stratum:,} alerts or fewer.
 * The labels are the survey's own classification and hold its errors.
 
@@ -258,6 +259,7 @@ def model_card(manifest: Manifest) -> str:
         prior=run.class_prior,
         decision=_DECISIONS[settings.calibration.decision_rule],
         imitated=imitated_section(run, evaluation) if evaluation else "",
+        grown_on=GROWN_ON.format(things="stars").replace("\n", "\n  "),
         alerts_per_stratum=settings.calibration.alerts_per_stratum,
         seed=settings.seed,
     )

@@ -7,13 +7,20 @@ from broker_plugin.bundle import Manifest
 from export.tables import calibration_table, column_text, results_table, table
 from trainer.checkpoint import Run
 
-__all__ = ["SIMULATED", "objects_card"]
+__all__ = ["GROWN_ON", "SIMULATED", "objects_card"]
 
 SIMULATED = """\
 > **SIMULATED DATA.** Every object that this bundle was trained, calibrated and measured on was made up from
 > stellar parameters by `trainer simulate`. It serves to run the whole way with several modalities. It is no
 > evidence for anything about real stars, and must not be pointed at a survey's alerts.
 """
+
+GROWN_ON = """\
+The catalogue's forests are grown on the very {things} that the encoders were trained on, not on a part of
+their own: what encoders have learned lies closer together than what is new to them, so that new {things}
+score as stranger than those. That makes no p-value wrong: the {things} it is counted against are apart from
+both, as new to encoders and forests as those of a later alert, and their scores are raised alike."""
+"""What is said of the objects behind the forests."""
 
 _TEXT = """\
 # Model card: {name} {version}
@@ -49,6 +56,8 @@ Shares of ordinary test alerts with a p-value below a level (it should be the le
 
 {calibration}
 
+{grown_on}
+
 Odd light curves are told from ordinary ones only by the photometry encoder; see the evaluation in the
 manifest.
 """
@@ -81,6 +90,7 @@ def objects_card(run: Run, manifest: Manifest) -> str:
             [[name, f"{count:,}"] for name, count in data["train_objects_by_class"].items()],
         ),
         prior=run.class_prior,
+        grown_on=GROWN_ON.format(things="objects"),
         results=results_table(evaluation["imitated"], everything) if evaluation else unmeasured,
         calibration=calibration_table(evaluation["imitated"], everything) if evaluation else unmeasured,
     )

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The direction of imports: what the runtime must never pull in, and who may talk to whom."""
 
-import ast
 import re
 import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.imports import ROOT, imported_modules
+
 RUNTIME = sorted((ROOT / "broker_plugin").rglob("*.py"))
 FORBIDDEN_AT_RUN_TIME = ("torch", "sklearn", "pandas", "onnx", "trainer", "export", "matplotlib")
 
@@ -25,10 +24,12 @@ LAYERS = (
         "folders",
         "instants",
         "nights",
+        "object_names",
         "parent",
         "progress",
         "signals",
         "times",
+        "vizier",
     ),
     ("kernels", "ordering", "whole_file"),
     ("surveys",),
@@ -55,16 +56,6 @@ LAYERS = (
 
 IN_OTHER_BROKERS = [f"broker_plugin/brokers/{name}.py" for name in ("ampel", "antares", "fink", "pittgoogle")]
 """Modules that import their host's packages, and are imported by it alone."""
-
-
-def imported_modules(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found
 
 
 def test_importing_every_runtime_module_pulls_in_no_training_library() -> None:

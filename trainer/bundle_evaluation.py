@@ -10,7 +10,7 @@ anomalies to be found.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from broker_plugin.engine.scorer import Scorer
 from broker_plugin.records import Alert
 from broker_plugin.streams.output_files import check_outputs, complete_files, make_folder
 from trainer.data.unsorted import Unsorted, read_unsorted
+from trainer.data.used import NO_STARS, UsedStars
 from trainer.metrics import auroc, calibration_error
 from trainer.predictions import (
     MERGED,
@@ -69,7 +70,7 @@ def evaluate_bundle(
     out: Path,
     predictions: Path | None,
     *,
-    seen: Container[str] = frozenset(),
+    seen: UsedStars = NO_STARS,
     workers: int = 1,
     advance: Callable[[int], None] = lambda n: None,
     begin: Callable[[int], None] = lambda n: None,
@@ -79,7 +80,7 @@ def evaluate_bundle(
     Parameters
     ----------
     seen
-        Identifiers (`css:<id>`) of stars to leave out, since the bundle was trained on them.
+        Stars to leave out, since the bundle was trained on them.
     out
         JSON file of the measures: each a mapping from the setting.
     predictions

@@ -101,6 +101,9 @@ def _forests(
 
     Where there are observed epochs, classes have their natural shares among the alerts: what is rare is
     strange, so a forest that saw rare classes as often as common ones would call them ordinary.
+
+    They are the encoders' own training stars: a part for the forests alone would leave fewer to both, and
+    p-values do not need one, since the calibration's stars are apart from encoders and forests alike.
     """
     settings = prepared.run.settings
     least = settings.anomaly.min_epochs

@@ -54,7 +54,11 @@ Data = Annotated[
     ),
 ]
 TrainingRun = Annotated[
-    Path | None, Parameter(help="The bundle's training run, whose stars are left out but for its test's.")
+    Path | None,
+    Parameter(
+        help="The bundle's training run, whose stars are left out but for its test's; known by their "
+        "names, or within 10 arcsec of their places."
+    ),
 ]
 Unseen = Annotated[
     bool,

@@ -16,8 +16,9 @@ from trainer.checkpoint import NOTHING_KEPT, Kept, Run, load_run, save_run
 from trainer.config import Settings
 from trainer.data.cached import keep_labelled, labelled_stars
 from trainer.data.catalina import FILE, file_digest
-from trainer.data.splits import Split, split_stars, used_stars
+from trainer.data.splits import Split, split_stars
 from trainer.data.stars import StarTable, read_stars
+from trainer.data.used import UsedStars, used_stars
 from trainer.encoders import fitted_specs
 from trainer.outliers import Oddity
 from trainer.plans import Plan, natural_plan, planned_windows, tempered_plan
@@ -149,8 +150,8 @@ def _footprint(stars: StarTable) -> str:
     return f"declination {south:.0f} to {north:.0f}, {bright:.1f} to {faint:.1f} mag"
 
 
-def seen_stars(out: Path) -> frozenset[str]:
-    """Return the identifiers of all stars that a run used in any way but for its test.
+def seen_stars(out: Path) -> UsedStars:
+    """Return all stars that a run used in any way but for its test.
 
     Those from which the encoders had learned that it began with are among them.
 
@@ -174,7 +175,7 @@ def seen_stars(out: Path) -> frozenset[str]:
     used = used_stars(read_stars(path), run.settings.data.split_fractions, seed=run.settings.seed)
     if not (out / SEEN).is_file():  # nothing was trained yet
         return used
-    return used | frozenset(read_seen(out)["object_id"].to_pylist())
+    return used | UsedStars.of_table(read_seen(out), ra="ra", dec="dec")
 
 
 def imitated_set(

@@ -18,13 +18,14 @@ from safetensors.torch import load_file
 from broker_plugin.errors import ConfigurationError
 from trainer.checkpoint import BEGUN, MODEL, Kept, Run, load_run
 from trainer.config import Settings
-from trainer.data.splits import Split, object_groups
+from trainer.data.splits import Split
 from trainer.data.stars import StarTable
+from trainer.data.used import UsedStars
 from trainer.model import AlertModel
 from trainer.preparation import Prepared
 from trainer.seen import SEEN, read_seen
 
-__all__ = ["PRETRAINED", "Pretrained", "near", "read_pretrained", "write_seen"]
+__all__ = ["PRETRAINED", "Pretrained", "read_pretrained", "write_seen"]
 
 PRETRAINED = "pretrained"
 """Folder of a pre-training within that of its run."""
@@ -83,9 +84,8 @@ class Pretrained:
 
     def require_apart(self, prepared: Prepared) -> None:
         """Raise ConfigurationError if these encoders were trained on a star that others are measured with."""
-        table = read_seen(self.folder)
-        seen = np.isin(prepared.stars.star_id, table["object_id"].to_numpy())
-        seen |= near(prepared.stars, table["ra"].to_numpy(), table["dec"].to_numpy())
+        learned, stars = UsedStars.of_table(read_seen(self.folder), ra="ra", dec="dec"), prepared.stars
+        seen = learned.holds(stars.star_id, stars.ra_deg, stars.dec_deg)
         held_out = seen & (prepared.split > Split.TRAIN)
         if held_out.any():
             raise ConfigurationError(
@@ -123,9 +123,3 @@ def write_seen(
         parts.append(read_seen(start.folder))
     # Once each, also where a run goes on from itself.
     pq.write_table(pa.concat_tables(parts).group_by(["object_id", "ra", "dec"]).aggregate([]), folder / SEEN)
-
-
-def near(stars: StarTable, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which stars (S,) lie within 10 arcsec of one of the positions; none of unknown position does."""
-    group = object_groups(np.concatenate([stars.ra_deg, ra_deg]), np.concatenate([stars.dec_deg, dec_deg]))
-    return np.isin(group[: len(stars)], group[len(stars) :])

@@ -20,6 +20,7 @@ from trainer.bundle_evaluation import evaluate_bundle
 from trainer.checkpoint import BEGUN, MODEL, RUN, Kept, Run, load_run, passes_trained, save_run, training_key
 from trainer.compute import Compute
 from trainer.data.catalina import FILE, file_digest
+from trainer.data.used import UsedStars
 from trainer.exporting import run_export
 from trainer.fitting import CATALOGUE, fit
 from trainer.object_runs import prepare_labelled
@@ -152,7 +153,7 @@ def _fitting(run: Run) -> tuple[object, ...]:
 
 
 def _train_and_measure(
-    prepared: Prepared, folder: Path, stars: Path, *, seen: frozenset[str], workers: int
+    prepared: Prepared, folder: Path, stars: Path, *, seen: UsedStars, workers: int
 ) -> None:
     """Train, fit, export and measure one more bundle; its predictions are written last."""
     say(f"training {folder.name}")

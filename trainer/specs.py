@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -56,6 +56,9 @@ _SPECS: Mapping[str, type[_Spec]] = MappingProxyType(
 """Those of modalities that must be told something; of others nothing is known here."""
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 def check_spec(name: str, spec: Mapping[str, Any]) -> None:
     """Make sure that there is such a modality and that its preprocessing can be made so.
 
@@ -73,17 +76,55 @@ def check_spec(name: str, spec: Mapping[str, Any]) -> None:
             raise ValueError("; ".join(explained(error, within=(name, "spec")))) from None
 
 
-def explained(error: ValidationError, *, within: tuple[str, ...] = ()) -> list[str]:
+def explained(
+    error: ValidationError, *, within: tuple[str, ...] = (), table: Mapping[str, Any] = NOTHING
+) -> list[str]:
     """Return a line for each defect: the dotted name of its setting, and what is wrong.
 
     Parameters
     ----------
     within
         Names of the tables that the settings stand in.
+    table
+        The settings, for tables in lists to be called by their names.
     """
     lines = []
     for defect in error.errors(include_url=False):
-        place = ".".join(map(str, (*within, *defect["loc"])))
+        place = _named_place((*within, *defect["loc"]), table)
         said = defect["msg"].removeprefix("Value error, ")
         lines.append(f"{place}: {said}" if place else said)
     return lines
+
+
+def _named_place(place: Sequence[str | int], table: Mapping[str, Any]) -> str:
+    """Return how a person finds a setting: tables of one name are counted from 1, and called by their own.
+
+    Examples
+    --------
+    >>> table = {"sources": [{"name": "gaia", "layout": "catalogue"}]}
+    >>> _named_place(("sources", 0, "catalogue", "columns", "id"), table)
+    'columns.id of [[sources]] no. 1 (gaia)'
+    >>> _named_place(("sizes", 0), {"sizes": [1.5]})
+    'sizes.0'
+    """
+    at = next((n for n, part in enumerate(place) if isinstance(part, int)), len(place))
+    head, number, rest = place[:at], place[at : at + 1], place[at + 1 :]
+    entry = _found([*head, *number], table)
+    if not number or not isinstance(entry, Mapping):
+        return ".".join(map(str, place))
+    called = f" ({entry['name']})" if isinstance(entry.get("name"), str) else ""
+    # A table that can be of several kinds has its kind in the place, which is no setting within it.
+    within = _named_place(rest[1:] if rest[:1] == (entry.get("layout"),) else rest, entry)
+    return " of ".join(
+        filter(None, [within, f"[[{'.'.join(map(str, head))}]] no. {int(number[0]) + 1}{called}"])
+    )
+
+
+def _found(place: Sequence[str | int], table: Any) -> Any:
+    """Return what a table has at a place, None where it has nothing."""
+    for part in place:
+        try:
+            table = table[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return table

@@ -31,7 +31,8 @@ def read_toml(path: Path, model: type[Read], *, example: str) -> Read:
         If the file cannot be read or a setting is missing, unknown or impossible.
     """
     try:
-        return model.model_validate(tomllib.loads(path.read_text("utf-8")))
+        table = tomllib.loads(path.read_text("utf-8"))
+        return model.model_validate(table)
     except OSError as error:
         raise ConfigurationError(
             f"cannot read {path}: {error.strerror}; give --config a TOML file"
@@ -40,4 +41,4 @@ def read_toml(path: Path, model: type[Read], *, example: str) -> Read:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
     except ValidationError as error:
         found = f"these settings do not fit; {example} shows all:"
-        raise ConfigurationError("\n  ".join([f"{path}: {found}", *explained(error)])) from None
+        raise ConfigurationError("\n  ".join([f"{path}: {found}", *explained(error, table=table)])) from None

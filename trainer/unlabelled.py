@@ -27,14 +27,13 @@ from trainer.config import Settings
 from trainer.data.cached import STARS_VERSION
 from trainer.data.catalina import FILE, file_digest, learned_classes
 from trainer.data.objects import ObjectRow
-from trainer.data.splits import Split, deal_groups, sky_groups
+from trainer.data.splits import Neighbourhood, Split, deal_groups, sky_groups
 from trainer.data.stars import StarTable
 from trainer.data.unsorted import read_unsorted
 from trainer.encoders import fitted_specs
 from trainer.object_runs import UNUSED, keep_stars, prepare_objects, star_table
 from trainer.plans import Plan
 from trainer.preparation import Prepared, prepare, scaler_sample
-from trainer.pretrained import near
 from trainer.sets import ExampleSet, tokens_of
 from trainer.stream.archive import StreamArchive
 from trainer.stream.objects import one_each
@@ -114,7 +113,7 @@ def prepare_alerts(
 
 def leave_out(prepared: Prepared, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> Prepared:
     """Return the same without the stars within 10 arcsec of positions (degrees)."""
-    close = near(prepared.stars, ra_deg, dec_deg)
+    close = Neighbourhood(ra_deg, dec_deg).holds(prepared.stars.ra_deg, prepared.stars.dec_deg)
     return replace(prepared, split=np.where(close, UNUSED, prepared.split).astype(np.int8))
 
 

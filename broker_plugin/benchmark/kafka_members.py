@@ -69,7 +69,7 @@ class Members:
 
     def __init__(self, settings: Mapping[str, Any], workers: int, *, cores: Sequence[int] = ()) -> None:
         context = multiprocessing.get_context("spawn")
-        self._told: SimpleQueue[tuple[int, _Batch | BrokerPluginError]] = SimpleQueue()
+        self._told: SimpleQueue[tuple[int, _Batch | Exception]] = SimpleQueue()
         self._processes: list[multiprocessing.process.BaseProcess] = []
         self._pipes: list[Connection] = []
         for number in range(workers):
@@ -128,7 +128,7 @@ class Members:
         Raises
         ------
         BrokerPluginError
-            If a member could not go on.
+            If a member could not go on; another error if what it told could not be read.
         """
         batches: list[_Batch] = []
         before_s, heard = sum(self._cpu_s), time.monotonic()
@@ -137,7 +137,7 @@ class Members:
                 place, told = self._told.get(timeout=LOOK_S)
             except Empty:
                 continue
-            if isinstance(told, BrokerPluginError):
+            if isinstance(told, Exception):
                 raise told
             batches.append(told)
             self._cpu_s[place] = told.cpu_s
@@ -154,6 +154,8 @@ class Members:
                 self._told.put((place, pipe.recv()))
         except (EOFError, OSError):
             self._told.put((place, TransientError("a process of the service ended while it was measured")))
+        except Exception as error:  # whatever a message holds that cannot be read; `progress` raises it
+            self._told.put((place, error))
 
     def _signal(self, number: signal.Signals) -> None:
         for pid in self.pids:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from broker_plugin.client.candidate import Candidate, Epoch, UpperLimit
 from broker_plugin.client.memory import ObjectMemory
-from broker_plugin.client.object_names import is_object_name
 from broker_plugin.client.opening import subscribe, subscribe_to_candidates
 from broker_plugin.client.subscription import Subscription
 from broker_plugin.client.watch import Cone, WatchList
 from broker_plugin.client.watch_files import read_watch_list
 from broker_plugin.client.webhook import Webhook
 from broker_plugin.codec.verdict import Revision, Verdict
+from broker_plugin.object_names import is_object_name
 
 __all__ = [
     "Candidate",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a subscriber knows of objects: the last verdict that was news, and whether it was told of them."""
+"""What a subscriber knows of objects: the last verdict that was news, and which it was told of."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ CREATE TABLE IF NOT EXISTS objects (
     alert_key TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID
 """
+
+TOLD = "CREATE TABLE IF NOT EXISTS alerts (number INTEGER PRIMARY KEY, alert_key TEXT NOT NULL UNIQUE)"
+"""The alerts that the subscriber was told of, numbered as they came."""
+
+TOLD_MAX = 100_000
+"""Alerts that the subscriber is known to be told of, the last ones: some 10 MB. The retraction of an earlier
+one comes only if it fits the conditions by itself, or its object is known."""
+
+FORGET_FIRST = "DELETE FROM alerts WHERE number <= (SELECT max(number) FROM alerts) - ?"
 
 LATER = "ALTER TABLE objects ADD COLUMN alert_key TEXT NOT NULL DEFAULT ''"
 """Brings a file of an earlier version up to date."""
@@ -77,6 +86,7 @@ class ObjectMemory:
             # Closed by whoever ends the subscription, which may be another thread than the one that reads.
             self._database = sqlite3.connect(path or ":memory:", check_same_thread=False)
             self._database.execute(LAYOUT)
+            self._database.execute(TOLD)
             if "alert_key" not in {row[1] for row in self._database.execute("PRAGMA table_info(objects)")}:
                 self._database.execute(LATER)
             self._database.commit()
@@ -100,6 +110,22 @@ class ObjectMemory:
         """Know nothing of an object any more."""
         with self._explained():
             self._database.execute("DELETE FROM objects WHERE object_id = ?", (object_id,))
+
+    def was_told(self, alert_key: str) -> bool:
+        """Tell whether the subscriber was told of an alert, as far as is known."""
+        found = self._database.execute("SELECT 1 FROM alerts WHERE alert_key = ?", (alert_key,))
+        return found.fetchone() is not None
+
+    def note_told(self, alert_key: str) -> None:
+        """Remember that the subscriber was told of an alert."""
+        with self._explained():
+            self._database.execute("INSERT OR REPLACE INTO alerts (alert_key) VALUES (?)", (alert_key,))
+            self._database.execute(FORGET_FIRST, (TOLD_MAX,))
+
+    def forget_told(self, alert_key: str) -> None:
+        """Know of an alert no more that the subscriber was told of it."""
+        with self._explained():
+            self._database.execute("DELETE FROM alerts WHERE alert_key = ?", (alert_key,))
 
     def save(self) -> None:
         """Make what was noted last."""

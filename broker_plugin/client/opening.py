@@ -180,6 +180,7 @@ def _conditions(options: Options, warn: Callable[[str], None]) -> Conditions:
         watch=_watch_list(options.get("watch"), warn),
         only=options.get("only", "all"),
         change_factor=options.get("change_factor", CHANGE_FACTOR),
+        retractions=options.get("retractions", "told"),
         strangest=strangest,
         ranked_from_start=options.get("from_beginning", False) or options.get("since") is not None,
         tense=options.get("tense", "current"),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from broker_plugin.client.conditions import News
+from broker_plugin.client.conditions import News, Retractions
 from broker_plugin.client.watch import WatchList
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.service.settings_sources import PLAIN, UNKNOWN, hint
@@ -52,10 +52,15 @@ def _watched(value: Any) -> WatchList | Path | str | None:
     return value
 
 
-def _names(value: Any) -> Any:
-    if isinstance(value, str):  # which is a sequence of texts too: its letters
-        raise PydanticCustomError("names", PLAIN["tuple_type"])
-    return value
+def _names(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    # A text is a collection of texts too: of its letters.
+    if isinstance(value, str) or not (
+        isinstance(value, Collection) and all(isinstance(each, str) for each in value)
+    ):
+        raise PydanticCustomError("names", "give names of classes as a list, such as ['RRAB']")
+    return tuple(map(str, value))  # numpy has texts of its own
 
 
 class Options(TypedDict, total=False):
@@ -78,18 +83,22 @@ class Options(TypedDict, total=False):
         Begin with the messages since a moment, where the group has no offset: a datetime with its time zone,
         or a text as for `--since` (`12h`, `2026-11-24T03:00:00Z`).
     classes, min_probability, max_p_value, context
-        Conditions of `Selection`. The classes are a list, also where there is one.
+        Conditions of `Selection`. The classes are a list or another collection, also where there is one.
     watch
         Only these objects and places: a list, or the path of one.
     only
         `new`: objects that were not yielded before; `changed`: objects that were seen with another top class,
-        or with a p-value that differs by `change_factor`; `all`. With the first two the retraction of what
-        was yielded comes too, as a verdict that says `is_retraction`; with `all` if it fits the conditions.
+        or with a p-value that differs by `change_factor`; `all`.
+    retractions
+        Verdicts that say `is_retraction`. `told`, unless said: those of what was yielded, whatever they say
+        by themselves; with `only` = `all` also those of which nothing is known, if they fit the conditions.
+        `all`: every one, for a reader with a list of their own.
     memory
-        A file that keeps what `new` and `changed` need, for the next time.
+        A file that keeps what `new` and `changed` need, and what was yielded, for the next time.
     strangest
-        Only what is among the N strangest objects when it comes: of those since noon at the telescope, or of
-        all where `since` or `from_beginning` is given; stars, unless `context` says otherwise.
+        Only what is among the N strangest objects: of those since noon at the telescope, or of all where
+        `since` or `from_beginning` is given; stars, unless `context` says otherwise. It comes when it enters,
+        which may be when another is withdrawn.
     tense
         `current`, the sky now, unless said; or `archival`, `injection`, `test`, `any`.
     limit
@@ -106,13 +115,14 @@ class Options(TypedDict, total=False):
     group: str | None
     from_beginning: bool
     since: Annotated[datetime | str | None, PlainValidator(_moment)]
-    classes: Annotated[Sequence[str] | None, BeforeValidator(_names)]
+    classes: Annotated[Collection[str] | None, PlainValidator(_names)]
     min_probability: Level | None
     max_p_value: Level | None
     context: ContextName | None
     watch: Annotated[WatchList | Path | str | None, PlainValidator(_watched)]
     only: News
     change_factor: Factor
+    retractions: Retractions
     memory: Path | str | None
     strangest: Count | None
     tense: Tense

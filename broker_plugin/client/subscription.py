@@ -155,8 +155,10 @@ class Subscription(Generic[Item]):
         self._warn = warn_in_log if warn is None else warn
         self._after_poll = after_poll
         self._waiting: deque[Message] = deque()
-        self._done: list[Message] = []
+        self._held: dict[str, Item] = {}  # what the ranking holds, by verdict
+        self._due: deque[tuple[Item, tuple[Message, Verdict]]] = deque()  # of one message, in turn
         self._in_hand: tuple[Message, Verdict] | None = None
+        self._done: list[Message] = []
         self._pauses = Backoff().pauses()
         self._last_commit_s = self._nothing_since_s = time.monotonic()
         self._warned: set[str] = set()
@@ -170,7 +172,7 @@ class Subscription(Generic[Item]):
     @property
     def watched(self) -> tuple[str, ...]:
         """What the one in hand matches of the watch list, by the list's names; none without a list."""
-        return () if self._in_hand is None else self._filter.watched
+        return () if self._in_hand is None else self._filter.watched(self._in_hand[1])
 
     def stop(self) -> None:
         """End the iteration; from another thread or a signal handler too."""
@@ -213,7 +215,7 @@ class Subscription(Generic[Item]):
         self._finish()
         self._nothing_since_s = time.monotonic()  # what the body took is no waiting
         while self._left > 0 and not self._stop.is_set():
-            some_came = bool(self._waiting) or self._poll()
+            some_came = bool(self._due or self._waiting) or self._poll()
             item = self._next_wanted()
             if item is not None:
                 self._left -= 1
@@ -240,47 +242,52 @@ class Subscription(Generic[Item]):
 
     def _next_wanted(self) -> Item | None:
         """Return the next of those that wait; None if none is wanted, or the rest cannot be read now."""
-        while self._waiting and not self._stop.is_set():
+        while self._waiting and not self._due and not self._stop.is_set():
             message = self._waiting.popleft()
             try:
-                item = self._if_wanted(message)
+                self._take_in(message)
             except TransientError as error:
                 self._waiting.appendleft(message)
                 self._pause(error)
                 return None
-            if item is not None:
-                return item
-        return None
+        if not self._due:
+            return None
+        item, self._in_hand = self._due.popleft()
+        self.n_wanted += 1
+        return item
 
-    def _if_wanted(self, message: Message) -> Item | None:
+    def _take_in(self, message: Message) -> None:
+        """Read a message, of which one or more may be due, or none."""
         if not self._source.owned([message]):
-            return None  # another member of the group handles it
+            return  # another member of the group handles it
         try:
             item = self._read(message.value)
         except RejectedAlert as rejection:
             self.n_skipped += 1
             self._warn_once(f"a message was skipped: {rejection.detail}")
             self._done.append(message)
-            return None
+            return
         self.n_read += 1
         verdict = self._verdict_of(item)
         self.n_other_tense += not self._conditions.has_tense(verdict)
         for name in self._conditions.selection.unknown(verdict):
             known = ", ".join(verdict.class_probabilities)
             self._warn_once(f"no class {name!r} in the taxonomy {verdict.taxonomy}; there are {known}")
-        if not self._filter.accepts(verdict):
+        told = self._filter.told_by(verdict)
+        items = self._held | {verdict.verdict_id: item}
+        self._held = {each.verdict_id: items[each.verdict_id] for each in self._filter.held}
+        self._due.extend((items[each.verdict_id], (message, each)) for each in told)
+        if not told:
             self._done.append(message)
-            return None
-        self.n_wanted += 1
-        self._in_hand = (message, verdict)
-        return item
 
     def _finish(self) -> None:
-        """Count what the body had in hand as handled."""
+        """Count what the body had in hand as handled, and its message when all that is due of it was."""
         if self._in_hand is not None:
             message, verdict = self._in_hand
             self._in_hand = None
             self._filter.told(verdict)
+            if self._due:
+                return
             self._done.append(message)
             if time.monotonic() - self._last_commit_s >= COMMIT_S:
                 self._commit()

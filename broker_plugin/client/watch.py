@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from broker_plugin.client.object_names import object_name
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.object_names import object_name
 
-__all__ = ["ON_SKY", "Cone", "WatchList", "is_possible"]
+__all__ = ["ON_SKY", "Cone", "WatchList", "is_possible", "labels"]
 
 RADIUS_MAX_ARCSEC = 180.0 * 3600.0
 """The whole sky."""
@@ -191,6 +191,17 @@ class WatchList:
     def _name(self, row: int) -> str:
         name = self._names[row] if self._names is not None else ""
         return name or f"{self._ra_deg[row]:.6f},{self._dec_deg[row]:+.6f}"
+
+
+def labels(object_id: str, watched: Iterable[str]) -> list[str]:
+    """Return those names of what an object matches that are not its own.
+
+    Examples
+    --------
+    >>> labels("ztf:ZTF18abcdefg", ["ZTF18abcdefg", "my nova"])
+    ['my nova']
+    """
+    return [name for name in watched if name not in (object_id, object_id.partition(":")[2])]
 
 
 class _Zone:

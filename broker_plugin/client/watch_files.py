@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from broker_plugin.client.object_names import is_object_name, object_name
 from broker_plugin.client.subscription import warn_in_log
 from broker_plugin.client.watch import ON_SKY, WatchList, is_possible
-from broker_plugin.client.watch_columns import Spelling, angle, choose_columns, folded, unit_of
+from broker_plugin.client.watch_columns import COLUMNS, Spelling, angle, choose_columns, folded, unit_of
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.object_names import is_object_name, object_name
+from broker_plugin.vizier import vizier_table
 
 __all__ = ["RADIUS_ARCSEC", "read_watch_list"]
 
@@ -70,8 +71,8 @@ def read_watch_list(
     Parameters
     ----------
     path
-        A CSV file with a header, lines that begin with `#` left out, or a VOTable (`.vot`, `.votable`,
-        `.xml`; needs astropy).
+        A CSV file with a header, lines that begin with `#` left out, VizieR's text with its lines of units
+        and dashes, or a VOTable (`.vot`, `.votable`, `.xml`; needs astropy).
     radius_arcsec
         Radius of rows that have none.
     warn
@@ -165,9 +166,22 @@ def _take(columns: _Columns, number: int, row: Mapping[str, Cell], radius_arcsec
 
 def _read_csv(path: Path) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
     with path.open(newline="", encoding="utf-8-sig") as source:
-        lines = csv.reader("\n" if line.startswith("#") else line for line in source)
+        table = vizier_table(source)
+        source.seek(0)
+        delimiter = table.delimiter if table else ","
+        lines = csv.reader(("\n" if line.startswith("#") else line for line in source), delimiter=delimiter)
         rows = [(lines.line_num, row) for row in lines if any(row)]
-    return (rows[0][1], rows[1:]) if rows else ([], [])
+    if table is None:
+        return (rows[0][1], rows[1:]) if rows else ([], [])
+    header, _, _, *rest = rows
+    return [*map(_in_own_unit, header[1], table.units)], rest
+
+
+def _in_own_unit(name: str, unit: str) -> str:
+    """Return a column's name with its unit, where that makes it another one that is known."""
+    with_unit = f"{name} [{unit}]"
+    known = {each for spellings in COLUMNS.values() for each in spellings}
+    return with_unit if folded(with_unit) in known else name
 
 
 def _read_votable(path: Path) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:

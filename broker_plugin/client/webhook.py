@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from broker_plugin import __version__
-from broker_plugin.client.object_names import labels
+from broker_plugin.client.watch import labels
 from broker_plugin.codec.verdict import Verdict, to_json
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.pipeline.backoff import Backoff

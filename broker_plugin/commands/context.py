@@ -67,7 +67,7 @@ def load(
     Parameters
     ----------
     files
-        The catalogue, in .parquet, .csv or .fits (which takes the extra `train`).
+        The catalogue, in .parquet, .csv (VizieR's text too) or .fits (which takes the extra `train`).
     catalogue
         Its name, for the verdicts to say where a value came from.
     source

@@ -14,8 +14,8 @@ from typing import Literal, Protocol, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from broker_plugin.client.object_names import labels
-from broker_plugin.codec.verdict import Verdict, to_json
+from broker_plugin.client.watch import labels
+from broker_plugin.codec.verdict import Tense, Verdict, to_json
 from broker_plugin.pipeline.selection import Ranking
 from broker_plugin.service.verdict_table import ranking_table, row_table
 
@@ -100,14 +100,23 @@ class _JsonLines(_Plain):
 
 
 class _Rows(_Plain):
+    """A table that grows, with a new header where its columns change: they stay once there is a tense."""
+
     def __init__(self, console: Console) -> None:
         self._console = console
-        self.is_empty = True
+        self._width = 0
+        self._tense = False
+
+    @property
+    def is_empty(self) -> bool:
+        return self._width == 0
 
     def add(self, verdict: Verdict, now: datetime, *, watched: Sequence[str] = ()) -> None:
-        width, shown = self._console.width, labels(verdict.object_id, watched)
-        _write(self._console, row_table(verdict, width=width, header=self.is_empty, labels=shown))
-        self.is_empty = False
+        width, tense = self._console.width, self._tense or verdict.tense is not Tense.CURRENT
+        header = (width, tense) != (self._width, self._tense)
+        shown = labels(verdict.object_id, watched)
+        _write(self._console, row_table(verdict, width=width, header=header, tense=tense, labels=shown))
+        self._width, self._tense = width, tense
 
 
 class _NamedRanking:

@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from cyclopts import Parameter, validators
 from rich.console import Console
@@ -17,18 +17,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from broker_plugin.bundle import open_bundle
-from broker_plugin.client.object_names import object_name
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.object_names import object_name
 from broker_plugin.pipeline.assembly import parse_access
 from broker_plugin.service.bundle_choice import chosen_bundle
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.store.address import NO_STORE, StoreAddress
 from broker_plugin.store.base import CorruptValueError
-from broker_plugin.store.recent import Recent, nearest, recents_in, slot_keys
+from broker_plugin.store.recent import Recent, nearest, recents_in, slot_keys, withdrawn_in, withdrawn_keys
 
 __all__ = ["similar"]
 
 TIMEOUT_S = 30.0
+
+Entry = TypeVar("Entry")
 
 
 def similar(
@@ -45,7 +47,8 @@ def similar(
     """Show which strange alerts of the last hours are most like those of an object.
 
     `run --similar-hours 12` with a store keeps the strangest hundred alerts of every ten minutes (p <= 0.1)
-    with their embeddings. Without an object, the strangest of them is taken.
+    with their embeddings. Without an object, the strangest of them is taken. What the survey has withdrawn
+    since is left out.
 
         broker-plugin similar ztf:ZTF18abcdefg --store redis://localhost
 
@@ -71,8 +74,11 @@ def similar(
     address = StoreAddress(text=_store(store), timeout_s=TIMEOUT_S)
     with closing(address.open_existing()) as opened:
         digest = open_bundle(chosen_bundle(bundle, bundles)).digest
-        keys = slot_keys(digest, parse_access(access), now=time.time(), hours=hours)
-        recents = _readable(opened.fetch(keys))
+        rights, now = parse_access(access), time.time()
+        kept = _readable(opened.fetch(slot_keys(digest, rights, now=now, hours=hours)), recents_in)
+        noted = opened.fetch(withdrawn_keys(rights, now=now, hours=hours))
+        withdrawn = frozenset(_readable(noted, withdrawn_in))
+    recents = [each for each in kept if each.alert_key not in withdrawn]
     if not recents:
         raise ConfigurationError(
             f"no alert was kept in the last {hours:g} hours",
@@ -93,13 +99,13 @@ def similar(
     Console().print(table)
 
 
-def _readable(slots: Sequence[bytes | None]) -> list[Recent]:
-    """Return the alerts of all slots that can be read, and say how many cannot."""
-    recents: list[Recent] = []
+def _readable(slots: Sequence[bytes | None], read: Callable[[bytes | None], Iterable[Entry]]) -> list[Entry]:
+    """Return what is in all slots that can be read, and say how many cannot."""
+    entries: list[Entry] = []
     damaged = 0
     for slot in slots:
         try:
-            recents += recents_in(slot)
+            entries += read(slot)
         except CorruptValueError:
             damaged += 1
     if damaged:
@@ -107,7 +113,7 @@ def _readable(slots: Sequence[bytes | None]) -> list[Recent]:
             f"broker-plugin: passed over {damaged} of {len(slots)} stored slots, which are damaged",
             style="yellow",
         )
-    return recents
+    return entries
 
 
 def _chosen(object_id: str, recents: list[Recent]) -> Recent:
@@ -115,7 +121,7 @@ def _chosen(object_id: str, recents: list[Recent]) -> Recent:
     of_object = [each for each in recents if wanted in ("", each.object_id, each.object_id.partition(":")[2])]
     if not of_object:
         raise ConfigurationError(
-            f"{object_id} is not among the {len(recents):,} alerts that were kept",
+            f"{object_id} is not among the {len(recents):,} alerts that were kept and stand",
             remedy="look further back with --hours",
         )
     return min(of_object, key=lambda each: (each.p_value, -each.mjd_tai, each.alert_key))

@@ -98,9 +98,10 @@ def subscribe(
     strangest
         Keep a ranking of the N objects with the smallest p-values since noon at the telescope; with --since
         or --from-beginning of all that is read, until the next noon. An object of an earlier night returns
-        only if new data made it stranger; one whose alert the survey withdraws leaves. The table is shown as
-        it changes, JSON at the end. With a webhook each verdict that enters the ranking is posted, and the
-        retraction of what was posted.
+        only if new data made it stranger; where the survey withdraws an alert, its object stands with its
+        other ones or leaves. The table is shown as it changes, JSON at the end. With a webhook each verdict
+        that enters the ranking is posted, when it comes or when another is withdrawn, and the retraction of
+        what was posted.
     context
         Only what the packet says is of this kind; by default stellar with --strangest, else any.
     classes
@@ -111,7 +112,8 @@ def subscribe(
         Only if the anomaly p-value is at most this.
     watch
         Only what is on this watch list: a CSV file with a column object_id, or with columns ra, dec
-        (degrees), radius (arcsec; or radius_arcmin, radius_deg) and name; or a VOTable. The names are shown.
+        (degrees), radius (arcsec; or radius_arcmin, radius_deg) and name; or VizieR's text, or a VOTable. The
+        names are shown.
     cone
         Only what lies in RA,DEC,ARCSEC. May be repeated, and adds to the others.
     object_ids
@@ -122,11 +124,11 @@ def subscribe(
     only
         new: objects that were not shown before. changed: objects that were seen with another top class, or
         another p-value by --change-factor. When the survey withdraws an alert of what was shown, that is
-        news as well.
+        shown as well, with all too.
     change_factor
         Factor between two p-values of an object that is a change.
     memory
-        File that keeps what --only needs, for the next time.
+        File that keeps what --only needs, and what was shown, for the next time.
     tense
         Only verdicts of this tense: current is the sky now; replays are archival. By default any, and
         current with a webhook.
@@ -171,6 +173,8 @@ def subscribe(
                     watch=_watch_list(watch, cone, object_ids, radius),
                     only=only,
                     change_factor=change_factor,
+                    # What is shown as a ranking may rest on any of them, however long ago it came.
+                    retractions="told" if strangest is None or address else "all",
                     memory=memory,
                     tense=tense or ("current" if address else "any"),
                     limit=limit,

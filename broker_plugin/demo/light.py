@@ -162,9 +162,10 @@ def eclipses(
     depths
         Light lost in the middle of the primary and the secondary eclipse, 0 to 1.
     width
-        Length of an eclipse as a fraction of the period.
+        Length of an eclipse as a fraction of the period, from first contact to last.
     contact
-        Whether the stars are deformed, so that the light never stops changing (EW), or round (EA).
+        Whether the stars are deformed, so that the light never stops changing (EW), or round (EA). Deformed
+        ones show their narrow sides twice an orbit.
     """
 
     def share(mjd_tai: FloatArray) -> FloatArray:
@@ -184,7 +185,15 @@ def magnified(base: Law, factor: Callable[[FloatArray], FloatArray]) -> Law:
 
 
 def spots(*, period_day: float, epoch_mjd: float, amplitude: float, second: float) -> Change:
-    """Return the magnitudes of a rotating star with two groups of spots; spots are darker in the blue."""
+    """Return the magnitudes of a rotating star with two groups of spots; spots are darker in the blue.
+
+    Parameters
+    ----------
+    amplitude
+        Of the first group alone, peak to peak in g.
+    second
+        Strength of the second group in that of the first; it comes twice in a turn.
+    """
 
     def magnitudes(mjd_tai: FloatArray, wave_nm: FloatArray) -> FloatArray:
         phase = 2 * np.pi * (mjd_tai - epoch_mjd) / period_day

@@ -244,7 +244,13 @@ def transformed(curves: Curves, trials: Trials, chosen: IntArray, places: IntArr
         sums_of_weights(fourier(single), fourier(double), undamping, sums)
         return sums
 
-    of_weights = curves.waves.of(size, curves.starts[chosen], weigh)
+    of_weights = curves.waves.of(
+        curves.starts[chosen],
+        curves.stops[chosen],
+        samples=trials.samples_per_peak,
+        size=size,
+        make=weigh,
+    )
     grid, variance = grids_for(n, size), np.empty(n)
     spread_values(*epochs, grid, variance)
     power = np.empty(int(places[-1]))

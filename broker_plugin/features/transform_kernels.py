@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.features.periodogram import BLOCK, SUMS, share_block
 from broker_plugin.features.series_kernels import wave
-from broker_plugin.features.transforms import DEGREE, SUPPORT, WINDOW
+from broker_plugin.features.spreading_window import DEGREE, SUPPORT, WINDOW
 from broker_plugin.features.wave_kernels import ROOT, SCALED, STATE, weigh
 from broker_plugin.kernels import fused_kernel
 

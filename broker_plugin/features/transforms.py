@@ -21,12 +21,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from broker_plugin.features.spreading_window import OVERSAMPLING, SHAPE, SUPPORT
+
 __all__ = [
-    "DEGREE",
     "KEPT_FREQUENCIES",
     "MIN_SIZE",
-    "SUPPORT",
-    "WINDOW",
     "Waves",
     "fourier",
     "grids_for",
@@ -38,19 +37,6 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 ComplexArray = NDArray[np.complex128]
-
-SUPPORT = 14
-"""Cells that a source is spread over: with the oversampling it makes the sums right to some 1e-9, and powers
-to some 1e-8, far below what noise does to them."""
-
-OVERSAMPLING = 1.5
-"""Cells of a grid for each frequency. With fewer the window must be wider, and costs more than is saved."""
-
-SHAPE = np.pi * SUPPORT * (1.0 - 0.5 / OVERSAMPLING)
-"""Of the window: its transform is damped to nothing where the first alias of a wanted mode lies."""
-
-DEGREE = 16
-"""Of the polynomials that stand for the window in each cell: to 1e-14."""
 
 STEPS_PER_OCTAVE = 8
 """Sizes of transforms: more of them would waste less, 6 % of the frequencies as it is, but fewer light curves
@@ -71,12 +57,20 @@ class Waves:
     """The sums over the weights of light curves, by group of them, for another search of the same epochs."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[int, bytes], FloatArray] = {}
+        self._kept: dict[tuple[int, int, bytes, bytes], FloatArray] = {}
         self._free = KEPT_FREQUENCIES
 
-    def of(self, size: int, starts: IntArray, make: Callable[[], FloatArray]) -> FloatArray:
-        """Return the sums (P, 4, size) of the light curves that begin there, made once if there is room."""
-        key = size, starts.tobytes()
+    def of(
+        self, starts: IntArray, stops: IntArray, *, samples: int, size: int, make: Callable[[], FloatArray]
+    ) -> FloatArray:
+        """Return the sums (P, 4, size) of the light curves with those epochs, made once if there is room.
+
+        Parameters
+        ----------
+        samples
+            Frequencies of a resolution element.
+        """
+        key = size, samples, starts.tobytes(), stops.tobytes()
         if key in self._kept:
             return self._kept[key]
         sums = make()
@@ -137,23 +131,3 @@ def undamped(size: int) -> FloatArray:
     cycles = np.arange(size // 2 + 1) / _n_cells(size)
     root = np.sqrt(SHAPE**2 - (np.pi * SUPPORT * cycles) ** 2)
     return np.asarray(np.i0(SHAPE) * root / (SUPPORT * np.sinh(root)))
-
-
-def _window(distance: FloatArray) -> FloatArray:
-    """Return the window's height so many cells from its middle."""
-    inside = np.sqrt(np.maximum(1.0 - (2.0 * distance / SUPPORT) ** 2, 0.0))
-    return np.asarray(np.i0(SHAPE * inside) / np.i0(SHAPE))
-
-
-def _polynomials() -> FloatArray:
-    """Return the window as polynomials, one a cell, of how far its source lies before the next cell.
-
-    Interpolated at Chebyshev's nodes; shape (DEGREE + 1, SUPPORT), the constants first.
-    """
-    nodes = 0.5 - 0.5 * np.cos(np.pi * (np.arange(DEGREE + 1) + 0.5) / (DEGREE + 1))
-    heights = _window(nodes[:, None] + np.arange(SUPPORT) - SUPPORT / 2)
-    return np.asarray(np.polynomial.polynomial.polyfit(nodes, heights, DEGREE))
-
-
-WINDOW = _polynomials()
-"""Coefficients of the window's polynomials."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Keeps the embeddings of the strangest verdicts for some hours."""
+"""Keeps the embeddings of the strangest verdicts for some hours, and notes which of them are withdrawn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.records import Access
 from broker_plugin.store.merging import Update
-from broker_plugin.store.recent import Recent, merged_recents, slot_keys
+from broker_plugin.store.recent import Recent, merged_recents, merged_withdrawn, slot_keys, withdrawn_keys
 
 __all__ = ["Recents"]
 
@@ -46,20 +46,24 @@ class Recents:
         return slot_keys(self._digest, self._access, now=self._now()) if self._digest else []
 
     def updates(self, verdicts: Sequence[Verdict]) -> dict[str, Update]:
-        """Return what verdicts add to the current slot, by its key."""
+        """Return what verdicts add to the slots of now, by their keys."""
         if not (verdicts and self.hours):
             return {}
         self._digest = verdicts[-1].bundle_digest
+        current = [verdict for verdict in verdicts if verdict.tense is Tense.CURRENT]
+        withdrawn = [verdict.alert_key for verdict in current if verdict.is_retraction]
         kept = [
             _recent(verdict)
-            for verdict in verdicts
-            if verdict.embedding is not None
-            and verdict.tense is Tense.CURRENT
+            for verdict in current
+            if not verdict.is_retraction
+            and verdict.embedding is not None
             and verdict.anomaly_p_value <= P_VALUE_MAX
             and verdict.bundle_digest == self._digest
         ]
         ttl_s = self.hours * 3600.0
-        return {key: Update(partial(merged_recents, new=kept), ttl_s) for key in self.keys() if kept}
+        alerts = {key: Update(partial(merged_recents, new=kept), ttl_s) for key in self.keys() if kept}
+        notes = withdrawn_keys(self._access, now=self._now()) if withdrawn else []
+        return alerts | {key: Update(partial(merged_withdrawn, new=withdrawn), ttl_s) for key in notes}
 
 
 def _recent(verdict: Verdict) -> Recent:

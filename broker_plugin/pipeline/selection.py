@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.nights import SITES, last_noon
@@ -19,6 +20,10 @@ ANY_CONTEXT = "any"
 SPARE = 100
 """Objects behind a ranking that take the places of those whose alerts are withdrawn. With fewer, a night with
 many retractions ends with a shorter ranking."""
+
+PER_OBJECT = 4
+"""Alerts of an object that are held, its strangest: as many as a survey sends of a field in most nights. With
+fewer an object leaves although alerts of it stand; each more is half a megabyte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +74,9 @@ class Ranking:
     """The strangest objects since noon: smallest p-values, ties by score; each object once.
 
     Noon is that at the telescope of the verdict's survey, wherever the reader is: no night is cut in two.
-    An object stands there with its strangest verdict, until a retraction takes that one back. One that was
-    listed in an earlier night returns only if it changed, see `has_changed`: an astronomer who looked at it
-    yesterday need not look again.
+    An object stands there with its strangest verdict, until a retraction takes that one back; then with the
+    strangest on its other alerts. One that was listed in an earlier night returns only if it changed, see
+    `has_changed`: an astronomer who looked at it yesterday need not look again.
 
     Parameters
     ----------
@@ -86,7 +91,7 @@ class Ranking:
         self._size = size
         self._from_start = from_start
         self._begun: datetime | None = None  # when the first verdict came
-        self._verdicts: list[Verdict] = []  # with those behind the ranking
+        self._held: dict[str, list[Verdict]] = {}  # of each object, with those behind; the strangest first
         self._listed: dict[str, Verdict] = {}  # the strangest that was listed of each object, earlier nights
 
     def add(self, verdict: Verdict, now: datetime) -> bool:
@@ -96,45 +101,62 @@ class Ranking:
         ----------
         verdict
             One that was emitted before the last noon, or has no news of its object, changes nothing. A
-            retraction takes away the object that stands there with the alert which is withdrawn.
+            retraction takes away the verdict on the alert which is withdrawn.
         now
             The time, with its time zone. When a survey's noon has passed, its ranking begins anew.
         """
         self._begun = self._begun or now
         before = self.verdicts
-        self._remember(v for v in before if not self._counts(v, now))
-        self._verdicts = [v for v in self._verdicts if self._counts(v, now)]
+        self._end_nights(now)
         if verdict.is_retraction:
-            self._take_back(verdict.alert_key)
-        elif self._counts(verdict, now) and self._is_news(verdict):
-            others = [v for v in self._verdicts if v.object_id != verdict.object_id]
-            self._verdicts = sorted([*others, verdict], key=strangeness)[: self._size + SPARE]
+            self._keep(lambda held: held.alert_key != verdict.alert_key)
+            self._listed = {n: v for n, v in self._listed.items() if v.alert_key != verdict.alert_key}
+        elif verdict.emitted_at >= self._begin(verdict.survey, now) and self._is_news(verdict):
+            self._take_in(verdict)
         return [v.verdict_id for v in before] != [v.verdict_id for v in self.verdicts]
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The strangest first."""
-        return tuple(self._verdicts[: self._size])
+        return tuple(each[0] for each in islice(self._held.values(), self._size))
 
     @property
     def held(self) -> tuple[Verdict, ...]:
-        """Those and the ones behind them, which may move up."""
-        return tuple(self._verdicts)
+        """Those and all that may take their places."""
+        return tuple(chain.from_iterable(self._held.values()))
 
-    def _take_back(self, alert_key: str) -> None:
-        self._verdicts = [v for v in self._verdicts if v.alert_key != alert_key]
-        self._listed = {name: v for name, v in self._listed.items() if v.alert_key != alert_key}
+    def _end_nights(self, now: datetime) -> None:
+        begins = {survey: self._begin(survey, now) for survey in {v.survey for v in self.held}}
+        self._remember(v for v in self.verdicts if v.emitted_at < begins[v.survey])
+        self._keep(lambda held: held.emitted_at >= begins[held.survey])
 
-    def _counts(self, verdict: Verdict, now: datetime) -> bool:
+    def _begin(self, survey: str, now: datetime) -> datetime:
+        """Return from when on verdicts count."""
         # A survey that a later version added has no telescope here: its last day counts.
-        noon = last_noon(verdict.survey, now) if verdict.survey in SITES else now - timedelta(days=1)
-        first_night = self._begun is not None and noon <= self._begun
-        return verdict.emitted_at >= noon or (self._from_start and first_night)
+        noon = last_noon(survey, now) if survey in SITES else now - timedelta(days=1)
+        is_first_night = self._begun is not None and noon <= self._begun
+        return datetime.min.replace(tzinfo=UTC) if self._from_start and is_first_night else noon
 
     def _is_news(self, verdict: Verdict) -> bool:
-        tonight = (v for v in self._verdicts if v.object_id == verdict.object_id)
+        tonight = (v for v in self._held.get(verdict.object_id, ()) if v.alert_key == verdict.alert_key)
         known = (*tonight, *filter(None, [self._listed.get(verdict.object_id)]))
         return all(has_changed(verdict, since=earlier) for earlier in known)
+
+    def _take_in(self, verdict: Verdict) -> None:
+        others = [v for v in self._held.get(verdict.object_id, ()) if v.alert_key != verdict.alert_key]
+        # Of two that are as strange the one that came first stays before the other, which is no news.
+        of_object = sorted([*others, verdict], key=lambda v: strangeness(v)[:2])[:PER_OBJECT]
+        self._rank(self._held | {verdict.object_id: of_object})
+
+    def _keep(self, is_kept: Callable[[Verdict], bool]) -> None:
+        if all(map(is_kept, self.held)):
+            return
+        kept = {name: [v for v in each if is_kept(v)] for name, each in self._held.items()}
+        self._rank({name: each for name, each in kept.items() if each})
+
+    def _rank(self, held: dict[str, list[Verdict]]) -> None:
+        ranked = sorted(held.items(), key=lambda entry: strangeness(entry[1][0]))
+        self._held = dict(ranked[: self._size + SPARE])
 
     def _remember(self, verdicts: Iterable[Verdict]) -> None:
         for verdict in verdicts:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Verdicts as rows of a table for a terminal.
 
-A row says what is unusual about its verdict: `withdrawn` in place of the class where it is a retraction, and
-the tense, in a column that is there for nothing else, where it is not `current`.
+A row says what is unusual about its verdict: `withdrawn` in place of the class where it is a retraction. The
+tense has a column, which is there only where one is not `current`.
 """
 
 from __future__ import annotations
@@ -32,18 +32,22 @@ WITHDRAWN = "withdrawn"
 
 def ranking_table(rows: Iterable[tuple[Verdict, Sequence[str]]], *, width: int, title: str) -> Table:
     """Return the table of a ranking: of verdicts, each with the labels of its object."""
-    table = _table(list(rows), width, header=True)
+    held = list(rows)
+    tense = any(verdict.tense is not Tense.CURRENT for verdict, _ in held)
+    table = _table(held, width, header=True, tense=tense)
     table.title = title
     return table
 
 
-def row_table(verdict: Verdict, *, width: int, header: bool, labels: Sequence[str] = ()) -> Table:
-    """Return one row of a table that goes on; with its header for the first row."""
-    return _table([(verdict, labels)], width, header=header)
+def row_table(
+    verdict: Verdict, *, width: int, header: bool, tense: bool, labels: Sequence[str] = ()
+) -> Table:
+    """Return one row of a table that goes on; with its header, and with the column of tenses, or without."""
+    return _table([(verdict, labels)], width, header=header, tense=tense)
 
 
-def _table(rows: Sequence[tuple[Verdict, Sequence[str]]], width: int, *, header: bool) -> Table:
-    names = _shown(width, tense=any(verdict.tense is not Tense.CURRENT for verdict, _ in rows))
+def _table(rows: Sequence[tuple[Verdict, Sequence[str]]], width: int, *, header: bool, tense: bool) -> Table:
+    names = _shown(width, tense=tense)
     table = Table(box=None, show_header=header, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in names:
         if name == WHY:

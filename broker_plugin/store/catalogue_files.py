@@ -17,14 +17,19 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.object_names import surveyed_name
 from broker_plugin.records import METADATA_COLUMNS, Access, Spectrum
-from broker_plugin.store.catalogue_values import is_possible, named_as_alerts_do
+from broker_plugin.store.catalogue_values import is_possible
 from broker_plugin.store.context import ContextRow
+from broker_plugin.vizier import arrow_options
 
 __all__ = ["CatalogueColumns", "count_rows", "read_rows"]
 
 PORTION = 2_000
 """Rows that are read at a time: with spectra some 100 MB."""
+
+TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+"""Tabs part the cells of what VizieR writes, and of nothing else that is read."""
 
 FITS_SUFFIXES = frozenset({".fits", ".fit", ".fits.gz"})
 
@@ -88,7 +93,7 @@ def read_rows(
         Rows at the beginning that are not to be read again; a number that was yielded.
     unread
         Counts by column the cells that should be numbers and are other text, or numbers that cannot be, and
-        objects without a survey; they count as empty.
+        objects that no alert can be of; they count as empty.
 
     Raises
     ------
@@ -112,8 +117,10 @@ def _tables(path: Path, columns: CatalogueColumns) -> Iterator[Any]:
             with pyarrow.parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=PORTION):
                     yield pa.Table.from_batches([batch])
-        elif name.endswith((".csv", ".csv.gz")):
-            with pyarrow.csv.open_csv(path, convert_options=_as_written(path, columns)) as reader:
+        elif name.endswith(TEXT_SUFFIXES):
+            form = arrow_options(path)
+            form["convert_options"] = _as_written(path, columns, form)
+            with pyarrow.csv.open_csv(path, **form) as reader:
                 for batch in reader:
                     yield pa.Table.from_batches([batch])
         elif name.endswith(tuple(FITS_SUFFIXES)):
@@ -124,9 +131,9 @@ def _tables(path: Path, columns: CatalogueColumns) -> Iterator[Any]:
             )
 
 
-def _as_written(path: Path, columns: CatalogueColumns) -> Any:
+def _as_written(path: Path, columns: CatalogueColumns, form: Mapping[str, Any]) -> Any:
     """Return options that leave cells of a CSV file as they are: one that fits no guess costs no other."""
-    with pyarrow.csv.open_csv(path) as reader:
+    with pyarrow.csv.open_csv(path, **form) as reader:
         names = reader.schema.names
     text = {columns.source, columns.object_id, columns.ra, columns.dec, *columns.values.values()}
     text |= set(METADATA_COLUMNS)
@@ -226,8 +233,8 @@ def _is_text(cell: object) -> bool:
     return isinstance(cell, str) and bool(cell.strip()) and _parsed(cell) is None
 
 
-def _object(cell: object) -> str:
-    return named_as_alerts_do(str(cell)) if cell else ""
+def _object(cell: object) -> str | None:
+    return surveyed_name(str(cell)) if cell else None
 
 
 def _value(name: str, cell: object) -> float | None:

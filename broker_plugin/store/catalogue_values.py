@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a catalogue's number can be, and the name of an object in it.
+"""What a catalogue's number can be.
 
 Catalogues write that they know nothing as a number too: -999, 99.99, 0 for a period. Those and a column in
 another unit are told from values by the range that each of our columns has.
@@ -7,12 +7,11 @@ another unit are told from values by the range that each of our columns has.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["RANGES", "Range", "is_possible", "named_as_alerts_do"]
+__all__ = ["RANGES", "Range", "is_possible"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +65,6 @@ NULLS: Mapping[str, frozenset[float]] = MappingProxyType(
 """Numbers in range by which catalogues say that they know nothing. A star of such a period is left without
 it; a whole number may be a period that was rounded."""
 
-ZTF_NAME = re.compile(r"ZTF\d\d[a-z]{7}")
-
-NUMBER = re.compile(r"\d+")
-
 
 def is_possible(column: str, value: float) -> bool:
     """Tell whether a number can be a value of one of our columns.
@@ -86,24 +81,3 @@ def is_possible(column: str, value: float) -> bool:
         return True
     # Rounded, for a file of single precision holds 99.98999786.
     return limits.low <= value <= limits.high and round(value, 4) not in NULLS.get(column, ())
-
-
-def named_as_alerts_do(name: str) -> str:
-    """Return the name that alerts give an object, empty where that cannot be told.
-
-    A bare name of ZTF and a bare number, which is LSST's, are completed.
-
-    Examples
-    --------
-    >>> [named_as_alerts_do(name) for name in (" ztf:ZTF18abcdefg", "ZTF18abcdefg", "313875416704090123")]
-    ['ztf:ZTF18abcdefg', 'ztf:ZTF18abcdefg', 'lsst:313875416704090123']
-    >>> named_as_alerts_do("RR Lyr")
-    ''
-    """
-    name = name.strip()
-    if ZTF_NAME.fullmatch(name):
-        return f"ztf:{name}"
-    if NUMBER.fullmatch(name):
-        return f"lsst:{name}"
-    survey, mark, rest = name.partition(":")
-    return name if survey and mark and rest else ""

@@ -4,6 +4,9 @@
 Time is cut into slots. Of each slot the strangest alerts are kept, so many and no more, whatever the stream
 brings; a slot ends by itself. Slots of different bundles are apart, since their embeddings are not
 comparable, and so are those made of what different readers may see.
+
+What a survey withdraws is noted in slots of its own, whatever bundle judged it, since the slot that holds the
+alert may have ended: whoever reads the alerts leaves out what is noted.
 """
 
 from __future__ import annotations
@@ -18,7 +21,19 @@ from numpy.typing import NDArray
 from broker_plugin.records import Access
 from broker_plugin.store.base import CorruptValueError, opened, sealed
 
-__all__ = ["PER_SLOT", "SLOT_S", "Recent", "merged_recents", "nearest", "recents_in", "slot_keys"]
+__all__ = [
+    "PER_SLOT",
+    "SLOT_S",
+    "WITHDRAWN_PER_SLOT",
+    "Recent",
+    "merged_recents",
+    "merged_withdrawn",
+    "nearest",
+    "recents_in",
+    "slot_keys",
+    "withdrawn_in",
+    "withdrawn_keys",
+]
 
 SLOT_S = 600.0
 """Length of a slot. Twelve hours are 72 of them, read in one go."""
@@ -26,6 +41,10 @@ SLOT_S = 600.0
 PER_SLOT = 100
 """Alerts that are kept of a slot: 100 kB for 512 numbers each. A night has 7,000, of which nobody looks at
 more; the current slot is read and written with every batch that has a strange alert."""
+
+WITHDRAWN_PER_SLOT = 10_000
+"""Withdrawn alerts that are noted of a slot, 300 kB: as many as an exposure has. Of more, some are found as
+if they stood."""
 
 HEADER_BYTES = 4
 
@@ -53,9 +72,18 @@ def slot_keys(bundle_digest: str, access: frozenset[Access], *, now: float, hour
     >>> slot_keys("ab12", frozenset({Access.PUBLIC}), now=1200.0)
     ['e:2:ab12:2']
     """
-    rights = sum(1 << each for each in access)
-    last, n = int(now // SLOT_S), int(hours * 3600 // SLOT_S) + 1
-    return [f"e:{rights}:{bundle_digest[:16]}:{slot}" for slot in range(last, last - n, -1)]
+    return [f"e:{_rights(access)}:{bundle_digest[:16]}:{slot}" for slot in _slots(now, hours)]
+
+
+def withdrawn_keys(access: frozenset[Access], *, now: float, hours: float = 0.0) -> list[str]:
+    """Return the keys under which is noted what was withdrawn in the last hours, the current one first.
+
+    Examples
+    --------
+    >>> withdrawn_keys(frozenset({Access.PUBLIC}), now=1200.0)
+    ['w:2:2']
+    """
+    return [f"w:{_rights(access)}:{slot}" for slot in _slots(now, hours)]
 
 
 def merged_recents(value: bytes | None, new: Iterable[Recent]) -> bytes:
@@ -95,6 +123,31 @@ def recents_in(value: bytes | None) -> list[Recent]:
         raise CorruptValueError("a stored slot cannot be read") from error
 
 
+def merged_withdrawn(value: bytes | None, new: Iterable[str]) -> bytes:
+    """Return a slot of withdrawn alerts with more of them, by their keys."""
+    try:
+        known = withdrawn_in(value)
+    except CorruptValueError:
+        known = frozenset()
+    return sealed(json.dumps(sorted(known.union(new))[:WITHDRAWN_PER_SLOT]).encode())
+
+
+def withdrawn_in(value: bytes | None) -> frozenset[str]:
+    """Return the keys of the alerts in a slot of withdrawn ones.
+
+    Raises
+    ------
+    CorruptValueError
+        If it is not what was written.
+    """
+    if value is None:
+        return frozenset()
+    try:
+        return frozenset(json.loads(opened(value)))
+    except (ValueError, TypeError) as error:
+        raise CorruptValueError("a stored slot cannot be read") from error
+
+
 def nearest(of: Recent, among: Sequence[Recent], *, n: int) -> list[tuple[float, Recent]]:
     """Return the alerts of other objects that are most like one, with the cosine, the likest first.
 
@@ -111,3 +164,12 @@ def nearest(of: Recent, among: Sequence[Recent], *, n: int) -> list[tuple[float,
         if len(best) == n:
             break
     return list(best.values())
+
+
+def _rights(access: frozenset[Access]) -> int:
+    return sum(1 << each for each in access)
+
+
+def _slots(now: float, hours: float) -> range:
+    last, n = int(now // SLOT_S), int(hours * 3600 // SLOT_S) + 1
+    return range(last, last - n, -1)

@@ -110,9 +110,10 @@ def worked_example(v: dict[str, float]) -> str:
     case = CASES[2]
     one = needs(case, v)
     planned, deep = v["u"] * one["rate"], f"{case.deep_share:.0%}"
+    processes = "one process" if one["processes"] == 1 else f"{one['processes']:.0f} processes"
     return (
         f"Worked, for {case.name} with {deep} of its alerts from deep fields: {case.alerts:,.0f} alerts in "
         f"{v['h']:.0f} hours\nare {one['mean']:.0f} a second, {one['peak']:.0f} at the peak. One core does "
-        f"{one['rate']:.0f} such alerts a second, and is planned with\n{planned:.0f}: "
-        f"{one['peak']:.0f} / {planned:.0f} makes {one['processes']:.0f} processes.\n"
+        f"{one['rate']:,.0f} such alerts a second, and is planned with\n{planned:.0f}: "
+        f"{one['peak']:.0f} / {planned:.0f} makes {processes}.\n"
     )

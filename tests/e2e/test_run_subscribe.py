@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from broker_plugin.codec.registry import SchemaRegistry
-from broker_plugin.codec.verdict import Verdict, encode_container, to_json
+from broker_plugin.codec.verdict import Tense, Verdict, encode_container, to_json
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.outbox import Encode, framed
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink
+from tests.broker_plugin.client.verdicts import a_verdict, retraction_of
 from tests.e2e.service import as_records, broker_plugin_command, environment, ztf_packets
 from tests.support.cluster import KafkaCluster
 from tests.support.process import wait_until
@@ -58,8 +59,14 @@ def topic() -> str:
 def publish(address: KafkaAddress, topic: str) -> Iterator[Callable[..., None]]:
     sink = KafkaSink(address)
 
-    def send(verdicts: Sequence[Verdict], encode: Encode = encode_container) -> None:
-        sink.send([OutgoingMessage(topic=topic, value=encode(v), key=v.object_id.encode()) for v in verdicts])
+    def send(verdicts: Sequence[Verdict], encode: Encode = encode_container, *, key: str = "") -> None:
+        keys = [(key or v.object_id).encode() for v in verdicts]
+        sink.send(
+            [
+                OutgoingMessage(topic=topic, value=encode(v), key=k)
+                for k, v in zip(keys, verdicts, strict=True)
+            ]
+        )
 
     yield send
     sink.close()
@@ -155,6 +162,37 @@ def test_a_ranking_of_tonight_without_a_verdict_of_tonight_says_so(
     shown, said = finished(process)
     assert shown == ""
     assert "verdicts read, none asked for since the last noon; with --since or --from-beginning" in said
+
+
+def of_tonight(*p_values: float) -> list[Verdict]:
+    """Return verdicts on different objects."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    parts = {"emitted_at": now, "received_at": now, "tense": Tense.CURRENT}
+    return [a_verdict(n, anomaly_p_value=p, inputs_digest=f"{n}", **parts) for n, p in enumerate(p_values)]
+
+
+def test_a_withdrawn_alert_leaves_the_ranking_though_its_retraction_would_not_fit(
+    publish: Publish, subscribe: Subscribe
+) -> None:
+    gone, next_one = of_tonight(0.1, 0.2)
+    publish([gone, next_one, retraction_of(gone, anomaly_p_value=0.9, top_class="EA")], key="in order")
+    flags = ["--strangest", "1", "--max-p-value", "0.5", "--context", "any", "--format", "json"]
+    output, _ = finished(subscribe(*flags, "--limit", "3"))
+    assert output.splitlines() == [to_json(next_one)]
+
+
+def test_a_webhook_gets_what_moves_up_for_one_that_is_withdrawn(
+    publish: Publish, subscribe: Subscribe
+) -> None:
+    gone, next_one = of_tonight(0.1, 0.2)
+    back = retraction_of(gone, anomaly_p_value=0.9)
+    flags = ["--strangest", "1", "--max-p-value", "0.5", "--context", "any", "--format", "json"]
+    with Receiver(always=Answer()) as receiver:
+        publish([gone, next_one, back], key="in order")
+        output, _ = finished(subscribe(*flags, "--webhook", receiver.url, "--limit", "3"))
+    posted = [body["verdict"]["verdict_id"] for body in receiver.taken]
+    assert posted == [each.verdict_id for each in (gone, back, next_one)]
+    assert output.splitlines() == [to_json(next_one)]
 
 
 def test_a_class_that_nobody_knows_is_named_before_any_verdict_comes(

@@ -123,7 +123,7 @@ def test_a_signal_waits_until_the_folders_are_swapped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = placed(tmp_path)
-    (place / "leftover.md").write_text("of an older version")
+    (place / "head.onnx").unlink()
     rename = Path.rename
 
     def interrupted(path: Path, target: Path) -> Path:
@@ -136,7 +136,7 @@ def test_a_signal_waits_until_the_folders_are_swapped(
     with interrupt_on_signal(), pytest.raises(InterruptedBySignal):
         put(place)
     assert [*tmp_path.iterdir()] == [place]
-    assert not (place / "leftover.md").exists()
+    assert open_bundle(place).digest == DEFAULT.digest
 
 
 def test_nothing_but_a_bundle_is_replaced(tmp_path: Path) -> None:
@@ -148,18 +148,30 @@ def test_nothing_but_a_bundle_is_replaced(tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "a.json").write_text("{}")
-    for place, named in ((file, "note.txt"), (run, "cache, model.safetensors"), (bare, "no manifest")):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "manifest.json").write_text('{"name": "my page", "files": {"manifest.json": ""}}')
+    noted = shutil.copytree(DEFAULT.path, tmp_path / "noted")
+    (noted / "NOTES.md").write_text("mine")
+    for place, named in (
+        (file, "note.txt"),
+        (run, "cache, model.safetensors"),
+        (bare, "a.json"),
+        (other, "manifest.json"),
+        (noted, "it holds NOTES.md, which no manifest of a bundle names"),
+    ):
         with pytest.raises(ConfigurationError, match=f"no bundle that another may replace: .*{named}"):
             put(place)
     assert file.read_text() == "mine"
     assert (run / "model.safetensors").read_bytes() == b"weights"
-    assert {*tmp_path.iterdir()} == {file, run, bare}
+    assert (noted / "NOTES.md").read_text() == "mine"
+    assert {*tmp_path.iterdir()} == {file, run, bare, other, noted}
 
 
 def test_a_damaged_bundle_and_an_empty_folder_are_replaced(tmp_path: Path) -> None:
     place = placed(tmp_path)
-    (place / "manifest.json").write_text("{")
     (place / "head.onnx").unlink()
+    (place / "MODEL_CARD.md").write_text("cut")
     assert open_bundle(put(place)).digest == DEFAULT.digest
     (tmp_path / "empty").mkdir()
     assert open_bundle(put(tmp_path / "empty")).digest == DEFAULT.digest

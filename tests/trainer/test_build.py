@@ -186,10 +186,14 @@ def test_two_spectra_of_a_new_star_are_one_object(sky: Path, tmp_path: Path) -> 
 
 def test_a_mistake_in_the_configuration_is_said_by_its_name(tmp_path: Path) -> None:
     text = config().replace('match = "position"', 'match = "postion"')
-    with pytest.raises(ConfigurationError, match=r"match: .* 'position'$") as refusal:
+    with pytest.raises(ConfigurationError, match=r"no\. 3 \(spectra\): .* 'position'$") as refusal:
         settings_of(tmp_path, text)
     for internal in ("https://", "type=", "input_value", "BuildSettings"):
         assert internal not in str(refusal.value)
+    assert "\n  match of [[sources]] no. 3 (spectra): " in str(refusal.value)
+    missing = config().replace('id = "source"', 'identity = "source"')
+    with pytest.raises(ConfigurationError, match=r"columns\.id of \[\[sources\]\] no\. 2 \(motions\): "):
+        settings_of(tmp_path, missing)
     with pytest.raises(ConfigurationError, match="is not TOML"):
         settings_of(tmp_path, "name =")
     with pytest.raises(ConfigurationError, match="--config"):

@@ -19,6 +19,7 @@ from tests.trainer.synthetic import write_catalogue
 from trainer import bundle_evaluation
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.data.catalina import FILE
+from trainer.data.used import UsedStars
 from trainer.predictions import MERGED
 from trainer.star_settings import PACKET, SETTINGS
 
@@ -171,6 +172,9 @@ def test_the_result_does_not_depend_on_the_number_of_workers(
 
 def test_stars_that_were_trained_on_are_left_out(catalogue: Path, tmp_path: Path) -> None:
     ids = pq.read_table(catalogue / FILE, columns=["id"])["id"].to_pylist()
-    _, found = evaluated(catalogue / FILE, tmp_path, seen={f"css:{each}" for each in ids[12:]})
+    nowhere = np.full(len(ids) - 12, np.nan)
+    names = np.array([f"css:{each}" for each in ids[12:]])
+    seen = UsedStars(name=names, ra_deg=nowhere, dec_deg=nowhere)
+    _, found = evaluated(catalogue / FILE, tmp_path, seen=seen)
     assert set(found["id"].tolist()) == set(ids[:12])
     assert json.loads((tmp_path / "metrics.json").read_text())["stars"] == 12

@@ -135,6 +135,22 @@ def test_every_training_star_is_seen_once(stars: BaselineStars) -> None:
     assert set(SHARES) == set(EVERY_SETTING)
 
 
+def test_each_pass_sees_the_stars_in_other_settings_and_a_resumed_one_in_the_same(
+    stars: BaselineStars,
+) -> None:
+    def lengths(number: int) -> list[int]:
+        return [len(alert.light_curve) for alert in mixed_alerts(stars.train, seed=1, number=number)]
+
+    passes = np.array([lengths(number) for number in range(12)])
+    assert lengths(3) == passes[3].tolist()
+    whole = np.diff(stars.train.stars.offsets)
+    # These stars have fewer than 100 epochs: whole in 60 % of 180 views, which are known to 4 %.
+    assert (passes == whole).mean() == pytest.approx(0.6, abs=0.12)
+    # Never whole, or always, would be chances of 2e-5 and 0.2 % for a star.
+    assert (passes == whole).any(axis=0).all()
+    assert (passes < whole).any(axis=0).all()
+
+
 def test_the_string_is_short_at_the_right_period_alone(rng: np.random.Generator) -> None:
     time, period = np.sort(rng.uniform(0, 500, 300)), 0.73
     value = np.sin(2 * np.pi * time / period)

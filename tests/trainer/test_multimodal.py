@@ -100,6 +100,7 @@ def test_every_subset_of_three_modalities_gets_a_verdict(simulated: Path, finish
         assert sum(verdict.class_probabilities.values()) == pytest.approx(1.0, abs=1e-9)
     card = (finished.bundle / "MODEL_CARD.md").read_text()
     assert "SIMULATED DATA" in card
+    assert "grown on the very objects" in card
     assert "ps1_g_mag - ps1_r_mag" in card
     assert "{" not in card
     assert open_bundle(finished.bundle).manifest.training["data"]["simulated"] is True

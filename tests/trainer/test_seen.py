@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,11 +16,13 @@ from broker_plugin.bundle import open_bundle
 from broker_plugin.errors import ConfigurationError
 from tests.trainer.synthetic import tiny_settings, write_catalogue
 from trainer.data.catalina import FILE, file_digest
+from trainer.data.unsorted import read_unsorted
+from trainer.downstream.subjects import read_subjects
 from trainer.evaluate_command import evaluate
 from trainer.injection.command import inject
 from trainer.preparation import Prepared, prepare, seen_stars
 from trainer.report.subject import open_subject
-from trainer.seen import is_training_file, seen_by_bundle
+from trainer.seen import is_training_file, seen_by_bundle, unseen_stars
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +55,11 @@ def test_what_a_bundle_has_seen_follows_from_its_manifest(prepared: Prepared, ca
     manifest = open_bundle("default").manifest.model_copy(update={"training": training})
     assert file_digest(catalogue / FILE) == training["data"]["sha256"]
     assert is_training_file(manifest, catalogue / FILE)
-    assert seen_by_bundle(manifest, catalogue / FILE) == seen_stars(prepared.cache.parent)
+    assert seen_by_bundle(manifest, catalogue / FILE).names == seen_stars(prepared.cache.parent).names
     other = {**training, "settings": {**training["settings"], "seed": 8}}
     # Another seed gives as many stars of other names; other shares are noticed.
-    assert seen_by_bundle(
-        manifest.model_copy(update={"training": other}), catalogue / FILE
-    ) != seen_by_bundle(manifest, catalogue / FILE)
+    of_another = seen_by_bundle(manifest.model_copy(update={"training": other}), catalogue / FILE)
+    assert of_another.names != seen_by_bundle(manifest, catalogue / FILE).names
     other["settings"]["data"]["split_fractions"] = [0.5, 0.2, 0.2, 0.1]
     with pytest.raises(ConfigurationError, match="another way"):
         seen_by_bundle(manifest.model_copy(update={"training": other}), catalogue / FILE)
@@ -75,7 +77,7 @@ def test_evaluate_leaves_out_what_the_bundle_has_seen(few: Prepared, bundle: Pat
     evaluate(bundle=str(bundle), data=data, unseen=True, out=out, predictions=predictions)
     every = {f"css:{each}" for each in pq.read_table(data, columns=["id"])["id"].to_pylist()}
     measured = {f"css:{each}" for each in pq.read_table(predictions, columns=["id"])["id"].to_pylist()}
-    assert measured == every - seen_stars(few.cache.parent)
+    assert measured == every - seen_stars(few.cache.parent).names
     assert len(measured) < len(every)
 
 
@@ -100,7 +102,7 @@ def partly_seen(few: Prepared, folder: Path) -> Path:
 
 
 def test_inject_leaves_out_what_evaluate_leaves_out(few: Prepared, bundle: Path, tmp_path: Path) -> None:
-    data, seen = few.cache.parent / FILE, seen_stars(few.cache.parent)
+    data, seen = few.cache.parent / FILE, seen_stars(few.cache.parent).names
     rows = pq.read_table(data, columns=["id", "sss_class"]).to_pylist()
     n = sum(f"css:{row['id']}" not in seen and row["sss_class"] not in ("RRd", "CEPII") for row in rows)
     with pytest.raises(ConfigurationError, match=f"has {n} ordinary stars"):
@@ -115,7 +117,8 @@ def test_the_report_leaves_out_what_the_run_of_its_bundle_has_seen(
     run, data = few.cache.parent, tmp_path / "part.parquet"
     rows = pq.read_table(run / FILE)
     pq.write_table(rows.slice(0, len(rows) - 3), data)
-    seen = seen_stars(run) & {f"css:{each}" for each in pq.read_table(data, columns=["id"])["id"].to_pylist()}
+    names = {f"css:{each}" for each in pq.read_table(data, columns=["id"])["id"].to_pylist()}
+    seen = seen_stars(run).names & names
     subject = open_subject(str(bundle), data, run=run)
     assert subject.left_out == len(seen)
     assert not seen & set(subject.stars.stars.star_id.tolist())
@@ -125,12 +128,30 @@ def test_the_report_leaves_out_what_the_run_of_its_bundle_has_seen(
     assert open_subject(str(bundle), data).left_out == 0
 
 
+def test_stars_that_were_seen_are_known_by_their_places_where_they_have_other_names(
+    few: Prepared, tmp_path: Path
+) -> None:
+    run, renamed = few.cache.parent, tmp_path / "renamed.parquet"
+    rows = pq.read_table(run / FILE)
+    shifted = pa.array(rows["dec"].to_numpy() + 8.0 / 3600.0)
+    moved = rows.set_column(rows.column_names.index("dec"), "dec", shifted)
+    names = pa.array([f"other {n}" for n in range(len(rows))])
+    pq.write_table(moved.set_column(rows.column_names.index("id"), "id", names), renamed)
+    own, other = read_unsorted(run / FILE), read_unsorted(renamed)
+    seen = seen_stars(run)
+    expected = ~np.isin(own.stars.star_id, list(seen.names))
+    assert 0 < expected.sum() < len(expected)
+    assert np.array_equal(unseen_stars(other, seen, renamed).star_id, other.star_id[expected])
+    subjects = read_subjects([renamed], without=seen)
+    assert [each.id for each in subjects.rows] == other.stars.star_id[expected].tolist()
+
+
 def test_the_report_of_a_bundle_that_has_seen_every_star_is_refused(
     few: Prepared, bundle: Path, tmp_path: Path
 ) -> None:
     run, data = few.cache.parent, tmp_path / "part.parquet"
     rows = pq.read_table(run / FILE)
-    seen = [row for row in rows.to_pylist() if f"css:{row['id']}" in seen_stars(run)]
+    seen = [row for row in rows.to_pylist() if f"css:{row['id']}" in seen_stars(run).names]
     pq.write_table(pa.Table.from_pylist(seen, rows.schema), data)
     with pytest.raises(ConfigurationError, match="none is left to measure it"):
         open_subject(str(bundle), data, run=run)

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from trainer.astrom3.preprocess import Padding
 from trainer.astrom3.recipes import LAYERS, Recipe
 from trainer.state import load_state, save_state
 
-__all__ = ["BEST", "Outcome", "Running", "fit", "learning_rate_share", "train_epoch", "validate"]
+__all__ = ["BEST", "Outcome", "Running", "Views", "fit", "learning_rate_share", "train_epoch", "validate"]
 
 BEST = "best"
 """Folder of the best epoch's checkpoint, in the published layout."""
@@ -38,6 +39,8 @@ BEST = "best"
 STATE, LOG = "state.safetensors", "log.jsonl"
 
 OnEpoch = Callable[[Mapping[str, Any]], None]
+
+Views = Callable[[int], Objects]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +129,18 @@ def fit(
     seed: int,
     folder: Path,
     running: Running | None = None,
+    views: Views | None = None,
     on_epoch: OnEpoch = lambda record: None,
 ) -> Outcome:
     """Train a model, or go on with a run that was stopped; the best epoch lies in `folder` / best.
+
+    Parameters
+    ----------
+    train
+        The objects as the first pass sees them.
+    views
+        Returns them as a later pass sees them, by its number counted from 0, and equals for equal numbers.
+        None where every pass sees the same.
 
     Raises
     ------
@@ -146,7 +158,8 @@ def fit(
         fused=True,
     )
     plateau = ReduceLROnPlateau(optimiser, factor=recipe.factor, patience=recipe.plateau_patience)
-    key = _key(recipe, running, seed, train, validation)
+    key = _key(recipe, running, seed, train, validation, redrawn=views is not None)
+    seen = lru_cache(maxsize=1)(lambda number: views(number) if views and number else train)
     progress = _Progress()
     found = load_state(folder / STATE, model, optimiser)
     if found is not None:
@@ -164,7 +177,7 @@ def fit(
             optimiser,
             recipe,
             objective,
-            train,
+            seen(progress.epoch // running.parts),
             modality=modality,
             seed=seed,
             epoch=progress.epoch,
@@ -287,9 +300,13 @@ def _mean(results: list[torch.Tensor]) -> tuple[float, float]:
     return loss, right
 
 
-def _key(recipe: Recipe, running: Running, seed: int, train: Objects, validation: Objects) -> str:
+def _key(
+    recipe: Recipe, running: Running, seed: int, train: Objects, validation: Objects, *, redrawn: bool
+) -> str:
     """Return what the numbers follow from; the device and the last epoch may change on the way."""
-    parts = [running.parts] if running.parts > 1 else []  # runs of before there were any go on
-    settings = [asdict(recipe), running.size(recipe), *parts, running.padding, seed]
+    # Runs of before there were parts or views go on.
+    parts = [running.parts] if running.parts > 1 else []
+    views = ["views"] if redrawn else []
+    settings = [asdict(recipe), running.size(recipe), *parts, *views, running.padding, seed]
     content = [settings, train.digest(), validation.digest()]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -29,6 +29,7 @@ from trainer.catalogue_baselines.informer import (
     ask,
     constants_of,
     mixed_alerts,
+    mixed_objects,
     objects_of,
     parts_of,
     train_informer,
@@ -130,20 +131,23 @@ def informer_baseline(
     run: InformerRun, stars: BaselineStars, out: Path, *, asked_in: Sequence[str] = EVERY_SETTING
 ) -> None:
     """Train the paper's architecture, ask it and write what it says."""
-    alerts = {
-        part: mixed_alerts(getattr(stars, part), seed=run.seed + k)
-        for k, part in enumerate(("train", "validation"))
-    }
-    with progress_bar("searching periods", len(stars.train.star_id)) as advance:
-        columns = {"train": constants_of(alerts["train"], advance=advance)}
-    columns["validation"] = constants_of(alerts["validation"])
-    constants = Constants.of(columns["train"])
-    train, validation = (
-        objects_of(alerts[part], columns[part], constants, stars.label(part))
-        for part in ("train", "validation")
-    )
+    first = mixed_alerts(stars.train, seed=run.seed)
+    with progress_bar("searching periods", len(first)) as advance:
+        columns = constants_of(first, advance=advance)
+    constants = Constants.of(columns)
+    label = {part: stars.label(part) for part in ("train", "validation")}
+    train = objects_of(first, columns, constants, label["train"])
+    validation = mixed_objects(stars.validation, label["validation"], constants, seed=run.seed + 1)
     with progress_bar("epochs of the paper's architecture", run.passes * run.parts) as advance:
-        outcome = train_informer(run, train, validation, on_epoch=lambda record: advance(1))
+        outcome = train_informer(
+            run,
+            train,
+            validation,
+            views=lambda number: mixed_objects(
+                stars.train, label["train"], constants, seed=run.seed, number=number
+            ),
+            on_epoch=lambda record: advance(1),
+        )
     nobody = np.zeros(len(stars.asked.star_id), np.int64)
     by_setting = {}
     with progress_bar("settings", len(asked_in)) as advance:
@@ -154,9 +158,10 @@ def informer_baseline(
     recipe = run.recipe
     budget = (
         f"the paper's Informer ({run.running.depth} layers) in its own loop: {outcome.epochs / run.parts:g} "
-        f"passes over {len(train):,} stars, one view of each, batches of {run.running.size(recipe)}, "
-        f"learning rate {recipe.learning_rate:.2g}; best of validation after "
-        f"{(outcome.best_epoch + 1) / run.parts:g} passes; {outcome.seconds / 60:.0f} minutes on {run.device}"
+        f"passes over {len(train):,} stars, a view of each drawn anew in every pass, "
+        f"batches of {run.running.size(recipe)}, learning rate {recipe.learning_rate:.2g}; best of "
+        f"validation after {(outcome.best_epoch + 1) / run.parts:g} passes; {outcome.seconds / 60:.0f} "
+        f"minutes on {run.device}"
     )
     write_baseline(out, INFORMER, stars, by_setting, budget=budget)
 

@@ -29,7 +29,7 @@ from trainer.astrom3.preprocess import N_CHANNELS, UnusableInput, light_curve_ro
 from trainer.astrom3.recipes import Recipe, recipe
 from trainer.astrom3.scaler import META_COLUMNS
 from trainer.astrom3.scoring import probabilities
-from trainer.astrom3.training import BEST, Outcome, Running, fit
+from trainer.astrom3.training import BEST, Outcome, Running, Views, fit
 from trainer.data.unsorted import Unsorted
 from trainer.predictions import MERGED, Predictions
 from trainer.star_settings import alerts_of
@@ -41,6 +41,7 @@ __all__ = [
     "ask",
     "constants_of",
     "mixed_alerts",
+    "mixed_objects",
     "objects_of",
     "parts_of",
     "string_length",
@@ -61,7 +62,8 @@ CHUNK = 500
 """Alerts whose periods are searched at once."""
 
 SHARES = {"all": 0.3, "period": 0.15, "100": 0.15, "30": 0.15, "10": 0.1, "packet": 0.1, "3": 0.03, "1": 0.02}
-"""How often a training star is seen in each setting, so that one model answers in all of them."""
+"""How often a training star is seen in each setting, so that one model answers in all of them. The setting is
+drawn anew in every pass: with one for good, most stars would never be seen whole or with their period."""
 
 N_COLUMNS = 3
 """Amplitude in magnitudes, log10 of the period in days, string length."""
@@ -145,12 +147,15 @@ def train_informer(
     train: Objects,
     validation: Objects,
     *,
+    views: Views,
     on_epoch: Callable[[Any], None] = lambda record: None,
 ) -> Outcome:
     """Train the Informer on one view of each star a pass, or go on with a training that was stopped.
 
     Parameters
     ----------
+    train, views
+        The training stars as the first pass sees them, and as later ones do by their number.
     on_epoch
         Called after each part of a pass.
     """
@@ -169,6 +174,7 @@ def train_informer(
         seed=run.seed,
         folder=run.folder,
         running=run.running,
+        views=views,
         on_epoch=on_epoch,
     )
 
@@ -184,15 +190,29 @@ def ask(run: InformerRun, objects: Objects) -> Predictions:
     )
 
 
-def mixed_alerts(stars: Unsorted, *, seed: int) -> list[Alert]:
-    """Return one alert of each star, in a setting drawn by `SHARES`."""
-    rng = np.random.default_rng((seed, 31))
+def mixed_alerts(stars: Unsorted, *, seed: int, number: int = 0) -> list[Alert]:
+    """Return one alert of each star, in a setting drawn by `SHARES`, anew for each number of a pass."""
+    rng = np.random.default_rng((seed, 31, number))
     drawn = rng.choice(len(SHARES), len(stars.star_id), p=list(SHARES.values()))
     alerts: dict[int, Alert] = {}
     for code, setting in enumerate(SHARES):
         rows = np.flatnonzero(drawn == code).astype(np.int64)
         alerts |= dict(zip(rows.tolist(), alerts_of(stars, setting, rows), strict=True))
     return [alerts[row] for row in range(len(alerts))]
+
+
+def mixed_objects(
+    stars: Unsorted, label: NDArray[np.int64], constants: Constants, *, seed: int, number: int = 0
+) -> Objects:
+    """Return stars as the paper's loop takes them, each in the setting that is drawn for a pass.
+
+    Parameters
+    ----------
+    label
+        Positions in `MERGED`.
+    """
+    alerts = mixed_alerts(stars, seed=seed, number=number)
+    return objects_of(alerts, constants_of(alerts), constants, label)
 
 
 def constants_of(alerts: Sequence[Alert], *, advance: Callable[[int], None] = lambda n: None) -> FloatArray:

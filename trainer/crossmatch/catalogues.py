@@ -17,6 +17,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from broker_plugin.errors import ConfigurationError
+from broker_plugin.vizier import arrow_options
 from trainer.crossmatch.parts import Part
 from trainer.crossmatch.settings import Columns
 
@@ -52,7 +53,7 @@ def read_blocks(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
                 raise ConfigurationError(f"{path} has several columns {twice[0]}; leave one")
             yield from file.iter_batches(batch_size=ROWS_PER_BLOCK, columns=list(columns))
         else:
-            table = _fits(path) if ".fits" in path.suffixes else pa_csv.read_csv(path)
+            table = _fits(path) if ".fits" in path.suffixes else pa_csv.read_csv(path, **arrow_options(path))
             yield from table.select(list(columns)).to_batches(max_chunksize=ROWS_PER_BLOCK)
     except (pa.ArrowInvalid, KeyError, OSError) as error:
         raise ConfigurationError(f"cannot read {', '.join(columns)} from {path}: {error}") from error
@@ -75,17 +76,17 @@ def part_of_row(row: Mapping[str, Any], columns: Columns, *, epoch_jyear: float)
 
     ra, dec = _position(row, columns, number)
     epoch = number(columns.epoch_jyear)
-    label = None if columns.label is None else row[columns.label]
+    label = None if columns.label is None else str(row[columns.label] or "").strip()
     period = number(columns.period_day)
     metadata = {name: number(column) for name, column in columns.metadata.items()}
     return Part(
-        key=str(row[columns.id]),
+        key=str(row[columns.id]).strip(),
         ra_deg=ra,
         dec_deg=dec,
         epoch_jyear=epoch_jyear if epoch is None else epoch,
         pm_ra_cosdec_mas_yr=number(columns.pm_ra_cosdec_mas_yr),
         pm_dec_mas_yr=number(columns.pm_dec_mas_yr),
-        published_label=str(label) if label not in (None, "") else None,
+        published_label=label or None,
         period_day=period if period is not None and period > 0 else None,
         metadata={name: value for name, value in metadata.items() if value is not None},
     )

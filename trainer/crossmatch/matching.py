@@ -12,6 +12,8 @@ from astropy.time import Time
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree  # type: ignore[import-untyped]
 
+from trainer.data.splits import unit_vectors
+
 __all__ = ["Matches", "Places", "match_places", "moved", "pairs_within", "separation_arcsec"]
 
 FloatArray = NDArray[np.float64]
@@ -170,5 +172,4 @@ def _chord(angle_arcsec: FloatArray) -> FloatArray:
 
 
 def _unit(places: Places) -> FloatArray:
-    ra, dec = np.deg2rad(places.ra_deg), np.deg2rad(places.dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    return unit_vectors(places.ra_deg, places.dec_deg)

@@ -16,12 +16,13 @@ from trainer.data.stars import StarTable
 
 __all__ = [
     "SAME_OBJECT_ARCSEC",
+    "Neighbourhood",
     "Split",
     "deal_groups",
     "object_groups",
     "sky_groups",
     "split_stars",
-    "used_stars",
+    "unit_vectors",
 ]
 
 SAME_OBJECT_ARCSEC = 10.0
@@ -48,10 +49,8 @@ def sky_groups(
     >>> sky_groups(np.array([10.0, 10.001, 20.0]), np.array([0.0, 0.0, 0.0]))
     array([0, 0, 1])
     """
-    ra, dec = np.deg2rad(ra_deg), np.deg2rad(dec_deg)
-    unit = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
-    chord = 2 * np.sin(np.deg2rad(radius_arcsec / 3600) / 2)
-    pairs = cKDTree(unit).query_pairs(chord, output_type="ndarray")
+    unit = unit_vectors(ra_deg, dec_deg)
+    pairs = cKDTree(unit).query_pairs(_chord(radius_arcsec), output_type="ndarray")
     links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(unit), len(unit)))
     _, group = connected_components(links, directed=False)
     return np.asarray(group, np.int64)
@@ -72,6 +71,39 @@ def object_groups(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> 
     return group
 
 
+class Neighbourhood:
+    """Positions (degrees), to be asked what lies within 10 arcsec of one of them; NaN is nowhere.
+
+    Examples
+    --------
+    >>> Neighbourhood(np.array([10.0]), np.array([0.0])).holds(np.array([10.001, 20.0]), np.zeros(2)).tolist()
+    [True, False]
+    """
+
+    def __init__(self, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> None:
+        placed = np.isfinite(ra_deg) & np.isfinite(dec_deg)
+        self._tree = cKDTree(unit_vectors(ra_deg[placed], dec_deg[placed]))
+
+    def holds(self, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which of other positions, shape (N,), lie so near."""
+        near = np.isfinite(ra_deg) & np.isfinite(dec_deg)
+        distance, _ = self._tree.query(
+            unit_vectors(ra_deg[near], dec_deg[near]), distance_upper_bound=_chord(SAME_OBJECT_ARCSEC)
+        )
+        near[near] = np.isfinite(distance)
+        return near
+
+
+def unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positions as unit vectors (N, 3)."""
+    ra, dec = np.deg2rad(ra_deg), np.deg2rad(dec_deg)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+
+
+def _chord(angle_arcsec: float) -> float:
+    return float(2 * np.sin(np.deg2rad(angle_arcsec / 3600) / 2))
+
+
 def split_stars(
     stars: StarTable, fractions: tuple[float, float, float, float], *, seed: int
 ) -> NDArray[np.int8]:
@@ -80,14 +112,6 @@ def split_stars(
     Groups are dealt out class by class, so that every split holds its share of the rare classes.
     """
     return deal_groups(sky_groups(stars.ra_deg, stars.dec_deg), stars.label, fractions, seed=seed)
-
-
-def used_stars(
-    stars: StarTable, fractions: tuple[float, float, float, float], *, seed: int
-) -> frozenset[str]:
-    """Return the identifiers of all stars but those of the test split of `split_stars`."""
-    split = split_stars(stars, fractions, seed=seed)
-    return frozenset(stars.star_id[split != Split.TEST].tolist())
 
 
 def deal_groups(

@@ -22,6 +22,7 @@ from broker_plugin.records import AlertBatch
 from broker_plugin.streams.output_files import check_outputs
 from trainer.bars import progress_bar
 from trainer.baseline import summary
+from trainer.data.used import NO_STARS, UsedStars
 from trainer.downstream.storage import column_of, write_rows
 from trainer.downstream.subjects import Subject, Subjects, read_subjects
 from trainer.downstream.table import About
@@ -84,12 +85,12 @@ def embed_command(
         )
     if seen is None:
         say("not known which of these the bundle was trained on; --trained-on FILE would tell")
-    without = seen if unseen and seen is not None else frozenset[str]()
+    without = seen if unseen and seen is not None else NO_STARS
     subjects = read_subjects(data, first=first, period=period, without=without)
     if subjects.total == 0:
         raise ConfigurationError(
             f"nothing to embed in {', '.join(map(str, data))}: no stars, objects or alerts"
-            + (" but those that the bundle was trained on" if without else "")
+            + (" but those that the bundle was trained on" if len(without.name) else "")
         )
     with progress_bar("objects", subjects.total) as advance:
         n = embed(
@@ -111,7 +112,7 @@ def embed(
     scorer: Scorer,
     out: Path,
     *,
-    seen: frozenset[str] | None,
+    seen: UsedStars | None,
     source: str,
     first: int | None = None,
     period: bool = False,
@@ -123,7 +124,7 @@ def embed(
     Parameters
     ----------
     seen
-        Identifiers of what the bundle was trained on; None where that is not known.
+        What the bundle was trained on; None where that is not known.
     source, first, period
         What is written about the file.
     """
@@ -151,7 +152,7 @@ def embed(
     return write_rows(out, about, batches())
 
 
-def _seen(scorer: Scorer, data: Sequence[Path], trained_on: Path | None) -> frozenset[str] | None:
+def _seen(scorer: Scorer, data: Sequence[Path], trained_on: Path | None) -> UsedStars | None:
     manifest = scorer.bundle.manifest
     if trained_on is not None:
         return seen_by_bundle(manifest, trained_on)
@@ -160,12 +161,14 @@ def _seen(scorer: Scorer, data: Sequence[Path], trained_on: Path | None) -> froz
     return None
 
 
-def _rows(chunk: Sequence[Subject], scorer: Scorer, about: About, seen: frozenset[str] | None) -> list[Row]:
+def _rows(chunk: Sequence[Subject], scorer: Scorer, about: About, seen: UsedStars | None) -> list[Row]:
     batch = AlertBatch.from_alerts(subject.alert for subject in chunk)
     verdicts, scores = scorer.examine(batch, tense=Tense.TEST)
     rows = [
-        _row(subject, verdict, about, seen) | _vectors(scores, row)
-        for row, (subject, verdict) in enumerate(zip(chunk, verdicts, strict=True))
+        _row(subject, verdict, about, is_seen) | _vectors(scores, row)
+        for row, (subject, verdict, is_seen) in enumerate(
+            zip(chunk, verdicts, _seen_of(chunk, batch, seen), strict=True)
+        )
     ]
     if about.n_features:
         for row, features in zip(rows, _features(scorer, chunk), strict=True):
@@ -173,14 +176,23 @@ def _rows(chunk: Sequence[Subject], scorer: Scorer, about: About, seen: frozense
     return rows
 
 
-def _row(subject: Subject, verdict: Verdict, about: About, seen: frozenset[str] | None) -> Row:
+def _seen_of(chunk: Sequence[Subject], batch: AlertBatch, seen: UsedStars | None) -> list[bool | None]:
+    if seen is None:
+        return [None] * len(chunk)
+    found: list[bool | None] = [
+        *seen.holds(np.array([each.id for each in chunk]), batch.ra_deg, batch.dec_deg).tolist()
+    ]
+    return found
+
+
+def _row(subject: Subject, verdict: Verdict, about: About, is_seen: bool | None) -> Row:
     probability = [verdict.class_probabilities[name] for name in about.classes]
     return {
         "id": subject.id,
         "label": subject.label,
         "published": subject.published,
         "other_type": subject.other_type,
-        "seen": None if seen is None else subject.id in seen,
+        "seen": is_seen,
         "catalogue_period_day": subject.period_day,
         # The class is named outside stellar sources too: `source_context` says where it does not apply.
         "top_class": about.classes[int(np.argmax(probability))],

@@ -7,7 +7,7 @@ catalogue period where that is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from broker_plugin.taxonomy import canonical_class
 from trainer.data.ids import check_ids
 from trainer.data.objects import alert_of, iter_objects
 from trainer.data.unsorted import read_unsorted
+from trainer.data.used import NO_STARS, UsedStars
 from trainer.windows import first_windows, window_alerts
 
 __all__ = ["OTHER_TYPE", "Subject", "Subjects", "read_subjects"]
@@ -76,7 +77,7 @@ def read_subjects(
     *,
     first: int | None = None,
     period: bool = False,
-    without: Container[str] = frozenset(),
+    without: UsedStars = NO_STARS,
 ) -> Subjects:
     """Return the subjects of one file of stars or of a dataset, or of alert files, archives, directories.
 
@@ -89,7 +90,7 @@ def read_subjects(
     period
         Of stars, give the catalogue's period to the encoders.
     without
-        Identifiers of stars or objects to leave out.
+        Stars or objects to leave out.
 
     Raises
     ------
@@ -116,11 +117,11 @@ def _columns(path: Path) -> frozenset[str]:
         raise ConfigurationError(f"{path} is no Parquet file: {error}") from error
 
 
-def _stars(path: Path, without: Container[str], *, first: int | None, period: bool) -> Subjects:
+def _stars(path: Path, without: UsedStars, *, first: int | None, period: bool) -> Subjects:
     check_ids(path, "id")
     unsorted = read_unsorted(path)
     stars = unsorted.stars
-    wanted = np.flatnonzero([str(name) not in without for name in stars.star_id])
+    wanted = np.flatnonzero(~without.holds(stars.star_id, stars.ra_deg, stars.dec_deg))
     known = OTHER_TYPE in _columns(path)
     other = (
         pq.read_table(path, columns=[OTHER_TYPE])[OTHER_TYPE].to_pylist() if known else [None] * len(stars)
@@ -144,10 +145,11 @@ def _stars(path: Path, without: Container[str], *, first: int | None, period: bo
     return Subjects(rows=rows(), total=len(wanted))
 
 
-def _objects(path: Path, without: Container[str]) -> Subjects:
+def _objects(path: Path, without: UsedStars) -> Subjects:
     check_ids(path, "object_id")
-    table = pq.read_table(path, columns=["object_id", "simulated"])
-    wanted = [name not in without for name in table["object_id"].to_pylist()]
+    table = pq.read_table(path, columns=["object_id", "ra_deg", "dec_deg", "simulated"])
+    every = UsedStars.of_table(table, ra="ra_deg", dec="dec_deg")
+    wanted = (~without.holds(every.name, every.ra_deg, every.dec_deg)).tolist()
     rows = (
         Subject(
             id=row.object_id,

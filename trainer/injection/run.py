@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from trainer.anomaly import fit_single
 from trainer.bundle_evaluation import CHUNK, Score, scoring
 from trainer.data.stars import StarTable
 from trainer.data.unsorted import Unsorted, read_unsorted
+from trainer.data.used import UsedStars
 from trainer.injection.measures import SCORES, Scored, measures_of
 from trainer.injection.photometry import SurveyNoise
 from trainer.injection.priors import ARTEFACTS, DISCOVERIES, PRIORS_VERSION
@@ -63,7 +64,7 @@ class Asked:
     Parameters
     ----------
     seen
-        Identifiers (`css:<id>`) of stars that the bundle was trained on.
+        Stars that the bundle was trained on.
     hosts
         Stars that events are put into, one of every kind into each, in every setting.
     """
@@ -72,7 +73,7 @@ class Asked:
     data: Path
     out: Path
     predictions: Path | None
-    seen: Container[str]
+    seen: UsedStars
     hosts: int
     settings: tuple[str, ...]
     seed: int

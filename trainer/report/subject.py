@@ -18,6 +18,7 @@ from trainer.checkpoint import RUN, Run, load_run
 from trainer.data.catalina import FILE, file_digest
 from trainer.data.ids import check_ids
 from trainer.data.unsorted import Unsorted, read_unsorted
+from trainer.data.used import NO_STARS, UsedStars
 from trainer.predictions import (
     PredictionFile,
     predictions_table,
@@ -133,11 +134,11 @@ def kept_predictions(
     return read_predictions(path)
 
 
-def _seen(manifest: Manifest, data: Path, run: Path | None) -> frozenset[str]:
+def _seen(manifest: Manifest, data: Path, run: Path | None) -> UsedStars:
     """Return what a bundle's training used: by its training file, and by its run where that is given."""
-    seen = seen_by_bundle(manifest, data) if is_training_file(manifest, data) else frozenset()
+    seen = seen_by_bundle(manifest, data) if is_training_file(manifest, data) else NO_STARS
     if run is not None and (run / RUN).is_file() and _is_of(manifest, load_run(run)):
-        seen |= seen_stars(run)
+        seen = seen | seen_stars(run)
     return seen
 
 

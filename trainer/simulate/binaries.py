@@ -10,6 +10,7 @@ import numpy as np
 from broker_plugin.demo.light import Change, eclipses, spots
 from trainer.simulate.atmosphere import planck_nu
 from trainer.simulate.bodies import (
+    CIRCLE_KMS,
     FloatArray,
     Star,
     StarSystem,
@@ -19,13 +20,14 @@ from trainer.simulate.bodies import (
     separation_rsun,
 )
 
-__all__ = ["contact_binary", "detached_binary", "rotator"]
+__all__ = ["contact_binary", "detached_binary", "eclipse_share", "rotator"]
 
 GRAZING = 0.95
 """Largest distance of the centres at conjunction in units of both radii: shallower eclipses are not found."""
 
 ELLIPSOIDAL = 0.12
-"""Light of a contact binary that goes and comes with the shape of its stars, seen edge-on."""
+"""Light of a contact binary that goes and comes with the shape of its stars, seen edge-on: from the maximum
+to the minimum, twice an orbit."""
 
 ROUNDING = math.cos(math.radians(30))
 """Limb darkening makes a grazing eclipse a little shallower than discs of even light would."""
@@ -52,10 +54,26 @@ def detached_binary(rng: np.random.Generator) -> StarSystem:
             break
     reach = (stars[0].radius + stars[1].radius) / separation
     cos_i = float(rng.uniform(0.0, GRAZING * reach))
-    width = 2 / (2 * math.pi) * math.asin(math.sqrt(reach**2 - cos_i**2) / math.sqrt(1 - cos_i**2))
-    return _pair(
-        rng, "EA", stars, period, separation=separation, cos_i=cos_i, width=2 * width, feh=_disc(rng)
-    )
+    width = eclipse_share(reach, cos_i)
+    return _pair(rng, "EA", stars, period, separation=separation, cos_i=cos_i, width=width, feh=_disc(rng))
+
+
+def eclipse_share(reach: float, cos_i: float) -> float:
+    """Return the share of a circular orbit for which two discs touch at one conjunction (Winn 2010).
+
+    Parameters
+    ----------
+    reach
+        Sum of the radii over the separation.
+    cos_i
+        Cosine of the inclination, less than `reach`.
+
+    Examples
+    --------
+    >>> round(24 * 365.25 * eclipse_share(1.009 / 215.0, 0.0), 1)  # hours of the Earth before the Sun
+    13.1
+    """
+    return math.asin(math.sqrt((reach**2 - cos_i**2) / (1 - cos_i**2))) / math.pi
 
 
 def contact_binary(rng: np.random.Generator) -> StarSystem:
@@ -105,7 +123,7 @@ def rotator(rng: np.random.Generator) -> StarSystem:
         amplitude=float(np.clip(saturation * np.exp(rng.normal(np.log(0.14), 0.5)), 0.02, 0.4)),
         second=float(rng.uniform(0.0, 0.6)),
     )
-    speed = 50.6 * star.radius / period * math.sqrt(1 - float(rng.uniform()) ** 2)
+    speed = CIRCLE_KMS * star.radius / period * math.sqrt(1 - float(rng.uniform()) ** 2)
     return StarSystem(
         label="ROT", stars=(star,), feh=_disc(rng), period_day=period, change=change, rotation_kms=speed
     )
@@ -131,7 +149,7 @@ def _pair(
     distance = separation * cos_i
     hidden = overlap_area(stars[0].radius, stars[1].radius, distance) * ROUNDING / math.pi
     sin_i = math.sqrt(1 - cos_i**2)
-    speed = 50.6 * separation / period * sin_i
+    speed = CIRCLE_KMS * separation / period * sin_i
     total = stars[0].mass + stars[1].mass
     epoch = 58_000.0 + float(rng.uniform(0, period))
     return StarSystem(
@@ -141,7 +159,7 @@ def _pair(
         period_day=period,
         change=_eclipsed(label, stars, hidden, sin_i, period=period, epoch=epoch, width=width),
         # Tides keep the rotation of close pairs in step with the orbit.
-        rotation_kms=50.6 * stars[0].radius / period * sin_i,
+        rotation_kms=CIRCLE_KMS * stars[0].radius / period * sin_i,
         orbit_kms=(speed * stars[1].mass / total, -speed * stars[0].mass / total),
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from broker_plugin.demo.light import Change
 
 __all__ = [
+    "CIRCLE_KMS",
     "FloatArray",
     "Star",
     "StarSystem",
@@ -30,6 +31,9 @@ SUN_K, SUN_LOGG, SUN_BOLOMETRIC_MAG = 5772.0, 4.438, 4.74
 
 KEPLER_RSUN = 4.21
 """Separation in solar radii of two bodies of one solar mass in all with a period of a day."""
+
+CIRCLE_KMS = 50.6
+"""Speed on a circle of one solar radius with a period of a day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,7 @@ def long_period(rng: np.random.Generator) -> StarSystem:
     """Draw a Mira or semi-regular variable.
 
     M_K = -3.51 (log P - 2.38) - 7.25 (Whitelock et al. 2008) with a bolometric correction of 3.1 (half a
-    magnitude of scatter for semi-regular stars); cooler at longer periods; amplitudes in V from 0.3 to 6 mag.
+    magnitude of scatter for semi-regular stars); cooler at longer periods; amplitudes in g from 0.3 to 6 mag.
     """
     mira = rng.random() < 0.5
     period = float(np.exp(rng.uniform(np.log(150 if mira else 40), np.log(500 if mira else 250))))

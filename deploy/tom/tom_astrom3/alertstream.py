@@ -43,6 +43,7 @@ TAKEN = {
 class CandidateStream(AlertStream):
     """Reads topics of candidates as a member of a consumer group, and hands each candidate to its handler.
 
+    Retractions come whatever the conditions are: what they take back may have fitted, before a restart too.
     Offsets move when a handler has returned. While the database is away it is tried again; any other error of
     a handler ends the stream of its topic with the candidate uncommitted, and is in the log.
     """
@@ -68,7 +69,8 @@ class CandidateStream(AlertStream):
     def _follow(self, entry: tuple[str, Handler]) -> None:
         topic, handler = entry
         try:
-            with subscribe_to_candidates(topic, warn=log.warning, **self._options) as candidates:
+            options = {**self._options, "retractions": "all", "warn": log.warning}
+            with subscribe_to_candidates(topic, **options) as candidates:
                 for candidate in candidates:
                     if not _handled(candidate, topic, handler, candidates):
                         break

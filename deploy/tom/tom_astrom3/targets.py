@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A candidate as a target: made once, amended by every later verdict, off the list when it is withdrawn."""
+"""A candidate as a target: made once, amended by every later verdict, off our lists when it is withdrawn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from django.db import transaction
 from tom_targets.models import Target, TargetExtra, TargetList, TargetName
 
-from broker_plugin.client import Candidate, Revision, Verdict
+from broker_plugin.client import Candidate, Verdict
+from tom_astrom3.models import WithdrawnAlert
 from tom_astrom3.photometry import amend_photometry, rows_of
 
 __all__ = [
@@ -28,41 +29,45 @@ PREFIX = "astrom3_"
 AGE = f"{PREFIX}mjd_tai"
 """The extra that says which verdict the others are of; an older one changes nothing."""
 
-REVISION = f"{PREFIX}revision"
-"""The extra that says whether that verdict was taken back."""
+LISTS = "AstroM3: "
+"""Before the name of every list of targets that is ours."""
 
 
 def save_candidate(candidate: Candidate, topic: str = "") -> Any:
     """Make or amend the target of a candidate: a handler for `TOPIC_HANDLERS`.
 
-    Whatever comes twice, or in another order, ends in the same target. A retraction takes the target off the
-    list again, see `take_back`. A solar-system source makes no target, since it moves: None is returned.
+    Whatever comes twice, or in another order, ends in the same target. A retraction takes the target off our
+    lists again, see `take_back`; the candidate that it takes back changes nothing after it. A solar-system
+    source makes no target, since it moves: None is returned.
     """
     verdict = candidate.verdict
     if verdict.source_context == "solar_system":
         return None
     with transaction.atomic():
-        group, _ = TargetList.objects.get_or_create(name=f"AstroM3: {candidate.route or topic}")
         if verdict.is_retraction:
-            return take_back(candidate, group)
+            return take_back(candidate)
+        if WithdrawnAlert.objects.filter(alert_key=verdict.alert_key).exists():
+            return find_target(verdict.object_id)
         target = amend_target(verdict, links=candidate.links, route=candidate.route)
         amend_photometry(target, rows_of(candidate))
-        if not _is_withdrawn(target, verdict):
-            group.targets.add(target)
+        group, _ = TargetList.objects.get_or_create(name=f"{LISTS}{candidate.route or topic}")
+        group.targets.add(target)
     return target
 
 
-def take_back(candidate: Candidate, group: TargetList) -> Any | None:
-    """Take the target of a withdrawn alert off a list, where its newest verdict is the one on that alert.
+def take_back(candidate: Candidate) -> Any | None:
+    """Take the target of a withdrawn alert off our lists, where its newest verdict is the one on that alert.
 
     It is not deleted, and its extras say so; a later verdict lists it again. None is returned where there is
     no target: a retraction makes none.
     """
     verdict = candidate.verdict
+    WithdrawnAlert.objects.get_or_create(alert_key=verdict.alert_key)
     target = find_target(verdict.object_id)
     if target is not None and verdict.mjd_tai == _age(target):
         target.save(extras=extras_of(verdict, links=candidate.links, route=candidate.route))
-        group.targets.remove(target)
+        for group in TargetList.objects.filter(targets=target, name__startswith=LISTS):
+            group.targets.remove(target)
     return target
 
 
@@ -77,7 +82,7 @@ def amend_target(verdict: Verdict, *, links: Mapping[str, str] | None = None, ro
         target = Target(name=target_name(verdict.object_id), type="SIDEREAL")
         target.ra, target.dec = verdict.ra_deg, verdict.dec_deg
         target.save(extras=extras)
-    elif verdict.mjd_tai >= _age(target) and not _is_withdrawn(target, verdict):
+    elif verdict.mjd_tai >= _age(target):
         target.save(extras=extras)
     if target.name != verdict.object_id:
         TargetName.objects.get_or_create(name=verdict.object_id, defaults={"target": target})
@@ -127,9 +132,3 @@ def extras_of(verdict: Verdict, *, links: Mapping[str, str] | None = None, route
 def _age(target: Any) -> float:
     known = TargetExtra.objects.filter(target=target, key=AGE).first()
     return float("-inf") if known is None or known.float_value is None else known.float_value
-
-
-def _is_withdrawn(target: Any, verdict: Verdict) -> bool:
-    """Tell whether the alert of a verdict has been taken back on its target."""
-    retracted = TargetExtra.objects.filter(target=target, key=REVISION, value=Revision.RETRACTION.value)
-    return verdict.mjd_tai == _age(target) and retracted.exists()

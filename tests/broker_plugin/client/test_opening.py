@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 from broker_plugin.client import Epoch, WatchList, subscribe, subscribe_to_candidates
@@ -209,7 +210,9 @@ def test_a_subscriber_imports_no_engine() -> None:
         ({"max_p_value": 5}, "max_p_value: Input should be less than or equal to 1"),
         ({"max_p_value": float("nan")}, "max_p_value: Input should be "),
         ({"min_probability": True}, "min_probability: Input should not be true or false"),
-        ({"classes": "RRAB"}, r'classes: Input should be a list, such as \["RRAB"\]'),
+        ({"classes": "RRAB"}, r"classes: give names of classes as a list, such as \['RRAB'\]"),
+        ({"classes": ["RRAB", 7]}, "classes: give names of classes as a list"),
+        ({"classes": 7}, "classes: give names of classes as a list"),
         ({"strangest": 0}, "strangest: Input should be greater than or equal to 1"),
         ({"strangest": -1}, "strangest: Input should be greater than or equal to 1"),
         ({"limit": 0}, "limit: Input should be greater than or equal to 1"),
@@ -245,6 +248,8 @@ def test_options_are_taken_as_they_are(tmp_path: Path) -> None:
     assert checked_options(given) == given
     for more in ({"watch": tmp_path / "mine.csv"}, {"watch": str(tmp_path / "mine.csv")}, {"since": "12h"}):
         assert checked_options(more) == more
+    for classes in (["RRAB"], {"RRAB"}, {"RRAB": 0.5}.keys(), np.array(["RRAB"])):
+        assert checked_options({"classes": classes}) == {"classes": ("RRAB",)}
 
 
 def test_the_options_of_routes_and_of_the_command_are_these() -> None:

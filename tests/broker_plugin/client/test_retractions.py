@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from broker_plugin.client import ObjectMemory, Verdict
+from broker_plugin.client import Cone, ObjectMemory, Verdict, WatchList
 from broker_plugin.client.conditions import Conditions
 from broker_plugin.client.memory import Known
 from broker_plugin.pipeline.selection import Selection
@@ -81,15 +81,96 @@ def test_the_retraction_of_another_alert_of_the_object_is_told_and_the_object_st
     assert found == [(1, "initial"), (2, "retraction")]
 
 
-def test_a_retraction_leaves_the_ranking_to_those_behind() -> None:
+def test_a_retraction_leaves_the_ranking_to_the_next_which_is_told() -> None:
     sky = [
         a_verdict(n, anomaly_p_value=p, inputs_digest=str(n), emitted_at=datetime.now(UTC))
         for n, p in enumerate([0.1, 0.2, 0.3, 0.4])
     ]
     source = MemorySource(as_messages([*sky, retraction_of(sky[0])], partitions=1))
     with subscription(source, conditions=Conditions(tense="any", strangest=2)) as verdicts:
-        assert [(v.alert_id, v.is_retraction) for v in verdicts] == [(0, False), (1, False), (0, True)]
+        found = [(v.alert_id, v.is_retraction) for v in verdicts]
+        assert found == [(0, False), (1, False), (0, True), (2, False)]
         assert [v.alert_id for v in verdicts.strangest] == [1, 2]
+
+
+def ranked(number: int, p_value: float, *, of: str) -> Verdict:
+    """Return a verdict of now on an alert of an object."""
+    parts = {"anomaly_p_value": p_value, "inputs_digest": str(number), "emitted_at": datetime.now(UTC)}
+    return a_verdict(number, object_id=of, **parts)
+
+
+def test_what_moves_up_for_one_that_is_withdrawn_is_told_once() -> None:
+    sky = [ranked(n, p, of=f"ztf:{n}") for n, p in enumerate([0.3, 0.1, 0.2, 0.4])]
+    back = [*map(retraction_of, sky)]
+    # Told and pushed out, alert 0 is not told again; alert 3 was never among the two strangest until then.
+    found = told(*sky, back[1], back[1], back[2], sky[3], strangest=2)
+    before = [(n, "initial") for n in (0, 1, 2)]
+    assert found == [*before, (1, "retraction"), (2, "retraction"), (3, "initial")]
+    # An alert that comes again after its retraction is told again, as it is in the ranking again.
+    assert told(sky[0], back[0], sky[0], strangest=2) == [(0, "initial"), (0, "retraction"), (0, "initial")]
+
+
+def test_an_object_comes_back_with_an_earlier_alert_and_each_is_taken_back() -> None:
+    first, strange, mild = ranked(1, 0.2, of="ztf:a"), ranked(2, 0.1, of="ztf:a"), ranked(3, 0.3, of="ztf:a")
+    back = [*map(retraction_of, (first, strange, mild))]
+    found = told(first, strange, mild, back[1], back[0], back[2], strangest=1)
+    assert found == [
+        (1, "initial"),
+        (2, "initial"),
+        (2, "retraction"),  # alert 1 stands, of which the subscriber knows
+        (1, "retraction"),
+        (3, "initial"),
+        (3, "retraction"),
+    ]
+
+
+def test_what_moves_up_has_what_it_matches_of_the_watch_list() -> None:
+    sky = [ranked(n, p, of=f"ztf:ZTF18abcdef{'ab'[n]}") for n, p in enumerate([0.1, 0.2])]
+    watch = WatchList([], [verdict.object_id for verdict in sky])
+    source = MemorySource(as_messages([*sky, retraction_of(sky[0])], partitions=1))
+    conditions = Conditions(tense="any", strangest=1, watch=watch)
+    with subscription(source, conditions=conditions) as verdicts:
+        found = [(verdict.alert_id, verdicts.watched) for verdict in verdicts]
+    names = [tuple(watch.matches(v.object_id, v.ra_deg, v.dec_deg)) for v in sky]
+    assert found == [(0, names[0]), (0, names[0]), (1, names[1])]
+    assert names[0] != names[1]
+
+
+def test_a_message_is_done_when_all_that_is_due_of_it_was_handled() -> None:
+    sky = [ranked(n, p, of=f"ztf:{n}") for n, p in enumerate([0.1, 0.2])]
+    source = MemorySource(as_messages([*sky, retraction_of(sky[0])], partitions=1))
+    with subscription(source, conditions=Conditions(tense="any", strangest=1), limit=2) as verdicts:
+        assert [verdict.alert_id for verdict in verdicts] == [0, 0]
+    assert source.committed == {("verdicts", 0): 2}, "alert 1 was due and not handled"
+
+
+def test_the_retraction_of_what_was_told_comes_whatever_it_says(tmp_path: Path) -> None:
+    harmless = retraction_of(FIRST, anomaly_p_value=0.9)
+    both = [(1, "initial"), (1, "retraction")]
+    assert told(FIRST, harmless, harmless, selection=STRANGE) == both
+    assert told(harmless, selection=STRANGE) == []
+    found = []
+    for part in (FIRST, harmless):
+        found += told(part, selection=STRANGE, memory=ObjectMemory(tmp_path / "memory.db"))
+    assert found == both
+
+
+def test_every_retraction_comes_to_a_reader_with_a_list_of_their_own() -> None:
+    harmless = retraction_of(FIRST, anomaly_p_value=0.9)
+    for only in ("new", "changed", "all"):
+        assert told(harmless, selection=STRANGE, only=only, retractions="all") == [(1, "retraction")]
+    elsewhere = WatchList([Cone(ra_deg=0.0, dec_deg=80.0, radius_arcsec=1.0)])
+    assert told(harmless, watch=elsewhere, retractions="all") == []
+
+
+def test_the_alerts_that_were_told_last_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker_plugin.client.memory.TOLD_MAX", 3)
+    with ObjectMemory() as memory:
+        for key in "abcda":
+            memory.note_told(key)
+        assert [key for key in "abcd" if memory.was_told(key)] == ["a", "c", "d"]
+        memory.forget_told("c")
+        assert [key for key in "abcd" if memory.was_told(key)] == ["a", "d"]
 
 
 def test_a_memory_of_an_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:

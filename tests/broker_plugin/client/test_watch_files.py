@@ -37,6 +37,30 @@ def test_cones_from_csv(tmp_path: Path, text: str) -> None:
     assert watch.matches("ztf:x", 10.5, -5.25 + 3.1 / 3600) == []
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_cones_from_vizier_s_text(tmp_path: Path, mark: str) -> None:
+    lines = [
+        "#",
+        "#   VizieR Astronomical Server",
+        "#Column;_RAJ2000;(F11.7)",
+        "",
+        "_RAJ2000;_DEJ2000;RAJ2000;DEJ2000;Name;radius",
+        'deg;deg;"h:m:s";"d:m:s"; ;arcmin',
+        "-----------;-----------;-----------;-----------;----;------",
+        "010.5000000;-05.2500000;00 42 00.00;-05 15 00.0;M   ;  0.05",
+        "030.0000000;+05.0000000;02 00 00.00;+05 00 00.0;N   ;      ",
+        "",
+        "#END#",
+    ]
+    path = tmp_path / "mine.csv"
+    path.write_text("".join(f"{line}\n".replace(";", mark) for line in lines))
+    watch = read_watch_list(path, radius_arcsec=1.0)
+    assert len(watch) == 2
+    assert watch.matches("ztf:x", 10.5, -5.25 + 2.9 / 3600) == ["M"]
+    assert watch.matches("ztf:x", 10.5, -5.25 + 3.1 / 3600) == []
+    assert watch.matches("ztf:x", 30.0, 5.0) == ["N"]
+
+
 def test_objects_and_cones_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("object_id,ra,dec\nZTF18abcdefg,,\nlsst:7,10,20\n,30,40\n")

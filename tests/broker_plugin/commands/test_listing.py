@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from broker_plugin.codec.verdict import to_json
+from broker_plugin.codec.verdict import Tense, to_json
 from broker_plugin.commands.listing import make_listing
 from tests.broker_plugin.client.verdicts import a_verdict, retraction_of
 
@@ -65,6 +65,21 @@ def test_a_table_has_the_names_beneath_their_objects(
         row = max(n for n, line in enumerate(lines) if object_id in line)
         assert lines[row + 1].split() == name.split()
     assert not any(line.split() == ["0"] for line in lines)  # the name that its row has already
+
+
+@pytest.mark.parametrize("width", [80, 95, 120, 160])
+def test_columns_of_a_growing_table_change_beneath_a_new_header_alone(
+    capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    with make_listing("table", None, Console(width=width)) as listing:
+        for tense in (Tense.CURRENT, Tense.ARCHIVAL, Tense.CURRENT, Tense.TEST):
+            listing.add(VERDICTS[0]._replace(tense=tense), NOW)
+    lines = capsys.readouterr().out.splitlines()
+    headers = [n for n, line in enumerate(lines) if line.startswith("observed")]
+    assert [("tense" in lines[n]) for n in headers] == [False, True]
+    rows = [line for line in lines[headers[1] + 1 :] if "lsst:0" in line]
+    place = lines[headers[1]].index("tense")
+    assert [line[place:].split()[0] for line in rows] == ["archival", "current", "test"]
 
 
 def test_without_a_watch_list_a_line_is_the_verdict(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.polynomial.polynomial import polyval
 from numpy.typing import NDArray
 
 from broker_plugin.features.lomb_scargle import (
     Curves,
+    Peaks,
     added_up,
     adds_up,
     strongest_peaks,
@@ -25,11 +27,11 @@ from broker_plugin.features.lomb_scargle import (
 from broker_plugin.features.peaks import find_peaks
 from broker_plugin.features.period import GRID, SAMPLES_PER_PEAK
 from broker_plugin.features.searched import searched_epochs
+from broker_plugin.features.spreading_window import SHAPE, SUPPORT, WINDOW
 from broker_plugin.features.transform_kernels import VANISHING
 from broker_plugin.features.transforms import (
     KEPT_FREQUENCIES,
     MIN_SIZE,
-    SUPPORT,
     Waves,
     grids_for,
     transform_size,
@@ -235,6 +237,14 @@ def test_a_transformed_light_curve_has_the_same_bits_in_any_company(rng: np.rand
         assert np.array_equal(together.spectrum[place], alone[part].spectrum[0])
 
 
+def test_the_polynomials_are_the_window() -> None:
+    before_next = np.linspace(0, 1, 1001)
+    distance = before_next[:, None] + np.arange(SUPPORT) - SUPPORT / 2
+    height = np.i0(SHAPE * np.sqrt(1 - (2 * distance / SUPPORT) ** 2)) / np.i0(SHAPE)
+    # Rounding of 17 terms; the window's height is 1 at most.
+    assert np.abs(polyval(before_next, WINDOW).T - height).max() < 2e-14
+
+
 @given(st.integers(1, 200_000))
 def test_a_transform_wastes_little_of_its_size(n: int) -> None:
     assert n <= transform_size(n) <= max(n * 1.13, MIN_SIZE)
@@ -245,15 +255,33 @@ def test_sources_and_windows_fit_into_the_smallest_grid() -> None:
     assert 2 * n_cells / SAMPLES_PER_PEAK + 1.5 * SUPPORT + 1 <= n_cells
 
 
-def test_another_search_of_the_same_epochs_has_the_bits_of_a_first_one(rng: np.random.Generator) -> None:
-    ages = [np.sort(rng.uniform(0, 20, 300)) for _ in range(2)]
-    curves = curves_of(*((age, rng.normal(0, 1, 300), rng.uniform(0.1, 1, 300)) for age in ages))
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_another_search_has_the_bits_of_a_first_one_whatever_is_searched_of_the_same_epochs(
+    data: st.DataObject,
+) -> None:
+    lengths = data.draw(st.lists(st.integers(60, 200), min_size=2, max_size=6))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    curves = curves_of(
+        *((np.sort(rng.uniform(0, 20, n)), rng.normal(0, 1, n), rng.uniform(0.1, 1, n)) for n in lengths)
+    )
     strongest_peaks(curves, GRID)
-    other = rng.normal(0, 1, 600)
-    again = strongest_peaks(replace(curves, deviation=other), GRID)
-    afresh = strongest_peaks(replace(curves, deviation=other, waves=Waves()), GRID)
-    assert np.array_equal(again.power, afresh.power)
-    assert np.array_equal(again.frequency_per_day, afresh.frequency_per_day)
+    # Fewer light curves make other groups; fewer epochs of them have other sums, as another grid has.
+    every = list(range(len(lengths)))
+    some = st.lists(st.sampled_from(every), min_size=1, unique=True)
+    chosen = np.array(data.draw(st.one_of(st.just(every), some)))
+    other = replace(
+        curves,
+        starts=curves.starts[chosen],
+        stops=curves.stops[chosen] - data.draw(st.sampled_from([0, 1])),
+        deviation=rng.normal(0, 1, sum(lengths)),
+    )
+    samples = data.draw(st.sampled_from([SAMPLES_PER_PEAK, SAMPLES_PER_PEAK + 1]))
+    highest = GRID.max_frequency_per_day * SAMPLES_PER_PEAK / samples  # as many frequencies
+    grid = replace(GRID, samples_per_peak=samples, max_frequency_per_day=highest)
+    again, afresh = strongest_peaks(other, grid), strongest_peaks(replace(other, waves=Waves()), grid)
+    for name in Peaks.__slots__:
+        assert np.array_equal(getattr(again, name), getattr(afresh, name)), name
 
 
 def test_sums_are_kept_up_to_a_limit() -> None:
@@ -264,5 +292,6 @@ def test_sums_are_kept_up_to_a_limit() -> None:
         return np.zeros((1, 4, KEPT_FREQUENCIES // 2))
 
     for starts in (0, 1, 2, 0, 1, 2):
-        waves.of(KEPT_FREQUENCIES // 2, np.array([starts]), make)
+        place = np.array([starts])
+        waves.of(place, place + 1, samples=3, size=KEPT_FREQUENCIES // 2, make=make)
     assert len(made) == 4  # the third does not fit, and is made twice

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from broker_plugin.codec.verdict import Revision, Verdict
 from broker_plugin.nights import SITES, last_noon, night_of
 from broker_plugin.pipeline.filter import AlertFilter
-from broker_plugin.pipeline.selection import Ranking, Selection
+from broker_plugin.pipeline.selection import PER_OBJECT, Ranking, Selection
 from broker_plugin.streams.base import Message
 from broker_plugin.taxonomy import CLASSES
 from tests.broker_plugin.client.verdicts import a_verdict
@@ -172,6 +173,67 @@ def test_a_retraction_takes_its_own_alert_out_of_the_ranking(verdicts: list[Verd
     other_alert = sky[1]._replace(alert_key="lsst:another")
     assert not ranking.add(withdrawn(other_alert), NIGHT)
     assert ranking.verdicts == tuple(sky[1:3])
+
+
+def alerts_of(verdict: Verdict, *p_values: float) -> list[Verdict]:
+    """Return verdicts on alerts of one object, each on an alert and inputs of its own."""
+    return [
+        seen_again(verdict, p_value=p, digest=f"{n}")._replace(alert_key=f"ztf:{n}")
+        for n, p in enumerate(p_values)
+    ]
+
+
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+def test_where_the_strangest_is_withdrawn_an_object_stands_with_its_other_alerts(
+    verdicts: list[Verdict], order: tuple[int, ...]
+) -> None:
+    ranking, sky = Ranking(5), alerts_of(verdicts[0], 0.3, 0.1, 0.2)
+    for n in order:
+        ranking.add(sky[n], NIGHT)
+    for withdrawn_now, standing in ((1, 2), (2, 0)):
+        assert ranking.add(withdrawn(sky[withdrawn_now]), NIGHT)
+        assert ranking.verdicts == (sky[standing],)
+    assert ranking.add(withdrawn(sky[0]), NIGHT)
+    assert ranking.verdicts == ranking.held == ()
+
+
+@given(
+    p_values=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0.1, 0.2, 0.3])), min_size=1, max_size=9),
+    data=st.data(),
+)
+def test_a_ranking_is_as_if_the_withdrawn_alerts_had_not_come(
+    p_values: list[tuple[int, float]], data: st.DataObject
+) -> None:
+    sky = [
+        a_verdict(n, object_id=f"ztf:{of}", anomaly_p_value=p, inputs_digest=f"{n}", emitted_at=NIGHT)
+        for n, (of, p) in enumerate(p_values)
+    ]
+    # As many as are held: what is behind those is not known any more.
+    few = [v for n, v in enumerate(sky) if sum(w.object_id == v.object_id for w in sky[:n]) < PER_OBJECT]
+    gone = data.draw(st.sets(st.sampled_from([v.alert_id for v in few])))
+    late, never = Ranking(5), Ranking(5)
+    for verdict in [*few, *(withdrawn(v) for v in few if v.alert_id in gone)]:
+        late.add(verdict, NIGHT)
+    for verdict in few:
+        if verdict.alert_id not in gone:
+            never.add(verdict, NIGHT)
+    assert late.verdicts == never.verdicts
+
+
+def test_so_many_alerts_of_an_object_are_held_and_no_more(verdicts: list[Verdict]) -> None:
+    ranking, n = Ranking(1), PER_OBJECT + 2
+    sky = alerts_of(verdicts[0], *(0.1 * k for k in range(n, 0, -1)))
+    for verdict in sky:
+        ranking.add(verdict, NIGHT)
+    assert ranking.held == tuple(reversed(sky[-PER_OBJECT:]))
+
+
+def test_another_alert_that_is_as_strange_is_no_news(verdicts: list[Verdict]) -> None:
+    ranking, (first, second) = Ranking(1), alerts_of(verdicts[0], 0.1, 0.1)
+    assert ranking.add(second, NIGHT)
+    assert not ranking.add(first, NIGHT)
+    assert ranking.add(withdrawn(second), NIGHT)
+    assert ranking.verdicts == (first,)
 
 
 def test_what_was_withdrawn_in_another_night_is_no_measure_of_its_object(verdicts: list[Verdict]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -92,6 +93,26 @@ def test_every_format_gives_the_same_rows(table: pa.Table, tmp_path: Path) -> No
     assert set(found[0][3].values) == {"star_galaxy_score"}  # what is not a number is not known
 
 
+@pytest.mark.parametrize(("end", "mark"), [(".csv", ";"), (".csv.gz", ";"), (".tsv", "\t")])
+def test_vizier_s_text_gives_the_rows_of_any_other(tmp_path: Path, end: str, mark: str) -> None:
+    text = (
+        "#\n#   VizieR Astronomical Server\n#Column\tRA_ICRS\t(F15.11)\n\nSource;ra;dec;gmag\n ;deg;deg;mag\n"
+        "-------------------;---------------;---------------;---------\n"
+        "1152921504606846976;010.50000000000;+20.00000000000;15.123456\n"
+        "1152921504606846977;011.50000000000;-20.00000000000;         \n"
+        "1152921504606846978;012.50000000000;-20.00000000000; 9.500000\n\n#END#\n"
+    ).replace(";", mark)
+    path = tmp_path / f"stars{end}"
+    path.write_bytes(gzip.compress(text.encode()) if end == ".csv.gz" else text.encode())
+    unread: Counter[str] = Counter()
+    ((_, rows),) = read_rows(path, replace(COLUMNS, source="Source"), unread=unread)
+    assert [(row.source_id, row.ra_deg, row.dec_deg, row.values) for row in rows] == [
+        ("1152921504606846976", 10.5, 20.0, {"reference_mag": 15.123456}),
+        ("1152921504606846978", 12.5, -20.0, {"reference_mag": 9.5}),
+    ]
+    assert not unread
+
+
 def test_a_cell_that_is_no_number_costs_itself_alone(tmp_path: Path) -> None:
     path = tmp_path / "stars.csv"
     path.write_bytes(
@@ -140,11 +161,17 @@ def test_an_object_may_be_named_without_its_survey(tmp_path: Path) -> None:
     path = tmp_path / "stars.csv"
     path.write_text(
         "source_id,name,gmag\n1,ZTF18abcdefg,15\n2,lsst:sso:7,16\n3,RR Lyr,17\n4,12345,18\n5,,19\n"
+        "6,ztf18ABCDEFH,20\n7,ztf:M31,21\n8,gaia:42,22\n9,3.13887541670409e+17,23\n"
     )
     unread: Counter[str] = Counter()
     ((_, rows),) = read_rows(path, replace(COLUMNS, object_id="name"), unread=unread)
-    assert [row.object_id for row in rows] == ["ztf:ZTF18abcdefg", "lsst:sso:7", "lsst:12345"]
-    assert unread == {"name": 1}
+    assert [row.object_id for row in rows] == [
+        "ztf:ZTF18abcdefg",
+        "lsst:sso:7",
+        "lsst:12345",
+        "ztf:ZTF18abcdefh",
+    ]
+    assert unread == {"name": 4}
 
 
 def test_what_was_loaded_is_found_at_its_place_and_twice_is_once(
@@ -198,7 +225,7 @@ def test_spectra_of_a_dataset_are_kept_apart_from_its_values(tmp_path: Path, sto
     wave = np.linspace(4000, 7000, 5)
     table = pa.table(
         {
-            "object_id": ["ztf:a", "ztf:b"],
+            "object_id": ["ztf:ZTF18aaaaaaa", "ztf:ZTF18bbbbbbb"],
             "reference_mag": [15.0, None],
             "wave_aa": [wave, None],
             "spectrum_flux": [wave / 1000, None],
@@ -212,7 +239,7 @@ def test_spectra_of_a_dataset_are_kept_apart_from_its_values(tmp_path: Path, sto
     values, spectra = (
         rows_in(value)
         for value in store.fetch(
-            [context_key("ztf:a", Access.PUBLIC, spectra=each) for each in (False, True)]
+            [context_key("ztf:ZTF18aaaaaaa", Access.PUBLIC, spectra=each) for each in (False, True)]
         )
     )
     assert [(row.values, row.spectrum) for row in values] == [({"reference_mag": 15.0}, None)]
@@ -221,7 +248,8 @@ def test_spectra_of_a_dataset_are_kept_apart_from_its_values(tmp_path: Path, sto
     assert isinstance(row.spectrum, Spectrum)
     np.testing.assert_array_equal(row.spectrum.wave_aa, wave)
     np.testing.assert_allclose(row.spectrum.flux, wave / 1000, rtol=1e-7)
-    assert store.fetch([context_key("ztf:b", Access.PUBLIC, spectra=False)]) == [None]  # it says nothing
+    silent = context_key("ztf:ZTF18bbbbbbb", Access.PUBLIC, spectra=False)
+    assert store.fetch([silent]) == [None]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,11 +15,15 @@ from broker_plugin.store.base import CorruptValueError, sealed
 from broker_plugin.store.recent import (
     PER_SLOT,
     SLOT_S,
+    WITHDRAWN_PER_SLOT,
     Recent,
     merged_recents,
+    merged_withdrawn,
     nearest,
     recents_in,
     slot_keys,
+    withdrawn_in,
+    withdrawn_keys,
 )
 
 PUBLIC = frozenset({Access.PUBLIC})
@@ -65,6 +71,34 @@ def test_a_damaged_slot_is_refused_and_begins_anew(damage: bytes) -> None:
     with pytest.raises(CorruptValueError):
         recents_in(sealed(damage))
     assert len(recents_in(merged_recents(sealed(damage), [recent(1)]))) == 1
+
+
+@given(st.lists(st.text(min_size=1, max_size=9)), st.integers(0, 9), st.randoms(use_true_random=False))
+def test_what_is_withdrawn_is_noted_in_any_order(keys: list[str], cut: int, random: Random) -> None:
+    whole = merged_withdrawn(None, keys)
+    assert withdrawn_in(whole) == set(keys)
+    random.shuffle(keys)
+    assert merged_withdrawn(merged_withdrawn(None, keys[:cut]), keys[cut:]) == whole
+
+
+def test_what_is_withdrawn_has_its_bound_and_a_damaged_slot_begins_anew() -> None:
+    many = merged_withdrawn(None, [f"lsst:{n}" for n in range(WITHDRAWN_PER_SLOT + 5)])
+    assert len(withdrawn_in(many)) == WITHDRAWN_PER_SLOT
+    assert withdrawn_in(None) == set()
+    for damaged in (b"cut", sealed(b"{"), sealed(b"7"), sealed(b"[[]]")):
+        with pytest.raises(CorruptValueError):
+            withdrawn_in(damaged)
+        assert withdrawn_in(merged_withdrawn(damaged, ["lsst:1"])) == {"lsst:1"}
+
+
+def test_each_slot_of_alerts_has_one_of_withdrawn_ones_for_all_bundles() -> None:
+    now, hours = 5 * SLOT_S, 0.5
+    alerts = [slot_keys(bundle, PUBLIC, now=now, hours=hours) for bundle in ("ab", "cd")]
+    withdrawn = withdrawn_keys(PUBLIC, now=now, hours=hours)
+    for kept in alerts:
+        assert [key.rpartition(":")[2] for key in kept] == [key.rpartition(":")[2] for key in withdrawn]
+        assert not set(kept) & set(withdrawn)
+    assert not set(withdrawn) & set(withdrawn_keys(frozenset(Access), now=now, hours=hours))
 
 
 def test_the_likest_are_those_of_the_largest_cosine_each_object_once() -> None:

@@ -83,4 +83,5 @@ exec(  # noqa: S102  # the page's own words, with the names of the test
     .replace("my-tom", os.environ["TOM_GROUP"])
 )
 ALERT_STREAMS[0]["OPTIONS"]["TIMEOUT_S"] = float(os.environ.get("TOM_TIMEOUT_S", "3"))  # noqa: F821
+ALERT_STREAMS[0]["OPTIONS"]["MAX_P_VALUE"] = float(os.environ.get("TOM_MAX_P_VALUE", "1"))  # noqa: F821
 ALERT_STREAMS[0]["OPTIONS"]["TENSE"] = "any"  # noqa: F821

@@ -51,6 +51,7 @@ def run(processed: Path, folder: Path, *, kill_after: int | None = None, **chang
         seed=settings["seed"],
         folder=folder,
         running=settings["running"],
+        views=settings.get("views"),
         on_epoch=on_epoch,
     )
 
@@ -103,6 +104,36 @@ def test_a_pass_in_parts_goes_on_to_the_same_bits(processed: Path, tmp_path: Pat
     assert log(tmp_path / "killed") == log(tmp_path / "whole")
     with pytest.raises(ConfigurationError, match="or remove it"):
         run(processed, tmp_path / "killed", running=replace(running, parts=2))
+
+
+def test_each_pass_sees_its_own_view_also_where_it_was_killed(processed: Path, tmp_path: Path) -> None:
+    train = read_objects(processed, "full_42", "train")
+    asked: list[int] = []
+    values: list[float] = []
+
+    def views(number: int) -> Objects:
+        asked.append(number)
+        return replace(train, metadata=np.full_like(train.metadata, number))
+
+    def note(model: Model, inputs: Inputs, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if model.training:
+            assert inputs.metadata is not None
+            values.extend(inputs.metadata[:, 0].unique().tolist())
+        return classify(model, inputs, label)
+
+    changes = {"views": views, "objective": note, "running": replace(RUNNING, epochs_max=6, parts=2)}
+    run(processed, tmp_path / "whole", **changes)
+    assert asked == [1, 2]
+    # The first pass sees the objects as they are; each view is made once for both parts of its pass.
+    assert sorted(set(values) - set(train.metadata[:, 0].tolist())) == [1.0, 2.0]
+    with pytest.raises(Killed):
+        run(processed, tmp_path / "killed", kill_after=3, **changes)
+    asked.clear()
+    run(processed, tmp_path / "killed", **changes)
+    assert asked == [1, 2]
+    assert log(tmp_path / "killed") == log(tmp_path / "whole")
+    with pytest.raises(ConfigurationError, match="--out"):
+        run(processed, tmp_path / "whole", **changes | {"views": None})
 
 
 def test_runs_of_before_there_were_parts_go_on(processed: Path, tmp_path: Path) -> None:

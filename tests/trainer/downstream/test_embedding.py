@@ -14,6 +14,7 @@ from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError
 from tests.trainer.synthetic import write_catalogue
 from trainer.data.catalina import FILE
+from trainer.data.used import NO_STARS
 from trainer.downstream.embedding import embed, embed_command
 from trainer.downstream.storage import read_curves, read_embeddings, read_features
 from trainer.downstream.subjects import read_subjects
@@ -38,7 +39,7 @@ def stars(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def embedded(path: Path, scorer: Scorer, out: Path, **how: object) -> Embeddings:
     subjects = read_subjects([path], **how)  # type: ignore[arg-type]
-    embed(subjects, scorer, out, seen=frozenset(), source=path.name, features=True)
+    embed(subjects, scorer, out, seen=NO_STARS, source=path.name, features=True)
     return read_embeddings(out)
 
 
