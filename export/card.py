@@ -6,12 +6,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
+from broker_plugin.bundle import Manifest
 from broker_plugin.errors import ConfigurationError
+from export.catalogue_tables import catalogue_tables
+from export.imitated_card import imitated_section
 from export.objects_card import GROWN_ON, objects_card
-from export.tables import calibration_table, column_text, results_table, table
+from export.tables import column_text, table
 from trainer.checkpoint import Run
-from trainer.config import DataSettings
+from trainer.config import DataSettings, Settings
 from trainer.data.catalina import FILE
+from trainer.specs import explained
 
 __all__ = ["CARD", "description", "model_card", "retitled"]
 
@@ -134,54 +140,13 @@ survey's. Classes merged to ECL, EA, RRAB, RRC, ROT, LPV, DSCT; the class is the
 F1 by class:
 
 {by_class}
+
+{further}
 """
 
 _NEAR = """ Near
 anomalies are {n} RRd, type II and anomalous Cepheids, which the model has never seen: area under the ROC
 curve of the anomaly score, and of one minus the largest probability."""
-
-
-_IMITATED = """\
-### On imitated alerts
-
-Means over {n_seeds} seeds of the imitation (half the range in brackets). Balanced accuracy is for classes of
-equal frequency, the other columns for the prior. Both baselines see the same alerts; the random forest has
-hand-made features of the same tokens.
-
-{results}
-
-The same with *observed epochs* only, no folded light curves, so that the catalogue's period plays no part:
-
-{observed}
-
-Area under the ROC curve of the fused anomaly score: odd light curves (simulated; same cadences, depth and
-selection) against ordinary test alerts of the same number of epochs; 0.5 is chance. Nothing of these kinds
-was trained on, but they served to choose between the global forest and one forest a class, and which alerts
-the forest is grown on (those with {min_epochs} epochs or more), so the figures are a little kind. The last
-column is for the choice that was not taken. A single epoch says next to nothing, and one flare at the end of
-a long quiet history is hardly seen: a search for flares needs another score.
-
-{anomaly}
-
-Shares of ordinary test alerts with a p-value below a level (it should be the level), and coverage of the
-90 % class sets:
-
-{calibration}
-
-"""
-
-
-def _imitated(run: Run, evaluation: Mapping[str, Any]) -> str:
-    """Return the section of the results on imitated alerts."""
-    everything = "+".join(run.specs)
-    return _IMITATED.format(
-        n_seeds=len(run.settings.evaluation.seeds),
-        results=results_table(evaluation["imitated"], everything),
-        observed=results_table(evaluation["observed_epochs"], everything),
-        anomaly=_anomaly(evaluation["anomaly"]),
-        calibration=calibration_table(evaluation["imitated"], everything),
-        min_epochs=run.settings.anomaly.min_epochs,
-    )
 
 
 def _oddities(names: Sequence[str], share: float) -> str:
@@ -216,6 +181,7 @@ def _catalogue(measures: Mapping[str, Any] | None) -> str:
         near=_NEAR.format(n=n_near) if n_near else "",
         table=table(["setting", *(name.replace("_", " ") for name in columns)], rows),
         by_class=table(["setting", *classes], by_class),
+        further=catalogue_tables(measures),
     )
 
 
@@ -249,21 +215,29 @@ def description(modalities: Sequence[str]) -> str:
     return f"{inputs[0].upper()}{inputs[1:]} of variable stars, for alerts of any length (astrom3-alert)"
 
 
-def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
-    """Return the card of a bundle as Markdown."""
+def model_card(manifest: Manifest) -> str:
+    """Return the card of a bundle as Markdown; it says nothing that does not follow from the manifest.
+
+    Raises
+    ------
+    ConfigurationError
+        If the bundle was trained by another version, whose settings are not known.
+    """
+    run = _run_of(manifest)
     if run.data["file"] != FILE:
         return objects_card(run, manifest)
-    evaluation = manifest["training"]["evaluation"]
+    training = manifest.training
+    evaluation = training["evaluation"]
     data, settings = run.data, run.settings
     return _TEXT.format(
-        name=manifest["name"],
-        version=manifest["version"],
-        description=manifest["description"],
+        name=manifest.name,
+        version=manifest.version,
+        description=manifest.description,
         n_encoders=len(run.specs),
         inputs=_inputs(list(run.specs)),
-        strange="the alert" if manifest["head"].oddities else "the embedding",
-        oddities=_oddities(manifest["head"].oddities, settings.data.odd_share),
-        dim=manifest["embedding_dim"],
+        strange="the alert" if manifest.head.oddities else "the embedding",
+        oddities=_oddities(manifest.head.oddities, settings.data.odd_share),
+        dim=manifest.embedding_dim,
         n_classes=len(run.classes),
         max_epochs=settings.max_epochs,
         columns=", ".join(column_text(column) for column in run.specs.get("metadata", {}).get("columns", ()))
@@ -281,16 +255,35 @@ def model_card(run: Run, manifest: Mapping[str, Any]) -> str:
         held_out=_held_out(data.get("held_out_classes", ())),
         windows=_windows(settings.data),
         calibrated_on="windows of observed epochs" if settings.data.windows_per_set else "imitated alerts",
-        catalogue=_catalogue(manifest["training"].get("catalogue")),
-        passes=manifest["training"]["passes"],
+        catalogue=_catalogue(training.get("catalogue")),
+        passes=training["passes"],
         set_size=settings.data.alerts_per_set,
         train_sets=settings.data.train_sets,
         prior=run.class_prior,
         decision=_DECISIONS[settings.calibration.decision_rule],
-        imitated=_imitated(run, evaluation) if evaluation else "",
+        imitated=imitated_section(run, evaluation) if evaluation else "",
         grown_on=GROWN_ON.format(things="stars").replace("\n", "\n  "),
         alerts_per_stratum=settings.calibration.alerts_per_stratum,
         seed=settings.seed,
+    )
+
+
+def _run_of(manifest: Manifest) -> Run:
+    """Return the run that a bundle came of."""
+    try:
+        settings = Settings.model_validate(manifest.training["settings"])
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{manifest.name} {manifest.version} was trained by another version "
+            f"({'; '.join(explained(error))}); write its card with that one"
+        ) from error
+    return Run(
+        settings=settings,
+        specs={model.name: model.spec for model in manifest.modalities},
+        classes=tuple(manifest.classes),
+        class_prior=manifest.class_prior,
+        frequencies=tuple(manifest.class_frequencies),
+        data=manifest.training["data"],
     )
 
 
@@ -303,9 +296,3 @@ def _windows(data: DataSettings) -> str:
 def _inputs(modalities: Sequence[str]) -> str:
     names = [_INPUTS.get(name, name) for name in modalities]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _anomaly(bins: Mapping[str, Any]) -> str:
-    kinds = list(next(iter(bins.values())))
-    rows = [[name, *(f"{values[kind]:.2f}" for kind in kinds)] for name, values in bins.items()]
-    return table(["epochs", *(kind.removeprefix("auroc_").replace("_", " ") for kind in kinds)], rows)

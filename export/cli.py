@@ -15,6 +15,7 @@ from broker_plugin.bundle import Bundle, open_bundle
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
 from export.parity import ParityError
+from export.recard import write_recarded_bundle
 from export.reshape import write_reshaped_bundle
 from export.stream import write_stream_bundle
 from export.writer import write_bundle
@@ -44,6 +45,12 @@ def export(
             "differs only in the lengths that its encoders run at."
         ),
     ] = None,
+    card: Annotated[
+        bool,
+        Parameter(
+            negative="", help="The new version differs only in its model card, written by this version."
+        ),
+    ] = False,
     version: Annotated[str | None, Parameter(help="Version of that; by default the next.")] = None,
 ) -> None:
     """Export a training run as a bundle of ONNX graphs, or a finished bundle in a new version.
@@ -51,14 +58,17 @@ def export(
     Every graph is checked before the bundle is moved into place.
     """
     require_bundle_folder(out)
-    if checkpoint is not None and bundle is None and stream is None:
+    if checkpoint is not None and bundle is None and stream is None and not card:
         written = write_bundle(checkpoint, out)
-    elif checkpoint is None and bundle is not None and stream is not None:
+    elif checkpoint is not None or bundle is None or (stream is not None and card):
+        raise ConfigurationError(
+            "give either --checkpoint, or --bundle alone or with one of --stream and --card"
+        )
+    elif stream is not None:
         written = write_stream_bundle(open_bundle(bundle), stream, out, version=version)
-    elif checkpoint is None and bundle is not None:
-        written = write_reshaped_bundle(open_bundle(bundle), out, version=version)
     else:
-        raise ConfigurationError("give either --checkpoint, or --bundle with or without --stream")
+        write = write_recarded_bundle if card else write_reshaped_bundle
+        written = write(open_bundle(bundle), out, version=version)
     _report(open_bundle(written), out)
 
 

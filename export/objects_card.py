@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from broker_plugin.bundle import Manifest
 from export.tables import calibration_table, column_text, results_table, table
 from trainer.checkpoint import Run
 
@@ -65,20 +63,20 @@ manifest.
 """
 
 
-def objects_card(run: Run, manifest: Mapping[str, Any]) -> str:
+def objects_card(run: Run, manifest: Manifest) -> str:
     """Return the card as Markdown."""
-    evaluation = manifest["training"]["evaluation"]
+    evaluation = manifest.training["evaluation"]
     data = run.data
     everything = "+".join(run.specs)
     columns = run.specs.get("metadata", {}).get("columns", ())
     unmeasured = "Not measured for this bundle."
     return _TEXT.format(
-        name=manifest["name"],
-        version=manifest["version"],
+        name=manifest.name,
+        version=manifest.version,
         banner=SIMULATED if data["simulated"] else "",
-        description=manifest["description"],
+        description=manifest.description,
         modalities=", ".join(run.specs),
-        dim=manifest["embedding_dim"],
+        dim=manifest.embedding_dim,
         n_classes=len(run.classes),
         max_epochs=run.settings.max_epochs,
         columns=", ".join(column_text(column) for column in columns) or "none",

@@ -85,10 +85,9 @@ def write_bundle(checkpoint: Path, out: Path) -> Path:
     files["reference.npz"] = npz_bytes(
         {name: references[name] for name in ("object_id", "label", "profile", "period_day")}
     )
-    manifest = _manifest(run, model, checkpoint, modalities, parity)
-    files[CARD] = model_card(run, manifest).encode()
-    manifest["files"] = digests_of(files)
-    return put_bundle(files, Manifest.model_validate(manifest), out)
+    manifest = Manifest.model_validate(_manifest(run, model, checkpoint, modalities, parity))
+    files[CARD] = model_card(manifest).encode()
+    return put_bundle(files, manifest.model_copy(update={"files": digests_of(files)}), out)
 
 
 def encoder_files(

@@ -283,6 +283,9 @@ def predictions_of(scorer: Scorer, alerts: Sequence[Alert]) -> Predictions:
         decided=merged_label(np.array([verdict.top_class or "" for verdict in verdicts])),
         stratum=np.array([verdict.calibration_stratum for verdict in verdicts]),
         calibration_n=np.array([verdict.calibration_n for verdict in verdicts]),
+        oddity=np.array(
+            [max(verdict.oddities, key=verdict.oddities.__getitem__, default="") for verdict in verdicts]
+        ),
     )
 
 

@@ -70,6 +70,9 @@ class Predictions:
         None where only probabilities are known.
     stratum, calibration_n
         Name and size of the stratum that the p-value rests on; None where there is none or it was not kept.
+    oddity
+        The likeliest of what may be odd about the star, empty for a bundle that knows no oddities; None where
+        it was not kept.
     """
 
     probability: FloatArray
@@ -78,6 +81,7 @@ class Predictions:
     decided: NDArray[np.int64] | None = None
     stratum: NDArray[np.str_] | None = None
     calibration_n: NDArray[np.int64] | None = None
+    oddity: NDArray[np.str_] | None = None
 
     @property
     def classifies(self) -> bool:

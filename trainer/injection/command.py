@@ -47,11 +47,11 @@ def inject(
     Microlensing, dust fades, dwarf-nova outbursts and flares, by the priors of trainer/injection/priors.py,
     into ordinary stars that the bundle must not have been trained on: --run leaves only those, and so does
     --unseen of the training file. Thresholds come from the same survey's stars without an event. Instrumental
-    jumps are injected too and counted apart: they should not rank as discoveries.
+    jumps are injected too and counted apart: they should be flagged as a glitch, and not rank as discoveries.
 
         trainer inject --data ../shared/data/lightcurves/catalina_sss.parquet --run runs/default
 
-    About 20 minutes on one core with the default number of hosts.
+    About 6 minutes on one core with the default number of hosts.
     """
     asked = Asked(
         bundle=bundle,

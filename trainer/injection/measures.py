@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, binomtest  # type: ignore[import-untyped]
+from scipy.stats import beta  # type: ignore[import-untyped]
 
 from broker_plugin.calibration import p_value
+from trainer.injection.flags import flags_of
+from trainer.injection.intervals import CONFIDENCE, interval_of, share_of
 from trainer.injection.priors import ARTEFACTS, DISCOVERIES
 from trainer.injection.ranking import precision_at_top
 from trainer.metrics import auroc
@@ -29,9 +31,6 @@ EFFICIENCY_LEVEL = 1e-2
 
 P_LEVEL = 0.01
 """Level at which p-values of events are counted."""
-
-CONFIDENCE = 0.9
-"""Of all intervals."""
 
 SCORES: Mapping[str, float] = MappingProxyType(
     {"anomaly_score": 1.0, "anomaly_p_value": -1.0, "isolation_forest": 1.0}
@@ -66,6 +65,8 @@ class Scored:
         By name, those of `EDGES`; 0 for ordinary stars.
     stratum, calibration_n
         Name and size of the stratum that the p-value rests on.
+    oddity
+        The likeliest oddity, empty where the bundle knows none.
     """
 
     kind: NDArray[np.str_]
@@ -73,10 +74,17 @@ class Scored:
     truth: Mapping[str, FloatArray]
     stratum: NDArray[np.str_]
     calibration_n: NDArray[np.int64]
+    oddity: NDArray[np.str_]
 
     def strangeness(self, score: str) -> FloatArray:
         """Return a score so that larger is stranger."""
         return SCORES[score] * self.scores[score]
+
+    def passes(self, score: str) -> NDArray[np.bool_]:
+        """Return which stars a score finds at the rate of false alarms of the efficiencies."""
+        value = self.strangeness(score)
+        ordinary = np.sort(value[self.kind == "ordinary"])
+        return np.asarray(p_value(value, ordinary) <= EFFICIENCY_LEVEL + ROUNDING)
 
 
 def measures_of(scored: Scored) -> dict[str, Any]:
@@ -91,8 +99,9 @@ def measures_of(scored: Scored) -> dict[str, Any]:
             scored.calibration_n[ordinary],
         ),
         "p_at_most_0.01": {
-            each: _share(p[scored.kind == each] <= P_LEVEL) for each in (*DISCOVERIES, *ARTEFACTS)
+            each: share_of(p[scored.kind == each] <= P_LEVEL) for each in (*DISCOVERIES, *ARTEFACTS)
         },
+        "flags": flags_of(scored.kind, scored.oddity, scored.passes("anomaly_score")),
         **{name: _of_score(scored, name) for name in SCORES},
     }
 
@@ -117,7 +126,7 @@ def recall_at(ordinary: FloatArray, odd: FloatArray, level: float) -> dict[str, 
     found = p_value(odd, np.sort(ordinary)) <= level + ROUNDING
     tails = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
     rate = [float(beta.ppf(tail, above + 1, n - above)) for tail in tails]
-    return {"recall": float(found.mean()), "interval": _interval(found), "false_alarms": rate}
+    return {"recall": float(found.mean()), "interval": interval_of(found), "false_alarms": rate}
 
 
 def efficiency_curve(found: NDArray[np.bool_], value: FloatArray, edges: tuple[float, ...]) -> dict[str, Any]:
@@ -130,7 +139,7 @@ def efficiency_curve(found: NDArray[np.bool_], value: FloatArray, edges: tuple[f
         "n": [int((bin_ == k).sum()) for k in filled],
         "median": [float(np.median(value[bin_ == k])) for k in filled],
         "efficiency": [float(found[bin_ == k].mean()) for k in filled],
-        "interval": [_interval(found[bin_ == k]) for k in filled],
+        "interval": [interval_of(found[bin_ == k]) for k in filled],
     }
 
 
@@ -147,7 +156,7 @@ def _of_score(scored: Scored, name: str) -> dict[str, Any]:
             if each in (*DISCOVERIES, *ARTEFACTS)
         },
         "recall": {f"{level:g}": _recalls(by_kind, level) for level in LEVELS},
-        "efficiency": _efficiencies(scored, value, ordinary),
+        "efficiency": _efficiencies(scored, scored.passes(name)),
         "precision": precision_at_top(ordinary, value[events], ranks=name == "anomaly_p_value"),
     }
 
@@ -168,8 +177,7 @@ def _recalls(by_kind: Mapping[str, FloatArray], level: float) -> dict[str, Any]:
     }
 
 
-def _efficiencies(scored: Scored, value: FloatArray, ordinary: FloatArray) -> dict[str, Any]:
-    found = p_value(value, np.sort(ordinary)) <= EFFICIENCY_LEVEL + ROUNDING
+def _efficiencies(scored: Scored, found: NDArray[np.bool_]) -> dict[str, Any]:
     return {
         kind: {
             name: efficiency_curve(found[rows], scored.truth[name][rows], edges)
@@ -178,14 +186,3 @@ def _efficiencies(scored: Scored, value: FloatArray, ordinary: FloatArray) -> di
         for kind in DISCOVERIES
         if (rows := scored.kind == kind).any()
     }
-
-
-def _share(found: NDArray[np.bool_]) -> dict[str, Any] | None:
-    return {"share": float(found.mean()), "interval": _interval(found)} if len(found) else None
-
-
-def _interval(found: NDArray[np.bool_]) -> list[float]:
-    """Return Wilson's interval of a share."""
-    test = binomtest(int(found.sum()), len(found))
-    low, high = test.proportion_ci(confidence_level=CONFIDENCE, method="wilson")
-    return [float(low), float(high)]

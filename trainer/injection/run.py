@@ -50,7 +50,7 @@ GROWN_MIN = 50
 
 BASELINE_TREES = 200
 
-VERDICT = ("anomaly_score", "anomaly_p_value", "stratum", "calibration_n")
+VERDICT = ("anomaly_score", "anomaly_p_value", "stratum", "calibration_n", "oddity")
 """What is kept of a verdict."""
 
 EPOCHS_MIN = 10
@@ -257,6 +257,7 @@ def _scored(columns: Columns) -> Scored:
         },
         stratum=columns["stratum"],
         calibration_n=columns["calibration_n"],
+        oddity=columns["oddity"],
     )
 
 

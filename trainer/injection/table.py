@@ -42,7 +42,7 @@ COLOURS: Mapping[str, str] = dict(zip(DISCOVERIES, ("#0072b2", "#d55e00", "#009e
 
 
 def rich_tables(results: Mapping[str, Any]) -> list[Table]:
-    """Return recall and ranking by setting and score, and how instrumental jumps rank."""
+    """Return recall and ranking by setting and score, and how instrumental jumps rank and are flagged."""
     level = f"{EFFICIENCY_LEVEL:g}"
     events = Table(
         "first",
@@ -64,7 +64,17 @@ def rich_tables(results: Mapping[str, Any]) -> list[Table]:
         caption="Tails extrapolated; > is a bound from the sample alone.",
     )
     jumps = Table("first", "score", *ARTEFACTS, title=f"Instrumental jumps above the threshold of {level}")
+    flags = Table(
+        "first",
+        "share",
+        *ARTEFACTS,
+        "events",
+        "ordinary",
+        title="Flagged as a fault of the instrument, or strange and not flagged",
+    )
     for setting, found in results["settings"].items():
+        for row in _flag_rows(found["flags"]):
+            flags.add_row(setting, *row)
         for score, name in SCORE_NAMES.items():
             recall = found[score]["recall"]
             if "too_few" in recall[level]:
@@ -91,7 +101,7 @@ def rich_tables(results: Mapping[str, Any]) -> list[Table]:
             )
             passed = recall[level]["artefacts"]
             jumps.add_row(setting, name, *(_recall(passed.get(kind)) for kind in ARTEFACTS))
-    return [events, ranking, jumps]
+    return [events, ranking, jumps, flags]
 
 
 def draw_efficiencies(results: Mapping[str, Any], file: BinaryIO) -> None:
@@ -145,6 +155,19 @@ def _draw_curve(axes: Axes, curve: Mapping[str, Any], kind: str, style: str) -> 
         elinewidth=0.7,
         label=kind,
     )
+
+
+def _flag_rows(flags: Mapping[str, Any] | None) -> list[list[str]]:
+    """Return the rows of one setting; none for a bundle that knows no oddities."""
+    rows = []
+    for share, by_kind in (flags or {}).items():
+        events = [by_kind[kind]["share"] for kind in DISCOVERIES if by_kind[kind] is not None]
+        jumps = [by_kind[kind] for kind in ARTEFACTS]
+        cells = [
+            "-" if each is None else f"{each['share']:.3f}" for each in (*jumps, {"share": np.mean(events)})
+        ]
+        rows.append([share.replace("_", " "), *cells, f"{by_kind['ordinary']['share']:.3f}"])
+    return rows
 
 
 def _recall(found: Mapping[str, Any] | None) -> str:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from broker_plugin.bundle import open_bundle
 from broker_plugin.errors import ConfigurationError
 from tests.trainer.synthetic import write_catalogue
 from trainer.cli import make_app
@@ -76,6 +77,18 @@ def test_measures_follow_from_the_predictions(measured: tuple[dict[str, Any], Pa
         recall = found["anomaly_score"]["recall"]["0.01"]["by_kind"][each]["recall"]
         assert recall == pytest.approx((odd > threshold).mean(), abs=1e-12)
     assert "too_few" in found["anomaly_score"]["recall"]["0.001"]
+
+
+def test_flags_follow_from_the_likeliest_oddity(measured: tuple[dict[str, Any], Path]) -> None:
+    results, folder = measured
+    table = pq.read_table(folder / "injected.parquet")
+    kind, oddity = table["kind"].to_numpy(), table["oddity"].to_numpy()
+    assert set(oddity) <= set(open_bundle("default").manifest.head.oddities)
+    flags = results["settings"]["10"]["flags"]
+    for each in ("ordinary", *priors.ARTEFACTS):
+        assert flags["glitch"][each]["share"] == (oddity[kind == each] == "glitch").mean()
+        assert 0 <= flags["strange_and_no_glitch"][each]["share"] <= 1 - flags["glitch"][each]["share"]
+    assert flags["glitch"]["flare"] is None
 
 
 def test_ordinary_hosts_are_of_known_classes_and_apart_from_the_baseline(
@@ -177,5 +190,6 @@ def test_the_command_prints_tables_that_fit_a_terminal(
     make_app("inject")(["inject", *flags], result_action="return_value")
     printed = capsys.readouterr().out
     assert "Injected events" in printed
+    assert "Flagged as a fault" in printed
     assert "…" not in printed
     assert catalogue.name == Path(FILE).name
