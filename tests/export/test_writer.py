@@ -130,7 +130,10 @@ def test_a_run_gives_the_same_arrays_twice(exported: Exported, tmp_path: Path) -
 def test_an_older_bundle_is_replaced_whole(exported: Exported, tmp_path: Path) -> None:
     place = tmp_path / "bundle"
     shutil.copytree(exported.bundle, place)
-    (place / "leftover.md").write_text("of an older version")
+    manifest = json.loads((place / "manifest.json").read_text())
+    manifest["files"]["leftover.md"] = "a file that bundles of an older version had"
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    (place / "leftover.md").touch()
     write_bundle(exported.run, place)
     assert not (place / "leftover.md").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
