@@ -16,6 +16,7 @@ from broker_plugin.benchmark.archive import LENGTHS, read_corpora
 from broker_plugin.benchmark.baseline import measure_baseline
 from broker_plugin.benchmark.corpus import Corpora, schema_folder, store
 from broker_plugin.benchmark.growth import measure_growth
+from broker_plugin.benchmark.kafka_group import require_cluster
 from broker_plugin.benchmark.plan import Plan, Tell
 from broker_plugin.benchmark.stages import Stages
 from broker_plugin.benchmark.team import Task, Team
@@ -76,7 +77,15 @@ def run_bench(
         Hears what is measured next.
     kafka
         What is measured through Kafka; by default nothing.
+
+    Raises
+    ------
+    BrokerPluginError
+        If there are no alerts, no broker answers, or something cannot go on.
     """
+    if kafka is not None:
+        tell("Kafka: is it there")
+        require_cluster(kafka.bootstrap)
     busy = os.getloadavg()[0]
     tell("processor")
     processor = asdict(describe_processor()) | {"matmul_gflops_fp32_one_core": round(matmul_gflops(), 1)}

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Self
 
 from broker_plugin.benchmark.corpus import read_values
 from broker_plugin.benchmark.measuring import Effort
+from broker_plugin.benchmark.memory import peak_bytes
 from broker_plugin.errors import BrokerPluginError, TransientError
 from broker_plugin.parent import end_with_parent
 
@@ -95,7 +95,7 @@ class Team:
     ready
         How long all took to be ready, and the processor time of one of them.
     peak_bytes
-        Most memory that one of them has used so far, its part of the corpora included.
+        Most memory that one of them has used so far, the corpora that it has read included.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def _attend(connection: Connection, open_work: OpenWork, folder: Path) -> None:
     try:
         work = open_work()
         ready = Effort(wall_s=0.0, cpu_s=time.process_time())
-        connection.send(_Done(counts=Counts(), effort=ready, peak_bytes=_peak_bytes()))
+        connection.send(_Done(counts=Counts(), effort=ready, peak_bytes=peak_bytes()))
         values: dict[str, list[bytes]] = {}
         while (task := connection.recv()) is not None:
             if task.corpus not in values:
@@ -205,9 +205,5 @@ def _done(work: Work, part: Sequence[bytes], task: Task) -> _Done:
     return _Done(
         counts=counts,
         effort=Effort(wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu),
-        peak_bytes=_peak_bytes(),
+        peak_bytes=peak_bytes(),
     )
-
-
-def _peak_bytes() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux

@@ -120,3 +120,11 @@ def test_a_directory_without_alerts_is_refused_with_what_to_do_and_older_results
     assert "--alerts" in result.stderr
     assert [file.read_text() for file in older] == ["of yesterday", "of yesterday"]
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_cluster_that_is_not_there_is_said_before_alerts_are_even_read(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "broker_plugin", "bench", "--alerts", str(tmp_path)]
+    result = subprocess.run([*command, "--kafka", "127.0.0.1:9"], capture_output=True, text=True, check=False)
+    assert result.returncode == 75
+    (line,) = result.stderr.split("\n")[1:-1]  # beside what showed how far it was
+    assert line.startswith("broker-plugin: no Kafka broker answers at 127.0.0.1:9")

@@ -16,6 +16,11 @@ from broker_plugin.errors import ConfigurationError, TransientError
 
 N = 23
 
+PARENT_BYTES = 800_000_000
+"""Far more than a process that only adds up takes."""
+
+WORK_BYTES = 200_000_000
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -30,6 +35,15 @@ def open_sums() -> Work:
 
     def work(values: Sequence[bytes]) -> Counts:
         return Counts(verdicts=len(values), dead_letters=sum(value[0] for value in values))
+
+    return work
+
+
+def open_heavy() -> Work:
+    """Take memory and give it back: it counts all the same."""
+
+    def work(values: Sequence[bytes]) -> Counts:
+        return Counts(verdicts=int(np.ones(WORK_BYTES // 8)[: len(values)].sum()))
 
     return work
 
@@ -62,3 +76,17 @@ def test_work_that_cannot_be_opened_says_why(folder: Path) -> None:
 def test_a_process_that_dies_is_no_silent_wait(folder: Path) -> None:
     with pytest.raises(TransientError, match="ended before"), Team(open_killed, folder, 2):
         pass
+
+
+def test_the_memory_of_a_process_is_its_own_and_not_its_parent_s(folder: Path) -> None:
+    ballast = np.ones(PARENT_BYTES // 8)
+    with Team(open_sums, folder, 1) as team:
+        team.measure(Task(corpus="some"))
+        assert 1e6 < team.peak_bytes < PARENT_BYTES / 2
+    assert ballast.nbytes == PARENT_BYTES
+
+
+def test_the_memory_of_a_process_is_told_after_its_work(folder: Path) -> None:
+    with Team(open_heavy, folder, 1) as team:
+        team.measure(Task(corpus="some"))
+        assert team.peak_bytes > WORK_BYTES
