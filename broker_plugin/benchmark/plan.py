@@ -20,10 +20,11 @@ class Plan:
     ----------
     repeats, least_s
         Measurements, of which the median counts, and how long each is at work.
-    messages_max, packets_max, copies
-        Size of a corpus; packets that are read of a file; how often a deep packet is there.
+    messages, packets_max
+        Least messages of what a survey sends, more where whole batches of every process need more; packets
+        that are read of a file.
     stage_messages
-        Messages of the batch that the stages are measured on.
+        Messages of the batch that the stages are measured on, and least ones with histories of one length.
     lengths, batches
         Rows of history and sizes of a batch at which the growth of the cost is measured.
     offered_s
@@ -34,9 +35,8 @@ class Plan:
 
     repeats: int
     least_s: float
-    messages_max: int
+    messages: int
     packets_max: int | None
-    copies: int
     stage_messages: int
     lengths: tuple[int, ...]
     batches: tuple[int, ...]
@@ -47,9 +47,8 @@ class Plan:
 FULL = Plan(
     repeats=3,
     least_s=0.5,
-    messages_max=1024,
+    messages=1024,
     packets_max=None,
-    copies=2,
     stage_messages=128,
     lengths=(1, 3, 10, 30, 100, 300, 600),
     batches=(1, 8, 32, 128, 256, 512),
@@ -60,9 +59,8 @@ FULL = Plan(
 QUICK = Plan(
     repeats=1,
     least_s=0.0,
-    messages_max=128,
+    messages=128,
     packets_max=72,
-    copies=2,
     stage_messages=32,
     lengths=(1, 100),
     batches=(32, 64),

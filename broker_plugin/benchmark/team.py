@@ -27,14 +27,17 @@ END_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What became of messages."""
+    """What became of messages, and in how many batches they were worked on."""
 
     verdicts: int = 0
     dead_letters: int = 0
+    batches: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
-            verdicts=self.verdicts + other.verdicts, dead_letters=self.dead_letters + other.dead_letters
+            verdicts=self.verdicts + other.verdicts,
+            dead_letters=self.dead_letters + other.dead_letters,
+            batches=self.batches + other.batches,
         )
 
 
@@ -203,7 +206,7 @@ def _done(work: Work, part: Sequence[bytes], task: Task) -> _Done:
     for _ in range(task.passes):
         counts = sum((work(batch) for batch in batches), Counts())
     return _Done(
-        counts=counts,
+        counts=replace(counts, batches=len(batches)),
         effort=Effort(wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu),
         peak_bytes=peak_bytes(),
     )

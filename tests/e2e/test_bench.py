@@ -61,6 +61,18 @@ def test_every_kind_of_alert_is_measured_and_compared(document: dict[str, Any]) 
         assert found["ratio_to_baseline"] == pytest.approx(gain, rel=0.02)  # both are rounded
 
 
+def test_every_batch_was_as_large_as_is_said(document: dict[str, Any]) -> None:
+    batch, growth = document["settings"]["batch"], document["growth"]
+    measured = [(found, batch) for found in document["end_to_end"].values()]
+    measured += [(point, batch) for kind in ("history", "workers") for point in growth[kind]]
+    measured += [(point, point["batch"]) for point in growth["batch"]]
+    assert len(measured) > len(CORPORA) + 3
+    for found, size in measured:
+        assert found["verdicts"] + found["dead_letters"] == found["batches"] * size
+    for plain in document["baseline"]["rates"].values():
+        assert plain["messages"] == plain["batches"] * document["baseline"]["batch"]
+
+
 def test_the_gain_over_the_baseline_is_not_lost(document: dict[str, Any]) -> None:
     ratios = {name: document["end_to_end"][name]["ratio_to_baseline"] for name in CORPORA}
     assert all(ratios[name] > RATIO_MIN[name] for name in CORPORA), ratios

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +63,11 @@ def test_every_message_is_worked_on_once_by_any_number_of_processes(folder: Path
             for passes in (1, 4):
                 task = Task(corpus="some", batch=4, passes=passes)
                 counts, effort = team.measure(task, workers=workers)
-                assert counts == Counts(verdicts=N, dead_letters=sum(range(N)))
+                batches = sum(ceil(len(range(part, N, workers)) / 4) for part in range(workers))
+                assert counts == Counts(verdicts=N, dead_letters=sum(range(N)), batches=batches)
                 assert effort.wall_s > 0
         few, _ = team.measure(Task(corpus="some", messages_max=5))
-        assert few == Counts(verdicts=5, dead_letters=sum(range(5)))
+        assert few == Counts(verdicts=5, dead_letters=sum(range(5)), batches=3)
 
 
 def test_work_that_cannot_be_opened_says_why(folder: Path) -> None:
