@@ -23,8 +23,9 @@ class Plan:
     messages, packets_max
         Least messages of what a survey sends, more where whole batches of every process need more; packets
         that are read of a file.
-    stage_messages
-        Messages of the batch that the stages are measured on, and least ones with histories of one length.
+    stage_messages, stage_repeats
+        Messages of the batch that the stages are measured on, and least ones with histories of one length;
+        rounds over the stages.
     lengths, batches
         Rows of history and sizes of a batch at which the growth of the cost is measured.
     offered_s
@@ -38,6 +39,7 @@ class Plan:
     messages: int
     packets_max: int | None
     stage_messages: int
+    stage_repeats: int
     lengths: tuple[int, ...]
     batches: tuple[int, ...]
     offered_s: float
@@ -50,6 +52,7 @@ FULL = Plan(
     messages=1024,
     packets_max=None,
     stage_messages=128,
+    stage_repeats=3,
     lengths=(1, 3, 10, 30, 100, 300, 600),
     batches=(1, 8, 32, 128, 256, 512),
     offered_s=20.0,
@@ -62,6 +65,7 @@ QUICK = Plan(
     messages=128,
     packets_max=72,
     stage_messages=32,
+    stage_repeats=5,
     lengths=(1, 100),
     batches=(32, 64),
     offered_s=3.0,

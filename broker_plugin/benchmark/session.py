@@ -189,7 +189,7 @@ def _stages(
         values = corpora.by_name[name].values
         step = max(1, len(values) // plan.stage_messages)
         found[name] = stages.measure(
-            values[::step][: plan.stage_messages], repeats=plan.repeats, least_s=plan.least_s / 10
+            values[::step][: plan.stage_messages], repeats=plan.stage_repeats, least_s=plan.least_s / 10
         )
     return found, scorer
 

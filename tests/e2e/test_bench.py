@@ -22,10 +22,17 @@ pytestmark = pytest.mark.timeout(900)  # torch alone takes ten seconds to import
 
 CORPORA = ("ztf", "lsst", "lsst_100", "lsst_600")
 
-RATIO_MIN = {"ztf": 10.0, "lsst": 5.0, "lsst_100": 3.0, "lsst_600": 2.0}
-"""Full runs with four times more work than cores gave 70, 46, 24 and 14, quick ones somewhat less. Load
-changes these little, since processor time is compared; another processor may halve them, where torch gains
-more than we do from its matrix units. Whoever falls below has lost a factor of three and more."""
+RATIO_MIN = {"ztf": 20.0, "lsst": 18.0, "lsst_100": 9.0, "lsst_600": 7.0}
+"""A quick run beside five times more work than cores gave 83, 62, 34 and 26: whoever falls below has lost a
+factor of three and more. Load changes these little, since processor time is compared; another processor may
+take a third off them, where torch gains more than we do from its matrix units."""
+
+READY_CPU_MAX_S = 5.0
+"""To import, to load what is compiled and to open a bundle takes 1.3 s; to compile takes 20."""
+
+PARTS_OF_WHOLE = 0.6, 1.6
+"""What the stages may add up to, with caches warm for the parts and cold for the whole: 0.88 to 1.05 were
+seen, a third of the spread that one measurement of 32 alerts has on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +92,7 @@ def test_the_baseline_and_the_machine_are_stated(document: dict[str, Any]) -> No
     assert processor["name"]
     assert processor["cores"] >= 1
     assert processor["matmul_gflops_fp32_one_core"] > 1
-    assert document["process"]["ready_cpu_s"] > 0
+    assert 0 < document["process"]["ready_cpu_s"] < READY_CPU_MAX_S
     assert 50 < document["process"]["peak_memory_mb"] < 1500
 
 
@@ -94,8 +101,8 @@ def test_the_stages_add_up_to_the_whole_way(document: dict[str, Any]) -> None:
         stages = document["stages"][name]
         parts = sum(stages[stage]["us_per_alert"] for stage in STAGES)
         assert sum(stages[stage]["share"] for stage in STAGES) == pytest.approx(1.0, abs=1e-3)
-        # Measured once each in a quick run, with caches warm for the parts and cold for the whole.
-        assert 0.2 < parts / stages["whole"]["us_per_alert"] < 5.0
+        low, high = PARTS_OF_WHOLE
+        assert low < parts / stages["whole"]["us_per_alert"] < high
 
 
 def test_histories_are_of_the_length_that_the_name_says(document: dict[str, Any]) -> None:
