@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import chain, islice, zip_longest
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-
-from broker_plugin.benchmark.corpus import Corpora, Corpus
-from broker_plugin.benchmark.messages import (
-    ContainerForm,
-    FramedForm,
-    history_rows,
-    named_anew,
-    read_data,
-    thinned,
+from broker_plugin.benchmark.corpus import Corpora
+from broker_plugin.benchmark.messages import ContainerForm, FramedForm, read_data, thinned
+from broker_plugin.benchmark.packets import (
+    Images,
+    Packet,
+    corpus_of,
+    images_of,
+    lend_images,
+    packet_of,
+    spaced,
 )
 from broker_plugin.codec.schemas import LSST_ALERT
 from broker_plugin.errors import ConfigurationError
@@ -27,8 +27,6 @@ from broker_plugin.surveys.lsst import LsstAdapter
 from broker_plugin.surveys.ztf import ZtfAdapter
 
 __all__ = ["LENGTHS", "packet_files", "read_corpora"]
-
-T = TypeVar("T")
 
 LENGTHS = (100, 600)
 """Rows of history that are measured by themselves: a year of Rubin's main survey, and its deep fields."""
@@ -40,30 +38,13 @@ ZTF_ALERT = "ztf.alert"
 """Name of the schema of ZTF's packets."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Made:
-    """One message, its rows of history and the name of its schema."""
-
-    value: bytes
-    rows: int
-    schema: str
-
-
-@dataclass(slots=True)
-class _Cuts:
-    """Messages with histories of one length, by the packet that they are copies of."""
-
-    copies: int
-    made: list[list[_Made]] = field(default_factory=list)
-
-
 def packet_files(folder: Path) -> list[Path]:
     """Return the files of a directory that `read_corpora` may read."""
     return [*_ztf_files(folder), *_lsst_files(folder)]
 
 
 def read_corpora(
-    folder: Path, *, messages_max: int, lengths: Mapping[int, int], packets_max: int | None = None
+    folder: Path, *, messages: int, lengths: Mapping[int, int], packets_max: int | None = None
 ) -> Corpora:
     """Return what can be measured on the packets of a directory.
 
@@ -71,10 +52,10 @@ def read_corpora(
     ----------
     folder
         Has the sub-folders `ztf` and `lsst` with Avro container files; one may be missing.
-    messages_max
-        Most messages of a corpus; of more, evenly spaced ones are taken.
+    messages
+        Messages of what a survey sends: of more packets evenly spaced ones, of fewer with copies.
     lengths
-        How often each deep packet is to be there, by the rows that its histories are cut to.
+        Messages with histories of one length, by the rows that the histories of deep packets are cut to.
     packets_max
         Only so many packets of a file, and single-packet files, are read; by default all.
 
@@ -84,8 +65,8 @@ def read_corpora(
         If there is neither survey, or a file cannot be read as its folder says.
     """
     corpora = Corpora()
-    _read_ztf(folder, corpora, messages_max, packets_max)
-    _read_lsst(folder, corpora, messages_max, lengths, packets_max)
+    _read_ztf(folder, corpora, messages, packets_max)
+    _read_lsst(folder, corpora, messages, lengths, packets_max)
     if not corpora.by_name:
         raise ConfigurationError(
             f"no alert packets in {folder}/ztf or {folder}/lsst", remedy="give their directory as --alerts"
@@ -101,45 +82,48 @@ def _lsst_files(folder: Path) -> list[Path]:
     return sorted((folder / "lsst").glob("*.avro"))
 
 
-def _read_ztf(folder: Path, corpora: Corpora, messages_max: int, packets_max: int | None) -> None:
+def _read_ztf(folder: Path, corpora: Corpora, messages: int, packets_max: int | None) -> None:
     survey = ZtfAdapter()
-    as_sent: dict[int, _Made] = {}
-    written: dict[int, _Made] = {}
+    as_sent: dict[int, Packet] = {}
+    archived: dict[int, Packet] = {}
+    images: list[Images] = []
     for path in _ztf_files(folder):
         if packets_max is not None and len(as_sent) >= packets_max and path.parent != folder / "ztf":
             continue
         schema, data = read_data(path)
         form, version = ContainerForm(schema), str(schema.get("version", "?"))
-        made: dict[int, _Made] = {}
+        found: dict[int, Packet] = {}
         for datum, packet in islice(data, packets_max):
             if not survey.recognises(packet) or "candid" not in packet:
                 raise ConfigurationError(
                     f"{path} holds other packets than ZTF's", remedy="take it out of ztf/"
                 )
-            rows = history_rows(packet, survey.histories)
-            made[packet["candid"]] = _Made(value=form.message(datum), rows=rows, schema=version)
-        if len(made) == 1:
-            as_sent |= {candid: replace(each, value=path.read_bytes()) for candid, each in made.items()}
+            found[packet["candid"]] = packet_of(datum, packet, form, survey.histories, version)
+            images += [own] if (own := images_of(packet)) else []
+        if len(found) == 1:
+            as_sent |= {candid: replace(each, sent=path.read_bytes()) for candid, each in found.items()}
         else:
-            written |= made
-    new = [made for candid, made in written.items() if candid not in as_sent]
-    chosen = _spaced([*as_sent.values(), *new], messages_max)
+            archived |= found
+    new = [packet for candid, packet in archived.items() if candid not in as_sent]
+    chosen = spaced([*as_sent.values(), *new], messages)
     if not chosen:
         corpora.missing["ztf"] = f"no Avro container files in {folder}/ztf"
         return
     about = (
-        f"{len(as_sent)} packets as they were sent, cutouts included, and {len(new)} of archives, each as a "
-        f"container file of its own, without cutouts; of these {len(chosen)}"
+        f"{len(as_sent)} packets as they were sent and {len(new)} of archives, each of these as a container "
+        f"file of its own with the images of a packet that has some; of all {len(chosen)}"
     )
-    corpora.by_name["ztf"] = _corpus("ztf", chosen, about)
+    corpora.by_name["ztf"] = corpus_of(
+        "ztf", lend_images(chosen, images), messages, f"{about} ({_versions(chosen)})"
+    )
 
 
 def _read_lsst(
-    folder: Path, corpora: Corpora, messages_max: int, lengths: Mapping[int, int], packets_max: int | None
+    folder: Path, corpora: Corpora, messages: int, lengths: Mapping[int, int], packets_max: int | None
 ) -> None:
     histories = LsstAdapter().histories
-    whole: list[_Made] = []
-    cuts = {rows: _Cuts(copies) for rows, copies in lengths.items()}
+    whole: list[Packet] = []
+    cuts: dict[int, list[Packet]] = {rows: [] for rows in lengths}
     for path in _lsst_files(folder):
         schema, data = read_data(path)
         found = LSST_ALERT.fullmatch(_name_of(schema))
@@ -151,59 +135,34 @@ def _read_lsst(
         corpora.schemas[number] = schema
         form = FramedForm(schema, number)
         for datum, packet in islice(data, packets_max):
-            rows = history_rows(packet, histories)
-            whole.append(_Made(value=form.message(datum), rows=rows, schema=_name_of(schema)))
-            if rows >= DEEP_ROWS:
+            whole.append(packet_of(datum, packet, form, histories, _name_of(schema)))
+            if whole[-1].rows >= DEEP_ROWS:
                 for length, cut in cuts.items():
-                    cut.made.append(_copies(packet, histories, length, form, cut.copies))
+                    thin = thinned(packet, histories, length)
+                    cut.append(packet_of(form.encoded(thin), thin, form, histories, ""))
     if whole:
-        made = _spaced(whole, messages_max)
-        about = f"{len(made)} of {len(whole)} packets, framed with their schema's id; cutouts as in the files"
-        corpora.by_name["lsst"] = _corpus("lsst", made, about)
+        made = spaced(whole, messages)
+        about = f"{len(made)} of {len(whole)} packets, framed with their schema's id; images as in the files"
+        corpora.by_name["lsst"] = corpus_of("lsst", made, messages, f"{about} ({_versions(made)})")
     else:
         corpora.missing["lsst"] = f"no Avro container files of Rubin's alerts in {folder}/lsst"
     for length, cut in cuts.items():
         name = f"lsst_{length}"
-        if not cut.made:
+        if not cut:
             corpora.missing[name] = (
                 f"no Rubin packet with {DEEP_ROWS} rows of history or more in {folder}/lsst"
             )
             continue
-        made = [each for each in chain(*zip_longest(*cut.made)) if each is not None][:messages_max]
-        about = (
-            f"{len(cut.made)} packets of deep fields, the rows of their histories thinned evenly in time to "
-            f"{length}; copies under ids of their own make up {len(made)} messages"
-        )
-        corpora.by_name[name] = _corpus(name, made, about)
+        made = spaced(cut, lengths[length])
+        about = f"{len(made)} packets of deep fields, their histories thinned evenly in time to {length} rows"
+        corpora.by_name[name] = corpus_of(name, made, lengths[length], about)
 
 
-def _copies(
-    packet: Mapping[str, Any], histories: Sequence[str], rows: int, form: FramedForm, copies: int
-) -> list[_Made]:
-    cut = thinned(packet, histories, rows)
-    n_rows = history_rows(cut, histories)
-    return [
-        _Made(value=form.written(named_anew(cut, copy)), rows=n_rows, schema="") for copy in range(copies)
-    ]
-
-
-def _corpus(name: str, made: Sequence[_Made], about: str) -> Corpus:
-    schemas = Counter(each.schema for each in made if each.schema)
-    versions = ", ".join(f"{schema}: {n}" for schema, n in sorted(schemas.items()))
-    return Corpus(
-        name=name,
-        values=tuple(each.value for each in made),
-        rows=np.array([each.rows for each in made]),
-        about=f"{about} ({versions})" if versions else about,
-    )
+def _versions(packets: Sequence[Packet]) -> str:
+    schemas = Counter(packet.schema for packet in packets)
+    return ", ".join(f"{schema}: {n}" for schema, n in sorted(schemas.items()))
 
 
 def _name_of(schema: Mapping[str, Any]) -> str:
     name, namespace = str(schema.get("name", "")), str(schema.get("namespace", ""))
     return name if "." in name or not namespace else f"{namespace}.{name}"
-
-
-def _spaced(items: Sequence[T], most: int) -> list[T]:
-    """Return no more than so many items, evenly spaced."""
-    places: Iterable[int] = np.linspace(0, len(items) - 1, most).astype(int).tolist()
-    return list(items) if len(items) <= most else [items[place] for place in places]

@@ -40,12 +40,15 @@ class Corpus:
         Rows in the histories of each.
     about
         What was done to make them, for a reader of the results.
+    with_images
+        How many of them have all their images.
     """
 
     name: str
     values: tuple[bytes, ...]
     rows: NDArray[np.int64]
     about: str
+    with_images: int = 0
 
     def __len__(self) -> int:
         return len(self.values)
@@ -62,6 +65,7 @@ class Corpus:
         sizes = np.array([len(value) for value in self.values])
         return {
             "messages": len(self.values),
+            "with_images": self.with_images,
             "about": self.about,
             "bytes": _quantiles(sizes) | {"mean": round(float(sizes.mean()))},
             "history_rows": _quantiles(self.rows) | {"mean": round(float(self.rows.mean()), 1)},

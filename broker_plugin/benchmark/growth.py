@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from broker_plugin.benchmark.corpus import Corpora
+from broker_plugin.benchmark.dealing import whole_batches
 from broker_plugin.benchmark.plan import Plan, Tell
 from broker_plugin.benchmark.team import Task, Team
 from broker_plugin.benchmark.whole_way import measure_team
 
 __all__ = ["measure_growth"]
-
-BATCH_MESSAGES_MIN = 64
-"""Messages of one process at the smallest batches."""
 
 
 def measure_growth(
@@ -26,8 +25,10 @@ def measure_growth(
     mixed = next((name for name in ("ztf", "lsst") if name in corpora.by_name), None)
 
     def measured(task: Task, processes: int) -> dict[str, Any]:
-        _, rate = measure_team(team, task, repeats=plan.repeats, least_s=plan.least_s / 2, workers=processes)
-        return rate.as_json()
+        counts, rate = measure_team(
+            team, task, repeats=plan.repeats, least_s=plan.least_s / 2, workers=processes
+        )
+        return rate.as_json() | asdict(counts)
 
     by_rows, by_batch, by_workers = [], [], []
     for rows in plan.lengths:
@@ -37,12 +38,13 @@ def measure_growth(
     if mixed is not None:
         for size in plan.batches:
             tell(f"batches of {size}")
-            most = workers * max(size, BATCH_MESSAGES_MIN)
+            most = whole_batches(size, workers=workers)
             task = Task(corpus=mixed, batch=size, messages_max=most)
             if len(corpora.by_name[mixed]) >= most:
                 by_batch.append({"batch": size, "corpus": mixed, **measured(task, workers)})
         for processes in range(1, workers + 1):
             tell(f"processes: {processes}")
-            task = Task(corpus=mixed, batch=batch)
+            part = len(corpora.by_name[mixed]) // workers
+            task = Task(corpus=mixed, batch=batch, messages_max=part * processes)
             by_workers.append({"workers": processes, "corpus": mixed, **measured(task, processes)})
     return {"history": by_rows, "batch": by_batch, "workers": by_workers}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -21,7 +21,7 @@ from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink
 from broker_plugin.streams.kafka_topics import TopicPlan, create_topic, delete_topic
 
-__all__ = ["EMBEDDED", "QUIET_S", "Feed", "Stream", "opened_cluster", "warm_group"]
+__all__ = ["EMBEDDED", "QUIET_S", "Feed", "Stream", "opened_cluster", "require_cluster", "warm_group"]
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +36,9 @@ CHUNK = 200
 
 QUIET_S = 30.0
 """Nothing is delivered for so long: the rest is lost."""
+
+CONNECT_S = 5.0
+"""Longest wait for a broker before anything is measured: one that is up answers in a moment."""
 
 JOIN_S = 120.0
 """To open the bundle, join the group and do the first messages."""
@@ -105,6 +108,20 @@ class Stream:
     values: Sequence[bytes]
     settings: Mapping[str, Any]
     embedded: bool = False
+
+
+def require_cluster(bootstrap: str) -> None:
+    """Refuse to go on where no broker answers: not after minutes of measuring what needs none.
+
+    Raises
+    ------
+    TransientError, ConfigurationError
+        If none does, or it does not let us in.
+    """
+    if bootstrap == EMBEDDED:
+        return
+    with closing(KafkaSink(KafkaAddress(bootstrap=bootstrap))) as sink:
+        sink.connect([], deadline_s=CONNECT_S)
 
 
 @contextmanager

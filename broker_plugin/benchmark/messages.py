@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,17 +18,14 @@ from broker_plugin.codec.packets import FRAME, FRAME_MAGIC, SYNC_BYTES
 from broker_plugin.codec.writer_schema import vet
 from broker_plugin.errors import ConfigurationError
 
-__all__ = ["ContainerForm", "FramedForm", "history_rows", "named_anew", "read_data", "thinned"]
+__all__ = ["ContainerForm", "Form", "FramedForm", "history_rows", "read_data", "thinned"]
 
 TIME = "midpointMjdTai"
 """Time of a row in Rubin's histories."""
 
-COPY_STEP = 1 << 40
-"""What sets the ids of a copy apart: no two packets of a night are so far from each other and from 2**63."""
 
-
-class ContainerForm:
-    """Makes container files of one record, as ZTF sends them: each brings its schema along.
+class Form(ABC):
+    """Makes messages of packets of one schema.
 
     Parameters
     ----------
@@ -36,6 +34,33 @@ class ContainerForm:
     """
 
     def __init__(self, schema: Any) -> None:
+        self._parsed = vet(schema).parsed  # without logical types, whose values may not be written again
+
+    @abstractmethod
+    def message(self, datum: bytes) -> bytes:
+        """Return the message of a record that is encoded already."""
+
+    def encoded(self, packet: Mapping[str, Any]) -> bytes:
+        """Return a packet as a record."""
+        datum = io.BytesIO()
+        fastavro.schemaless_writer(datum, self._parsed, packet)
+        return datum.getvalue()
+
+    def read(self, datum: bytes) -> dict[str, Any]:
+        """Return the packet of a record."""
+        packet: Any = fastavro.schemaless_reader(io.BytesIO(datum), self._parsed, None)
+        return packet  # type: ignore[no-any-return]
+
+    def written(self, packet: Mapping[str, Any]) -> bytes:
+        """Return the message of a packet."""
+        return self.message(self.encoded(packet))
+
+
+class ContainerForm(Form):
+    """Makes container files of one record, as ZTF sends them: each brings its schema along."""
+
+    def __init__(self, schema: Any) -> None:
+        super().__init__(schema)
         head = io.BytesIO()
         fastavro.writer(head, fastavro.parse_schema(schema), [])
         self._head = head.getvalue()[:-SYNC_BYTES]
@@ -49,28 +74,22 @@ class ContainerForm:
         return b"".join((self._head, marker, block.getvalue(), datum, marker))
 
 
-class FramedForm:
+class FramedForm(Form):
     """Makes messages framed with a schema id, as Rubin sends them: the schema is elsewhere.
 
     Parameters
     ----------
-    schema, schema_id
-        The packets' own schema, as it stands in their file, and the number that it has in the registry.
+    schema_id
+        The number that the schema has in the registry.
     """
 
     def __init__(self, schema: Any, schema_id: int) -> None:
-        self._parsed = vet(schema).parsed
+        super().__init__(schema)
         self._frame = FRAME.pack(FRAME_MAGIC, schema_id)
 
     def message(self, datum: bytes) -> bytes:
         """Return the message of a record that is encoded already."""
         return self._frame + datum
-
-    def written(self, packet: Mapping[str, Any]) -> bytes:
-        """Return the message of a packet, encoded with its schema."""
-        datum = io.BytesIO()
-        fastavro.schemaless_writer(datum, self._parsed, packet)
-        return self.message(datum.getvalue())
 
 
 def read_data(path: Path) -> tuple[Mapping[str, Any], Iterator[tuple[bytes, dict[str, Any]]]]:
@@ -128,21 +147,6 @@ def thinned(packet: Mapping[str, Any], histories: Sequence[str], rows: int) -> d
     return {**packet, **cut}
 
 
-def named_anew(packet: Mapping[str, Any], copy: int) -> dict[str, Any]:
-    """Return a Rubin packet under ids of its own, so that it counts as another alert of another object.
-
-    Examples
-    --------
-    >>> named_anew({"diaSourceId": 5, "diaSource": {"diaSourceId": 5, "diaObjectId": None}}, 0)["diaSourceId"]
-    5
-    """
-    changed = dict(packet)
-    for part in ("diaSource", "diaObject"):
-        if isinstance(changed.get(part), Mapping):
-            changed[part] = _moved(changed[part], copy)
-    return _moved(changed, copy)
-
-
 def _records(path: Path, blocks: Any, parsed: Any) -> Iterator[tuple[bytes, dict[str, Any]]]:
     with _readable(path):
         for block in blocks:
@@ -161,8 +165,3 @@ def _readable(path: Path) -> Iterator[None]:
         raise ConfigurationError(
             f"cannot read {path} ({type(error).__name__}: {error})", remedy="remove it from the directory"
         ) from error
-
-
-def _moved(record: Mapping[str, Any], copy: int) -> dict[str, Any]:
-    ids = {name: record[name] for name in ("diaSourceId", "diaObjectId") if record.get(name)}
-    return {**record, **{name: value + copy * COPY_STEP for name, value in ids.items()}}

@@ -20,10 +20,12 @@ class Plan:
     ----------
     repeats, least_s
         Measurements, of which the median counts, and how long each is at work.
-    messages_max, packets_max, copies
-        Size of a corpus; packets that are read of a file; how often a deep packet is there.
-    stage_messages
-        Messages of the batch that the stages are measured on.
+    messages, packets_max
+        Least messages of what a survey sends, more where whole batches of every process need more; packets
+        that are read of a file.
+    stage_messages, stage_repeats
+        Messages of the batch that the stages are measured on, and least ones with histories of one length;
+        rounds over the stages.
     lengths, batches
         Rows of history and sizes of a batch at which the growth of the cost is measured.
     offered_s
@@ -34,10 +36,10 @@ class Plan:
 
     repeats: int
     least_s: float
-    messages_max: int
+    messages: int
     packets_max: int | None
-    copies: int
     stage_messages: int
+    stage_repeats: int
     lengths: tuple[int, ...]
     batches: tuple[int, ...]
     offered_s: float
@@ -47,10 +49,10 @@ class Plan:
 FULL = Plan(
     repeats=3,
     least_s=0.5,
-    messages_max=1024,
+    messages=1024,
     packets_max=None,
-    copies=2,
     stage_messages=128,
+    stage_repeats=3,
     lengths=(1, 3, 10, 30, 100, 300, 600),
     batches=(1, 8, 32, 128, 256, 512),
     offered_s=20.0,
@@ -60,10 +62,10 @@ FULL = Plan(
 QUICK = Plan(
     repeats=1,
     least_s=0.0,
-    messages_max=128,
+    messages=128,
     packets_max=72,
-    copies=2,
     stage_messages=32,
+    stage_repeats=5,
     lengths=(1, 100),
     batches=(32, 64),
     offered_s=3.0,

@@ -54,7 +54,7 @@ def remarks(document: Document) -> Iterator[str]:
     process = document["process"]
     yield (
         f"a process is ready after {process['ready_cpu_s']:.1f} s of processor time, and took up to "
-        f"{process['peak_memory_mb']:,} MB with its part of the alerts"
+        f"{process['peak_memory_mb']:,} MB with all alerts that were measured"
     )
     for name, why in document["missing"].items():
         yield f"{name} was not measured: {why}"

@@ -15,7 +15,9 @@ from broker_plugin import __version__
 from broker_plugin.benchmark.archive import LENGTHS, read_corpora
 from broker_plugin.benchmark.baseline import measure_baseline
 from broker_plugin.benchmark.corpus import Corpora, schema_folder, store
+from broker_plugin.benchmark.dealing import whole_batches
 from broker_plugin.benchmark.growth import measure_growth
+from broker_plugin.benchmark.kafka_group import require_cluster
 from broker_plugin.benchmark.plan import Plan, Tell
 from broker_plugin.benchmark.stages import Stages
 from broker_plugin.benchmark.team import Task, Team
@@ -28,8 +30,9 @@ from broker_plugin.surveys.registry import SURVEYS
 
 __all__ = ["names_of", "run_bench"]
 
-FORMAT = 1
-"""Version of the JSON document's layout; fields are only ever added within one."""
+FORMAT = 2
+"""Version of the JSON document's layout; fields are only ever added within one. In 1 `settings` bounded the
+messages from above, and a batch could be smaller than it said."""
 
 PERIODS = {
     "cold_us_per_alert": "stages.*.periods",
@@ -76,14 +79,25 @@ def run_bench(
         Hears what is measured next.
     kafka
         What is measured through Kafka; by default nothing.
+
+    Raises
+    ------
+    BrokerPluginError
+        If there are no alerts, no broker answers, or something cannot go on.
     """
+    if kafka is not None:
+        tell("Kafka: is it there")
+        require_cluster(kafka.bootstrap)
     busy = os.getloadavg()[0]
     tell("processor")
     processor = asdict(describe_processor()) | {"matmul_gflops_fp32_one_core": round(matmul_gflops(), 1)}
     tell("reading packets")
-    lengths = dict.fromkeys(plan.lengths, 1) | dict.fromkeys(LENGTHS, plan.copies)
+    deep = whole_batches(batch, workers=workers, least=plan.stage_messages)
     corpora = read_corpora(
-        alerts, messages_max=plan.messages_max, lengths=lengths, packets_max=plan.packets_max
+        alerts,
+        messages=whole_batches(batch, workers=workers, least=plan.messages),
+        lengths=dict.fromkeys((*plan.lengths, *LENGTHS), deep),
+        packets_max=plan.packets_max,
     )
     names = [name for name in names_of() if name in corpora.by_name]
     with tempfile.TemporaryDirectory(prefix="astrom3-bench-") as scratch:
@@ -175,7 +189,7 @@ def _stages(
         values = corpora.by_name[name].values
         step = max(1, len(values) // plan.stage_messages)
         found[name] = stages.measure(
-            values[::step][: plan.stage_messages], repeats=plan.repeats, least_s=plan.least_s / 10
+            values[::step][: plan.stage_messages], repeats=plan.stage_repeats, least_s=plan.least_s / 10
         )
     return found, scorer
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Self
 
 from broker_plugin.benchmark.corpus import read_values
 from broker_plugin.benchmark.measuring import Effort
+from broker_plugin.benchmark.memory import peak_bytes
 from broker_plugin.errors import BrokerPluginError, TransientError
 from broker_plugin.parent import end_with_parent
 
@@ -27,14 +27,17 @@ END_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What became of messages."""
+    """What became of messages, and in how many batches they were worked on."""
 
     verdicts: int = 0
     dead_letters: int = 0
+    batches: int = 0
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
-            verdicts=self.verdicts + other.verdicts, dead_letters=self.dead_letters + other.dead_letters
+            verdicts=self.verdicts + other.verdicts,
+            dead_letters=self.dead_letters + other.dead_letters,
+            batches=self.batches + other.batches,
         )
 
 
@@ -95,7 +98,7 @@ class Team:
     ready
         How long all took to be ready, and the processor time of one of them.
     peak_bytes
-        Most memory that one of them has used so far, its part of the corpora included.
+        Most memory that one of them has used so far, the corpora that it has read included.
 
     Raises
     ------
@@ -184,7 +187,7 @@ def _attend(connection: Connection, open_work: OpenWork, folder: Path) -> None:
     try:
         work = open_work()
         ready = Effort(wall_s=0.0, cpu_s=time.process_time())
-        connection.send(_Done(counts=Counts(), effort=ready, peak_bytes=_peak_bytes()))
+        connection.send(_Done(counts=Counts(), effort=ready, peak_bytes=peak_bytes()))
         values: dict[str, list[bytes]] = {}
         while (task := connection.recv()) is not None:
             if task.corpus not in values:
@@ -203,11 +206,7 @@ def _done(work: Work, part: Sequence[bytes], task: Task) -> _Done:
     for _ in range(task.passes):
         counts = sum((work(batch) for batch in batches), Counts())
     return _Done(
-        counts=counts,
+        counts=replace(counts, batches=len(batches)),
         effort=Effort(wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu),
-        peak_bytes=_peak_bytes(),
+        peak_bytes=peak_bytes(),
     )
-
-
-def _peak_bytes() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux

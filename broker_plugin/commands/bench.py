@@ -46,8 +46,9 @@ def bench(
     """Measure how fast alerts become verdicts on this machine, against a plain pipeline.
 
     Reads real packets and makes of them the messages that the surveys send. Four kinds are measured, stage by
-    stage and from end to end: ztf and lsst as they come, and Rubin's deep fields with histories of 100 and of
-    600 rows (lsst_100, lsst_600). What the directory does not hold is named, and not made up.
+    stage and from end to end: ztf and lsst, all that is there, and Rubin's deep fields with histories of 100
+    and of 600 rows (lsst_100, lsst_600). A kind that the directory does not hold is named, and not made up;
+    copies under ids of their own fill the batches, and ZTF's archived packets are lent the images of others.
 
     The baseline runs on the same messages in the same run: fastavro, features object by object, the paper's
     light-curve encoder in eager torch, an isolation forest of scikit-learn, JSON. It needs the extra `train`;

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from broker_plugin.codec.packets import read_container_file
+from broker_plugin.codec.record_writer import long_bytes
 from broker_plugin.streams.base import Message
 
 __all__ = ["Packet", "Repeats", "StepByStep", "read_packets"]
@@ -31,7 +32,7 @@ class Packet:
 
     def named_anew(self, number: int) -> bytes:
         """Return the packet under ids of a number's own."""
-        value = self.value.replace(_varint(self.candid), _varint(self.candid + 1 + number))
+        value = self.value.replace(long_bytes(self.candid), long_bytes(self.candid + 1 + number))
         return value.replace(self.object_id.encode(), f"ZTF{number:09d}".encode())
 
 
@@ -83,12 +84,3 @@ def _messages(packets: Sequence[Packet]) -> Iterator[Message]:
     for number in itertools.count():
         value = packets[number % len(packets)].named_anew(number)
         yield Message(topic="alerts", partition=0, offset=number, value=value)
-
-
-def _varint(number: int) -> bytes:
-    """Return a positive number as Avro writes it."""
-    rest, found = 2 * number, bytearray()
-    while rest > 0x7F:
-        found.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    return bytes([*found, rest])

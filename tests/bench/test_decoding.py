@@ -32,8 +32,14 @@ BATCH = 256
 LONG = 400
 """Rows of history from which on a Rubin alert counts as long; those in the sample have 740 to 2173."""
 
-GAIN_MIN = 10.0
-"""The whole way has to gain as much, or the compiled reader has lost its point."""
+DECODE_MIN = {"ztf_native": 30.0, "lsst_long": 30.0, "lsst_short": 10.0}
+"""What bytes to columns has to gain over fastavro. A short history is over before fastavro has lost much."""
+
+WHOLE_MIN = 20.0
+"""What bytes to a batch has to gain, or the compiled reader has lost its point."""
+
+NOISE = 0.9
+"""One run differs from the next by as much: ZTF's gain is 31 and not far from what it has to be."""
 
 
 def ztf_native(data_dir: Path) -> list[bytes]:
@@ -99,7 +105,8 @@ def test_from_bytes_to_a_batch(corpus: object, data_dir: Path) -> None:
         table.add_row(stage, f"{value:,.0f}")
     table.add_row("gain in decoding, on the whole", f"{decode:.1f}, {whole:.1f}")
     Console(width=100).print(table)
-    assert whole > GAIN_MIN
+    assert decode > NOISE * DECODE_MIN[name]
+    assert whole > NOISE * WHOLE_MIN
 
 
 def test_two_threads_decode_at_once(data_dir: Path) -> None:

@@ -21,6 +21,12 @@ SETTINGS: dict[str, Any] = {"survey": "ztf", "device": "cpu"}
 
 RATE_PER_S, SECONDS = 40.0, 1.5
 
+SERVICE_MAX_US = 1000.0
+"""Processor time of the service an alert, where 210 were taken beside three times more work than cores."""
+
+P99_MAX_MS, DRAINED_MAX_S = 5_000.0, 15.0
+"""On the wall, where 361 ms and 0.9 s were taken: a busy machine may let a process stand for a while."""
+
 
 def small(data_dir: Path) -> tuple[bytes, ...]:
     return tuple(sorted(ztf_packets(data_dir), key=len))[:100]
@@ -32,14 +38,15 @@ def test_latencies_and_a_burst(kafka_broker: KafkaCluster, data_dir: Path) -> No
     found = measure_kafka(plan, small(data_dir), SETTINGS, workers=2, tell=lambda _: None)
     steady, burst = found["steady"], found["burst"]
     assert steady["delivered"] == steady["sent"] > 0.5 * RATE_PER_S * SECONDS
-    assert 0 < steady["p50_ms"] <= steady["p90_ms"] <= steady["p99_ms"]
+    assert 0 < steady["p50_ms"] <= steady["p90_ms"] <= steady["p99_ms"] < P99_MAX_MS
     assert burst["delivered"] == burst["messages"] == 300
-    assert burst["drained_in_s"] > 0
+    assert 0 < burst["drained_in_s"] < DRAINED_MAX_S
     assert burst["alerts_per_s"] == pytest.approx(300 / burst["drained_in_s"], rel=0.05)
     for count, point in enumerate(found["scaling"], 1):
         assert (point["workers"], point["messages"]) == (count, 150 * count)
         assert point["delivered"] == point["messages"]
         assert min(point["service_us_per_alert"], point["broker_us_per_alert"], point["cores"]) > 0
+        assert point["service_us_per_alert"] < SERVICE_MAX_US
     assert [point["workers"] for point in found["scaling"]] == [1, 2]
     wait_until(lambda: not bench_topics(kafka_broker), what="the topics to be gone")
 

@@ -39,8 +39,11 @@ def baseline(
         for name in names:
             task = _task(name, workers, batches)
             done = [team.measure(task) for _ in range(repeats)]
-            n = done[0][0].verdicts
-            rates[name] = median_rate(n, [effort for _, effort in done]).as_json() | {"messages": n}
+            counts = done[0][0]
+            rates[name] = median_rate(counts.verdicts, [effort for _, effort in done]).as_json() | {
+                "messages": counts.verdicts,
+                "batches": counts.batches,
+            }
     out.write_text(json.dumps({"what": described() | {"workers": workers}, "rates": rates}), "utf-8")
 
 

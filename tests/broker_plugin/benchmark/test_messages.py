@@ -12,7 +12,6 @@ from broker_plugin.benchmark.messages import (
     ContainerForm,
     FramedForm,
     history_rows,
-    named_anew,
     read_data,
     thinned,
 )
@@ -53,6 +52,7 @@ def test_records_are_taken_out_of_a_file_as_they_were_written(tmp_path, codec: s
         assert own.packets == (packet,)
         assert decode_message(framed.message(datum), schema_of=lambda _: vet(SCHEMA)).packets == (packet,)
         assert framed.written(packet) == framed.message(datum)
+        assert container.read(datum) == packet
 
 
 def test_a_file_that_is_none_is_named(tmp_path) -> None:
@@ -99,21 +99,3 @@ def test_thinning_keeps_order_span_and_number(sources, forced, rows: int) -> Non
     )
     if before:
         assert (min(times), max(times)) == (min(before), max(before))
-
-
-def test_copies_have_ids_of_their_own_and_nothing_else() -> None:
-    source = {"diaSourceId": 7, "diaObjectId": 8, "psfFlux": 1.0}
-    packet = {"diaSourceId": 7, "diaSource": source, "diaObject": {"diaObjectId": 8, "ra": 2.0}, "x": [1]}
-    assert named_anew(packet, 0) == packet
-    first, second = named_anew(packet, 1), named_anew(packet, 2)
-    assert len({each["diaSourceId"] for each in (packet, first, second)}) == 3
-    assert first["diaSource"]["diaSourceId"] == first["diaSourceId"]
-    assert first["diaObject"]["diaObjectId"] == first["diaSource"]["diaObjectId"] != 8
-    assert first["diaSource"]["psfFlux"] == 1.0
-    assert first["x"] is packet["x"]
-    assert packet["diaSource"]["diaSourceId"] == 7, "the packet itself stays"
-
-
-def test_an_alert_without_an_object_gets_none() -> None:
-    packet = {"diaSourceId": 7, "diaSource": {"diaSourceId": 7, "diaObjectId": None}, "diaObject": None}
-    assert named_anew(packet, 3)["diaSource"]["diaObjectId"] is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,11 @@ from broker_plugin.benchmark.team import Counts, Task, Team, Work
 from broker_plugin.errors import ConfigurationError, TransientError
 
 N = 23
+
+PARENT_BYTES = 800_000_000
+"""Far more than a process that only adds up takes."""
+
+WORK_BYTES = 200_000_000
 
 
 @pytest.fixture
@@ -34,6 +40,15 @@ def open_sums() -> Work:
     return work
 
 
+def open_heavy() -> Work:
+    """Take memory and give it back: it counts all the same."""
+
+    def work(values: Sequence[bytes]) -> Counts:
+        return Counts(verdicts=int(np.ones(WORK_BYTES // 8)[: len(values)].sum()))
+
+    return work
+
+
 def open_never() -> Work:
     raise ConfigurationError("there is no bundle", remedy="make one")
 
@@ -48,10 +63,11 @@ def test_every_message_is_worked_on_once_by_any_number_of_processes(folder: Path
             for passes in (1, 4):
                 task = Task(corpus="some", batch=4, passes=passes)
                 counts, effort = team.measure(task, workers=workers)
-                assert counts == Counts(verdicts=N, dead_letters=sum(range(N)))
+                batches = sum(ceil(len(range(part, N, workers)) / 4) for part in range(workers))
+                assert counts == Counts(verdicts=N, dead_letters=sum(range(N)), batches=batches)
                 assert effort.wall_s > 0
         few, _ = team.measure(Task(corpus="some", messages_max=5))
-        assert few == Counts(verdicts=5, dead_letters=sum(range(5)))
+        assert few == Counts(verdicts=5, dead_letters=sum(range(5)), batches=3)
 
 
 def test_work_that_cannot_be_opened_says_why(folder: Path) -> None:
@@ -62,3 +78,17 @@ def test_work_that_cannot_be_opened_says_why(folder: Path) -> None:
 def test_a_process_that_dies_is_no_silent_wait(folder: Path) -> None:
     with pytest.raises(TransientError, match="ended before"), Team(open_killed, folder, 2):
         pass
+
+
+def test_the_memory_of_a_process_is_its_own_and_not_its_parent_s(folder: Path) -> None:
+    ballast = np.ones(PARENT_BYTES // 8)
+    with Team(open_sums, folder, 1) as team:
+        team.measure(Task(corpus="some"))
+        assert 1e6 < team.peak_bytes < PARENT_BYTES / 2
+    assert ballast.nbytes == PARENT_BYTES
+
+
+def test_the_memory_of_a_process_is_told_after_its_work(folder: Path) -> None:
+    with Team(open_heavy, folder, 1) as team:
+        team.measure(Task(corpus="some"))
+        assert team.peak_bytes > WORK_BYTES
