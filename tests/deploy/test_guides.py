@@ -65,6 +65,18 @@ def test_git_ignores_what_its_commands_write_into_the_checkout(page: Path) -> No
         assert done.returncode == 0, name
 
 
+@pytest.mark.parametrize("page", [*PAGES, REPOSITORY / "trainer/astrom3/README.md"], ids=name_of)
+def test_nobody_is_told_to_take_from_a_package_index_what_is_on_none(page: Path) -> None:
+    assert "install 'astrom3-broker" not in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("host", ["ampel", "antares", "fink", "lasair", "pittgoogle"])
+def test_the_page_of_a_broker_that_calls_us_says_how_we_come_there(host: str) -> None:
+    page = REPOSITORY / "deploy/brokers" / host / "README.md"
+    assert "pip install '.[cpu]'" in page.read_text("utf-8")
+    assert (REPOSITORY / "deploy/brokers/README.md", "install-it-there") in links(page)
+
+
 def test_the_index_and_the_readme_lead_to_every_guide() -> None:
     listed = {target for target, _ in links(INDEX)}
     assert set(GUIDES) - {INDEX} <= listed
