@@ -35,6 +35,12 @@ def test_every_command_and_flag_exists(page: Path) -> None:
     assert unknown_flags(page, "sh", "console") == []
 
 
+@pytest.mark.parametrize("page", [page for page in GUIDES if blocks(page, "sh")], ids=name_of)
+def test_what_can_be_typed_of_a_guide_a_test_types(page: Path) -> None:
+    others = [path for path in (REPOSITORY / "tests").rglob("test_*.py") if path != Path(__file__)]
+    assert [path for path in others if f'"{name_of(page)}"' in path.read_text("utf-8")]
+
+
 def test_what_does_not_exist_would_be_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What brokers call decides as `broker-plugin replay` does; `test_hosts.py` sees that they carry it unchanged."""
+"""What brokers call decides as `broker-plugin replay` does; they carry it whole by `test_hosts.py`."""
 
 from __future__ import annotations
 
