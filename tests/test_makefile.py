@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.artefacts import REPOSITORY
+from tests.support.tiers import unavailable
 
 UV = """#!/bin/sh
 echo "$@" >> "$(dirname "$0")/../calls"
@@ -21,7 +22,7 @@ echo "$@" >> "$(dirname "$0")/../calls"
 def venv(tmp_path: Path) -> Path:
     """An environment whose `uv` only notes what it was asked for."""
     if shutil.which("make") is None:
-        pytest.skip("no make")
+        unavailable("no make")
     uv = tmp_path / "venv" / "bin" / "uv"
     uv.parent.mkdir(parents=True)
     uv.write_text(UV)

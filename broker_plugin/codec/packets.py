@@ -175,11 +175,11 @@ def read_container_file(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def is_container(source: IO[bytes]) -> bool:
-    """Tell whether an Avro container file begins here, without moving on in the file."""
+    """Tell whether an Avro container file begins here, be it cut, without moving on in the file."""
     start = source.tell()
-    found = source.read(len(CONTAINER_MAGIC)) == CONTAINER_MAGIC
+    found = source.read(len(CONTAINER_MAGIC))
     source.seek(start)
-    return found
+    return found != b"" and CONTAINER_MAGIC.startswith(found)
 
 
 class ContainerReader:

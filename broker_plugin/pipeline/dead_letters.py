@@ -124,9 +124,9 @@ def _place(message: Message, rejection: RejectedAlert) -> Headers:
 
 def _evidence(message: Message) -> Headers:
     """Return what identifies the bytes, unless an archive has kept them to itself."""
-    if message.packet is not None or message.defect is not None:
-        return _text(truncated="true")
     value = message.value
+    if message.packet is not None or (message.defect is not None and not value):
+        return _text(truncated="true")
     return _text(sha256=hashlib.sha256(value).hexdigest(), size=str(len(value)), truncated="false")
 
 

@@ -31,7 +31,7 @@ from broker_plugin.signals import unbroken
 from broker_plugin.streams.archive import ArchiveSource
 from broker_plugin.streams.output_files import cannot_write
 
-__all__ = ["Parts", "replay_on_spark"]
+__all__ = ["Parts", "one_task_a_file", "replay_on_spark"]
 
 RESULT = "number int, counts string, ended_early string"
 """What a task gives back, as Spark's schema."""
@@ -80,13 +80,12 @@ def replay_on_spark(
     ConfigurationError
         If Spark is not installed, or an output is there already or cannot be made.
     """
-    files = [(number, str(path.resolve())) for number, path in enumerate(paths)]
+    files = [(number, path.resolve()) for number, path in enumerate(paths)]
     with _complete_folders(outputs) as folders, _session(workers) as spark:
         judge = partial(
             _judge_files, recipe=recipe, letters=letters, folders=folders, suffix=outputs[0].suffix
         )
-        table = spark.createDataFrame(files, "number int, path string").repartition(len(files), "number")
-        results = table.mapInPandas(judge, RESULT).collect()
+        results = one_task_a_file(spark, files).mapInPandas(judge, RESULT).collect()
     counts: Counter[str] = Counter()
     for row in results:
         counts.update(json.loads(row["counts"]))
@@ -94,6 +93,13 @@ def replay_on_spark(
     return Parts(
         counts=counts, ended_early=tuple(each for row in ordered for each in json.loads(row["ended_early"]))
     )
+
+
+def one_task_a_file(spark: Any, files: Sequence[tuple[int, Path]]) -> Any:
+    """Return a table of files, each in a partition of its own, by a session of Spark's."""
+    rows = [(number, str(path)) for number, path in files]
+    # To repartition by a column would hash it, so that some tasks had several files and others none.
+    return spark.createDataFrame(spark.sparkContext.parallelize(rows, len(rows)), "number int, path string")
 
 
 @contextmanager

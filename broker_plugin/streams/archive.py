@@ -174,17 +174,19 @@ def _read_packets(name: str, handle: BinaryIO) -> Iterator[Message]:
     record, reader = 0, None
     try:
         if not is_container(handle):
-            yield _whole_or_too_large(name, handle)
+            yield _whole(name, handle)
             return
         reader = ContainerReader(handle)
         for packet in reader:
             yield _record(name, record, packet, reader.schema, reader.writer_schema)
             record += 1
     except RejectedAlert as defect:
-        if reader is None or reader.announced <= 1:
-            yield _whole_or_too_large(name, handle)
-        else:
+        if record:
             yield _defective(name, record, _EndedEarly(defect.reason, defect.detail))
+        elif reader is not None and reader.announced == 1:
+            yield _whole(name, handle)  # a packet of its own, as the surveys send them
+        else:
+            yield _whole(name, handle, _EndedEarly(defect.reason, defect.detail))
     except OSError as error:
         yield _unreadable(name, record, error)
     else:
@@ -249,15 +251,16 @@ def _record(
     )
 
 
-def _whole_or_too_large(name: str, handle: BinaryIO) -> Message:
+def _whole(name: str, handle: BinaryIO, defect: RejectedAlert | None = None) -> Message:
+    """Return a file as one message of its bytes, or without them where they are more than any message has."""
     try:
         handle.seek(0)
         content = handle.read(MESSAGE_MAX_BYTES + 1)
     except OSError as error:
         return _unreadable(name, 0, error)
     if len(content) > MESSAGE_MAX_BYTES:
-        return _too_large(name)
-    return Message(topic=name, partition=0, offset=0, value=content)
+        return _too_large(name) if defect is None else _defective(name, 0, defect)
+    return Message(topic=name, partition=0, offset=0, value=content, defect=defect)
 
 
 def _unreadable(name: str, record: int, error: OSError) -> Message:
@@ -266,8 +269,8 @@ def _unreadable(name: str, record: int, error: OSError) -> Message:
 
 
 def _too_large(name: str) -> Message:
-    detail = f"larger than {MESSAGE_MAX_BYTES} bytes"
-    return _defective(name, 0, RejectedAlert(RejectReason.TOO_LARGE, detail))
+    detail = f"larger than {MESSAGE_MAX_BYTES} bytes, and not looked into"
+    return _defective(name, 0, _EndedEarly(RejectReason.TOO_LARGE, detail))
 
 
 def _defective(name: str, record: int, defect: RejectedAlert) -> Message:

@@ -148,6 +148,11 @@ class Admission:
             )
 
     @property
+    def bootstrap(self) -> str:
+        """The cluster's addresses."""
+        return self._address.bootstrap
+
+    @property
     def last(self) -> str:
         """What the library said last, for a person."""
         return self._last

@@ -19,7 +19,7 @@ from broker_plugin.streams.kafka_admission import REFUSALS, Admission, KafkaAddr
 from broker_plugin.streams.kafka_silence import silence_of
 from broker_plugin.streams.topic_pattern import NAME_RULE, is_pattern, require_name
 
-__all__ = ["KafkaAddress", "cluster_id", "make_client", "sort_error", "wait_for_topics"]
+__all__ = ["SILENT", "KafkaAddress", "cluster_id", "make_client", "sort_error", "wait_for_topics"]
 
 log = structlog.get_logger(__name__)
 

@@ -17,8 +17,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in __al
     NewTopic,
 )
 
-from broker_plugin.errors import ConfigurationError
-from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error
+from broker_plugin.errors import BrokerPluginError, ConfigurationError
+from broker_plugin.streams.kafka_admission import Admission
+from broker_plugin.streams.kafka_client import SILENT, KafkaAddress, make_client, sort_error
 from broker_plugin.streams.kafka_silence import silence_of
 from broker_plugin.streams.topic_pattern import require_name
 
@@ -72,10 +73,11 @@ def matching_topics(address: KafkaAddress, wanted: Sequence[str]) -> list[str]:
     names = [name for name in wanted if not name.startswith("^")]
     patterns = [name for name in wanted if name.startswith("^")]
     if patterns:
+        admin, admission = _client(address)
         try:
-            known = sorted(_admin(address).list_topics(timeout=ANSWER_S).topics)
+            known = sorted(admin.list_topics(timeout=ANSWER_S).topics)
         except KafkaException as error:
-            raise sort_error(error.args[0], f"listing the topics of {address.bootstrap}") from error
+            raise _sorted(error.args[0], "listing topics", admin, admission) from error
         found = [name for name in known if any(re.match(pattern, name) for pattern in patterns)]
         if not found:
             raise ConfigurationError(f"{address.bootstrap} has no topic like {', '.join(patterns)}")
@@ -91,7 +93,7 @@ def create_topic(address: KafkaAddress, plan: TopicPlan) -> bool:
     ConfigurationError, TransientError
         If the cluster refuses, or does not answer.
     """
-    admin = _admin(address)  # held until the answer is here: without its client a request is given up
+    admin, admission = _client(address)  # held until the answer is here: else the request is given up
     wanted = NewTopic(
         plan.name,
         num_partitions=plan.partitions,
@@ -102,14 +104,14 @@ def create_topic(address: KafkaAddress, plan: TopicPlan) -> bool:
     try:
         made.result(ANSWER_S + 1.0)
     except NoAnswerError as error:
-        raise silence_of(address.bootstrap) from error
+        raise _silence(admin, admission) from error
     except KafkaException as error:
         reason: KafkaError = error.args[0]
         if reason.code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
         if reason.code() in (KafkaError.INVALID_REPLICATION_FACTOR, KafkaError.INVALID_CONFIG):
             raise ConfigurationError(f"{plan.name} cannot be made: {reason.str()}") from error
-        raise sort_error(reason, f"making {plan.name}") from error
+        raise _sorted(reason, f"making {plan.name}", admin, admission) from error
     return True
 
 
@@ -121,15 +123,15 @@ def delete_topic(address: KafkaAddress, name: str) -> None:
     ConfigurationError, TransientError
         If the cluster refuses, or does not answer.
     """
-    admin = _admin(address)  # held until the answer is here, as above
+    admin, admission = _client(address)  # held until the answer is here, as above
     (gone,) = admin.delete_topics([name], operation_timeout=ANSWER_S).values()
     try:
         gone.result(ANSWER_S + 1.0)
     except NoAnswerError as error:
-        raise silence_of(address.bootstrap) from error
+        raise _silence(admin, admission) from error
     except KafkaException as error:
         if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise sort_error(error.args[0], f"deleting {name}") from error
+            raise _sorted(error.args[0], f"deleting {name}", admin, admission) from error
 
 
 def kept_for_s(address: KafkaAddress, topic: str) -> float:
@@ -139,7 +141,7 @@ def kept_for_s(address: KafkaAddress, topic: str) -> float:
     a cluster may not show us its settings.
     """
     asked = ConfigResource(ConfigResource.Type.TOPIC, topic)
-    admin = _admin(address)  # held until the answer is here, as above
+    admin, _ = _client(address)  # held until the answer is here, as above
     (answer,) = admin.describe_configs([asked], request_timeout=ANSWER_S).values()
     try:
         found = {name: entry.value for name, entry in answer.result(ANSWER_S + 1.0).items()}
@@ -152,5 +154,16 @@ def kept_for_s(address: KafkaAddress, topic: str) -> float:
     return inf if retention_ms == UNLIMITED else retention_ms / 1000
 
 
-def _admin(address: KafkaAddress) -> AdminClient:
-    return make_client(AdminClient, address, {})
+def _client(address: KafkaAddress) -> tuple[AdminClient, Admission]:
+    admission = Admission(address)
+    return make_client(AdminClient, address, {}, admission=admission), admission
+
+
+def _sorted(error: KafkaError, doing: str, admin: AdminClient, admission: Admission) -> BrokerPluginError:
+    """Return our error; the library says of a cluster that does not answer what it was itself waiting for."""
+    return _silence(admin, admission) if error.code() in SILENT else sort_error(error, doing)
+
+
+def _silence(admin: AdminClient, admission: Admission) -> BrokerPluginError:
+    admin.poll(0)  # where the library tells that we are not let in
+    return admission.error() if admission.refused else silence_of(admission.bootstrap, admission.last)

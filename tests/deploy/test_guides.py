@@ -35,6 +35,12 @@ def test_every_command_and_flag_exists(page: Path) -> None:
     assert unknown_flags(page, "sh", "console") == []
 
 
+@pytest.mark.parametrize("page", [page for page in GUIDES if blocks(page, "sh")], ids=name_of)
+def test_what_can_be_typed_of_a_guide_a_test_types(page: Path) -> None:
+    others = [path for path in (REPOSITORY / "tests").rglob("test_*.py") if path != Path(__file__)]
+    assert [path for path in others if f'"{name_of(page)}"' in path.read_text("utf-8")]
+
+
 def test_what_does_not_exist_would_be_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
@@ -63,6 +69,18 @@ def test_git_ignores_what_its_commands_write_into_the_checkout(page: Path) -> No
     for name in here:
         done = subprocess.run(["git", "check-ignore", "--quiet", name], cwd=REPOSITORY, check=False)
         assert done.returncode == 0, name
+
+
+@pytest.mark.parametrize("page", [*PAGES, REPOSITORY / "trainer/astrom3/README.md"], ids=name_of)
+def test_nobody_is_told_to_take_from_a_package_index_what_is_on_none(page: Path) -> None:
+    assert "install 'astrom3-broker" not in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("host", ["ampel", "antares", "fink", "lasair", "pittgoogle"])
+def test_the_page_of_a_broker_that_calls_us_says_how_we_come_there(host: str) -> None:
+    page = REPOSITORY / "deploy/brokers" / host / "README.md"
+    assert "pip install '.[cpu]'" in page.read_text("utf-8")
+    assert (REPOSITORY / "deploy/brokers/README.md", "install-it-there") in links(page)
 
 
 def test_the_index_and_the_readme_lead_to_every_guide() -> None:

@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Self
 
 from tests.drill.feeder import Feeder
 from tests.drill.plan import Plan
-from tests.drill.record import Record, outcome_of, processor
+from tests.drill.record import Record, commit, outcome_of, processor
 from tests.drill.stream import AlertStream, Wire
 from tests.drill.tail import Sighting, Tail
 from tests.drill.team import Team, Worker
@@ -223,6 +223,8 @@ class Drill:
             exits={str(status): number for status, number in sorted(self.team.exits.items())},
             seen="; ".join(self.seen),
             processor=processor(),
+            measured_on=datetime.now(UTC).date().isoformat(),
+            commit=commit(),
         )
 
     def _look(self) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,8 +18,9 @@ from typing import Any
 from broker_plugin.codec.verdict import verdict_id
 from tests.drill.stream import AlertStream
 from tests.drill.tail import Sighting
+from tests.support.artefacts import REPOSITORY
 
-__all__ = ["Outcome", "Record", "identities", "outcome_of", "processor"]
+__all__ = ["Outcome", "Record", "commit", "identities", "outcome_of", "processor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,8 @@ class Record:
         How often a process ended by itself, by exit status, and was started again by its supervisor.
     seen
         What else there is to say.
+    measured_on, commit
+        The day, and the code: with a `+` where it had been changed since that commit.
     """
 
     scenario: str
@@ -84,6 +88,8 @@ class Record:
     exits: dict[str, int] = field(default_factory=dict)
     seen: str = ""
     processor: str = ""
+    measured_on: str = ""
+    commit: str = ""
 
     @property
     def failed_exits(self) -> dict[str, int]:
@@ -148,6 +154,17 @@ def processor() -> str:
         if line.startswith("model name"):
             return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
     return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def commit() -> str:
+    """Return the commit of this checkout, with a `+` where what runs has been changed since."""
+    head = _git("rev-parse", "--short", "HEAD").strip()
+    return head + ("+" if _git("status", "--porcelain", "--", "broker_plugin") else "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def _counted(sightings: Iterable[Sighting]) -> Counter[bytes]:

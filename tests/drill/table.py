@@ -34,6 +34,7 @@ HEAD = (
     "recovery, s: median (max)",
     "peak memory of a worker, MB",
     "size",
+    "measured on, at commit",
 )
 
 
@@ -109,6 +110,7 @@ def _cells(record: Record) -> Sequence[str]:
         f"{median(times):.1f} ({max(times):.1f})" if times else "-",
         f"{record.peak_rss_mb:.0f}",
         record.size,
+        f"{record.measured_on}, {record.commit}",
     )
 
 

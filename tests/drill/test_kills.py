@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 import pytest
 
 from tests.drill.conftest import StartDrill
@@ -75,4 +73,4 @@ def test_killed_at_random_moments(drill: StartDrill, delivery: str, size: str, p
     )
     with drill(plan) as running:
         inject(running, kills=50 // part, broker_kills=2 if size == FULL else 1)
-    assert median(running.recovery_s) < VISIBLE_S[protocol]
+    assert max(running.recovery_s) < VISIBLE_S[protocol]

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from datetime import date
 
-from tests.drill.record import Outcome, Record
+from tests.drill.record import Outcome, Record, commit
 from tests.drill.table import DOCUMENT, read_kept, table, with_table
 
 RECORD = Record(
@@ -25,6 +27,8 @@ RECORD = Record(
     peak_rss_mb=100.0,
     seconds=60.0,
     processor="a processor",
+    measured_on="2026-11-29",
+    commit="4900195+",
 )
 
 
@@ -39,6 +43,14 @@ def test_every_kept_scenario_lost_nothing_and_repeated_only_what_may_be() -> Non
         assert record.delivery == "at-least-once" or record.outcome.duplicated == 0, record.scenario
         found = record.outcome.verdicts + record.outcome.dead_letters
         assert found == record.alerts, record.scenario
+
+
+def test_of_each_row_the_measured_code_is_known() -> None:
+    for record in read_kept():
+        assert re.fullmatch(r"[0-9a-f]{7,}\+?", record.commit), record.scenario
+        assert date.fromisoformat(record.measured_on)
+    assert re.fullmatch(r"[0-9a-f]{7,}\+?", commit())
+    assert "| 2026-11-29, 4900195+ |" in table([RECORD])
 
 
 def test_a_loss_is_shown() -> None:

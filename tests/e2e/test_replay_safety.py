@@ -155,6 +155,18 @@ def test_an_archive_that_was_cut_has_a_status_and_a_line_of_its_own(
     assert 0 < len(verdicts_of(out)) < 5
 
 
+def test_a_container_whose_header_is_damaged_has_them_too_beside_sound_packets(
+    data_dir: Path, packets: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night, out = packets[0].with_name("night.avro"), tmp_path / "v.jsonl"
+    night.write_bytes((data_dir / "alerts/ztf/nocutouts.avro").read_bytes().replace(b"record", b"recorb", 1))
+    assert replay(night.parent, out=out) == 3
+    said = capsys.readouterr().err
+    assert "INCOMPLETE: an input ended early" in said
+    assert f"{night}: header: " in said
+    assert len(verdicts_of(out)) == len(packets)
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "avro", "parquet"])
 def test_a_full_disk_leaves_nothing_and_no_traceback(data_dir: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"v.{suffix}"

@@ -23,6 +23,21 @@ pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900)]
 
 TIMES = {"received_at", "emitted_at"}
 
+N_FILES = 40
+"""So many that chance would not give each a task of its own."""
+
+SPREAD = """
+import json, sys
+from pathlib import Path
+from pyspark.sql import SparkSession
+from broker_plugin.pipeline.spark import one_task_a_file
+spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+files = [(number, Path(f"{number}.avro")) for number in range(int(sys.argv[1]))]
+print(json.dumps(one_task_a_file(spark, files).rdd.glom().map(len).collect()))
+spark.stop()
+"""
+"""Prints how many files each partition has."""
+
 
 @pytest.fixture(scope="module")
 def spark_python() -> Path:
@@ -82,6 +97,12 @@ def test_spark_writes_what_the_local_engine_writes(spark_python: Path, night: Pa
         "parts.parquet",
         "parts.parquet.dead.jsonl",
     ]
+
+
+def test_each_of_many_files_has_a_task_of_its_own(spark_python: Path) -> None:
+    done = in_environment(spark_python, ["-c", SPREAD, str(N_FILES)], timeout_s=300.0, variables=SPARK)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout) == [1] * N_FILES
 
 
 @pytest.mark.parametrize("where", ["there", "nowhere/out"])

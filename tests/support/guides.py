@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Guides as they are read: their commands, their links, and a reader who types what they show.
 
-A block that is marked `sh` can be typed here, so a test types it. One that is marked `console` needs what no
-test has (a container engine, a cluster of Kubernetes, an init system that runs): of it the files and our own
-commands are checked.
+A block of a guide in `deploy/docs` that is marked `sh` can be typed here, so a test types it. One that
+is marked `console` needs what no test has (a container engine, a cluster of Kubernetes, an init system
+that runs, hours) or leaves out what only its reader knows (`...`): of it, as of other pages, the files
+and our own commands are checked.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.support.tiers import unavailable
 
 __all__ = ["SmallDisk", "small_disk"]
 
@@ -46,16 +46,16 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path, *, size_mb: int) -> Iterator[SmallDisk]:
-    """Mount one in memory until the block ends; a test that may not mount is skipped."""
+    """Mount one in memory until the block ends; a test that may not mount has no means."""
     folder.mkdir(parents=True, exist_ok=True)
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     mount = [*sudo, "mount", "-t", "tmpfs", "-o", f"size={size_mb}m,mode=777", "small", str(folder)]
     try:
         done = subprocess.run(mount, capture_output=True, text=True, check=False)
     except FileNotFoundError as missing:
-        pytest.skip(f"no file system can be mounted here: {missing}")
+        unavailable(f"no file system can be mounted here: {missing}")
     if done.returncode != 0:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        unavailable(f"no file system can be mounted here: {done.stderr.strip()}")
     try:
         yield SmallDisk(folder)
     finally:

@@ -19,6 +19,15 @@ NEEDS_DATA = "def test_data(data_dir): assert (data_dir / 'alerts').is_dir()\n"
 NEEDS_NOTHING = (
     "def test_rng(rng): assert rng.random() == rng.__class__(type(rng.bit_generator)({seed})).random()\n"
 )
+NEEDS_A_MOUNT = """
+from tests.support.small_disk import small_disk
+def test_disk(tmp_path):
+    with small_disk(tmp_path / "disk", size_mb=1): pass
+"""
+NEEDS_A_COMPILER = """
+from tests.broker_plugin.engine.environments import driver_library
+def test_driver(tmp_path): driver_library(tmp_path)
+"""
 NEEDS_KAFKA = """
 def test_kafka(kafka_broker, topic):
     name = kafka_broker.create_topic(topic("alerts"))
@@ -63,6 +72,14 @@ def test_missing_means_skip_here_and_fail_in_ci(tmp_path: Path, code: str, tier:
         assert "1 error" in required.stdout
         assert "a required tier is missing" in required.stdout
         assert advice in required.stdout
+
+
+@pytest.mark.parametrize("code", [NEEDS_A_MOUNT, NEEDS_A_COMPILER], ids=["mount", "compiler"])
+def test_programs_that_a_test_asks_for_itself_are_required_in_ci_too(tmp_path: Path, code: str) -> None:
+    assert "1 skipped" in run_pytest(tmp_path, code).stdout
+    required = run_pytest(tmp_path, code, CI="true")
+    assert required.returncode == 1, required.stdout
+    assert "a required tier is missing" in required.stdout
 
 
 def test_a_server_that_is_given_but_absent_is_named(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from broker_plugin.brokers.scoring import Decision, PacketScorer, decision_of
+from broker_plugin.brokers.scoring import PacketScorer, decision_of
 from broker_plugin.codec.packets import read_container_file
 from broker_plugin.codec.verdict import Verdict
 from broker_plugin.surveys.base import Packet
 
-__all__ = ["decisions", "framed_packets", "lsst_packets", "report", "rows", "ztf_packets"]
+__all__ = ["decisions", "framed_packets", "in_full", "lsst_packets", "report", "rows", "ztf_packets"]
 
 
 WITHDRAWN_STEP = 9
@@ -56,10 +56,15 @@ def rows(packet: Packet, name: str) -> list[dict[str, Any]]:
     return list(packet.get(name) or ())
 
 
-def decisions(packets: Iterable[Packet]) -> list[Decision | str]:
+def decisions(packets: Iterable[Packet]) -> list[dict[str, Any] | str]:
     """Return what the pipeline decides of packets; of those without a verdict the reason."""
     found = PacketScorer.open("default", device="cpu").judge(packets)
-    return [decision_of(each) if isinstance(each, Verdict) else str(each) for each in found]
+    return [in_full(each) if isinstance(each, Verdict) else str(each) for each in found]
+
+
+def in_full(verdict: Verdict) -> dict[str, Any]:
+    """Return all that any broker carries of a verdict."""
+    return {**decision_of(verdict), "class_probabilities": dict(verdict.class_probabilities)}
 
 
 def report(main: Callable[..., Sequence[Any]]) -> None:

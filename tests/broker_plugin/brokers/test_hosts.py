@@ -69,7 +69,7 @@ def agree(found: Mapping[str, Any], expected: Any) -> None:
     for name, value in found.items():
         if name == "strange":
             assert value == (expected["anomaly_p_value"] <= 0.01 and expected["revision"] == "initial")
-        elif name != "class_probabilities":
+        else:
             assert value == expected[name], name
 
 
@@ -135,6 +135,9 @@ def test_lasair_gets_annotations_within_its_limits(data_dir: Path, lsst: list[di
         numbers, decision = json.loads(each["classdict"]), expected[each["objectId"]]
         assert numbers["anomaly_p_value"] == decision["anomaly_p_value"]
         assert numbers["verdict_id"] == decision["verdict_id"]
+        assert {name: numbers[name] for name in decision["class_probabilities"]} == decision[
+            "class_probabilities"
+        ]
         is_withdrawn = decision["revision"] == numbers["revision"] == "retraction"
         assert each["classification"] == (WITHDRAWN if is_withdrawn else decision["class"] or NO_CLASS)
         assert decision["explanation"].startswith(each["explanation"].rstrip("…"))

@@ -380,7 +380,14 @@ def test_a_file_that_ends_early_yields_what_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_container_is_told_without_moving_in_the_file() -> None:
-    for content, expected in ((container(RECORDS), True), (b"Ob", False), (b"", False), (b"\0" * 9, False)):
+    cut = (b"Ob", True)  # in its first bytes, and nothing else begins so
+    for content, expected in (
+        (container(RECORDS), True),
+        cut,
+        (b"Oh", False),
+        (b"", False),
+        (b"\0" * 9, False),
+    ):
         source = io.BytesIO(content)
         assert is_container(source) is expected
         assert source.tell() == 0

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from tests.support.artefacts import REPOSITORY
+from tests.support.tiers import unavailable
 
 __all__ = ["add_distribution", "driver_library", "run_python", "site_with_numpy_alone"]
 
@@ -50,10 +50,10 @@ def site_with_numpy_alone(folder: Path) -> Path:
 
 
 def driver_library(folder: Path, *, cuda_version: int = 13_000, gpus: int = 1) -> Path:
-    """Make `folder` one where the loader finds a `libcuda.so.1` that says this; skip without a compiler."""
+    """Make `folder` one where the loader finds a `libcuda.so.1` that says this; needs a compiler."""
     compiler = shutil.which("cc")
     if compiler is None:
-        pytest.skip("no C compiler (cc) to make a stand-in for the driver with")
+        unavailable("no C compiler (cc) to make a stand-in for the driver with")
     folder.mkdir(parents=True, exist_ok=True)
     flags = ["-shared", "-fPIC", f"-DVERSION={cuda_version}", f"-DCOUNT={gpus}", "-x", "c", "-"]
     library = ["-o", str(folder / "libcuda.so.1")]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from broker_plugin.codec.packets import MESSAGE_MAX_BYTES
 from broker_plugin.errors import ConfigurationError, RejectReason
 from broker_plugin.streams.archive import ArchiveSource
 from broker_plugin.streams.base import Message
@@ -133,6 +134,64 @@ def test_a_container_that_is_cut_in_its_first_block_has_lost_more_than_one_alert
     (message,) = source.poll(100)
     assert message.defect is not None
     assert source.ended_early == [f"{path}: {message.defect.detail}"]
+
+
+def damaged(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+
+
+WHOLE = container(range(50))
+HEADLESS = {
+    "cut in the magic": WHOLE[:3],
+    "cut in the schema": WHOLE[:60],
+    "cut in the count of the first block": container(range(2000))[: WHOLE.index(b"}") + 40],
+    "a byte of the schema": damaged(WHOLE, WHOLE.index(b"record")),
+    "a byte of the codec": damaged(WHOLE, WHOLE.index(b"avro.codec") + len("avro.codec") + 1),
+    "more than any message has": damaged(container(range(150_000)), WHOLE.index(b"record")),
+}
+
+
+@pytest.mark.parametrize("content", HEADLESS.values(), ids=HEADLESS)
+def test_a_container_that_cannot_be_read_at_all_may_have_lost_many_alerts(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "night.avro"
+    path.write_bytes(content)
+    source = ArchiveSource([path])
+    (message,) = source.poll(100)
+    assert message.defect is not None
+    assert message.defect.reason is RejectReason.UNDECODABLE
+    assert source.ended_early == [f"{path}: {message.defect.detail}"]
+    # It may as well be one packet, whose dead letter holds its bytes.
+    assert message.value == (content if len(content) <= MESSAGE_MAX_BYTES else b"")
+
+
+def test_what_follows_the_one_record_of_a_block_is_missed_too(tmp_path: Path) -> None:
+    path = tmp_path / "night.avro"
+    whole = container(range(3), sync_interval=1)
+    path.write_bytes(whole[: whole.index(b"x" * 50) + 50 + 16] + b"\x80")
+    source = ArchiveSource([path])
+    messages = source.poll(100)
+    assert numbers_of(messages) == [0]
+    assert len(source.ended_early) == 1
+
+
+@pytest.mark.parametrize("suffix", ["bin", "tar"])
+def test_what_is_too_large_to_be_a_message_may_hold_many(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"night.{suffix}"
+    content = b"?" * (MESSAGE_MAX_BYTES + 1)
+    if suffix == "tar":
+        with tarfile.open(path, "w") as archive:
+            member = tarfile.TarInfo("all.avro")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    else:
+        path.write_bytes(content)
+    source = ArchiveSource([path])
+    (message,) = source.poll(100)
+    assert message.defect is not None
+    assert message.defect.reason is RejectReason.TOO_LARGE
+    assert len(source.ended_early) == 1
 
 
 def test_a_disk_that_fails_costs_the_file_that_it_fails_in(tmp_path: Path) -> None:
