@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support.tiers import unavailable
 
 __all__ = ["SmallDisk", "small_disk"]
@@ -54,8 +56,8 @@ def small_disk(folder: Path, *, size_mb: int) -> Iterator[SmallDisk]:
         done = subprocess.run(mount, capture_output=True, text=True, check=False)
     except FileNotFoundError as missing:
         unavailable(f"no file system can be mounted here: {missing}")
-    if done.returncode != 0:
-        unavailable(f"no file system can be mounted here: {done.stderr.strip()}")
+    if done.returncode != 0:  # a container may not, and nothing that can be installed would change that
+        pytest.skip(f"no file system may be mounted here: {done.stderr.strip()}")
     try:
         yield SmallDisk(folder)
     finally:
