@@ -42,6 +42,7 @@ def test_it_pauses_where_a_recount_of_the_window_says_so(
     paused = None
     for start in range(0, len(reasons), batch):
         try:
+            rate.check(reasons[start : start + batch])
             rate.note(reasons[start : start + batch])
         except StreamPausedError:
             paused = start
@@ -56,7 +57,7 @@ def test_a_reason_that_the_operator_accepts_never_pauses() -> None:
     rate.note([RejectReason.ACCESS] * 5000)
     rate.note([RejectReason.EMPTY] * 10)
     with pytest.raises(StreamPausedError, match="--accept-rejects empty"):
-        rate.note([RejectReason.EMPTY])
+        rate.check([RejectReason.EMPTY])
 
 
 class Noting(QuietMonitor):
