@@ -12,9 +12,9 @@ VALUES_FREE = 50_000
 """Values that any message may hold, however few bytes it came in: some 20 ms of decoding."""
 
 VALUES_PER_BYTE = 16
-"""Values that a compressed message may hold for each of its bytes, as it came. A thousand empty lists take one
-byte, so without this a batch of a few hundred kilobytes could take minutes to decode. Surveys' packets have up
-to 3, and uncompressed ones fewer than one."""
+"""Values that a compressed message may hold for each of its bytes, as it came. A thousand empty lists take
+one byte, so without this a batch of a few hundred kilobytes could take minutes to decode. Surveys' packets
+have up to 3, and uncompressed ones fewer than one."""
 
 TOO_MANY_ALERTS = "there are more alerts than the limit; raise limits.message_alerts"
 """What is said of a message that holds more than it may."""

@@ -331,7 +331,7 @@ def _records(source: io.BytesIO, count: int, schema: WriterSchema) -> Iterator[M
             record = fastavro.schemaless_reader(source, schema.parsed, None)
         except TooManyValuesError as error:
             raise _DefectError(
-                "there are more values than the limit, or than so few bytes account for",
+                "there are more values than the limit, or than its bytes allow for",
                 RejectReason.TOO_LARGE,
             ) from error
         except Exception as error:  # fastavro lets out whatever the bytes cause, be it a MemoryError

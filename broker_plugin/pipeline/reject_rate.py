@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """When a reason of rejection becomes frequent, it is no longer the alerts' fault, and the stream pauses.
 
-Counted are the last messages that this process has done with, those not seen yet as good ones: a process that
-has just started pauses after as many rejections as in mid-stream, not after the first. A batch is checked before
-it is sent and counted once it is committed, so that messages that come again are not counted twice.
+Counted are the last messages that this process has done with, those not seen yet as good ones: a process
+that has just started pauses after as many rejections as in mid-stream, not after the first. A batch is
+checked before it is sent and counted once it is committed: what comes again is not counted twice.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
 While there is more to read, the next batch is polled while one is judged, and judged while that one is sent
 and committed. Batches are judged, sent and committed in order, each after the one before it.
 
-A batch may take minutes: who judges it is another thread, and the loop goes on to poll, to answer its group, to
-give signs of life and to hear that it should stop. It waits for the batch until the stop deadline, or until no
-batch could take so long; then it ends without it, uncommitted.
+A batch may take minutes: another thread judges it, and the loop goes on to poll, to answer its group, to
+give signs of life and to hear that it should stop. It waits for the batch until the stop deadline, or until
+no batch could take so long; then it ends without it, uncommitted.
 
 What fails for a passing reason is tried again with the same batch, for as long as it takes; meanwhile nothing
 is committed and the source is kept alive. What fails for any other reason leaves the loop with the offsets of
@@ -189,9 +189,7 @@ class Runner:
             self._gather_meanwhile()
             seconds = time.monotonic() - begun
             if self._too_late():
-                raise _abandoned(
-                    under_way, f"was still being judged {self._stop_deadline_s:g} s after the stop"
-                )
+                raise _abandoned(under_way, f"was still judged {self._stop_deadline_s:g} s after the stop")
             if seconds >= self._judge_deadline_s:
                 raise _abandoned(under_way, f"was not judged in {seconds:.0f} s")
             if not slow and seconds >= SLOW_S:

@@ -62,7 +62,7 @@ class Attendance:
         if self._expelled_at is None or self._clock() - self._expelled_at > EXPELLED_S:
             return refusal
         return MembershipLostError(
-            f"the group has dropped this member, which had not polled for {self._interval_s:g} s, and refuses "
-            f"it now: {refusal.found}",
+            f"the group has dropped this member, which had not polled for {self._interval_s:g} s, and now "
+            f"refuses it: {refusal.found}",
             remedy="start the process again",
         )

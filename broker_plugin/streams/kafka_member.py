@@ -39,8 +39,8 @@ MAX_POLL_INTERVAL = "max.poll.interval.ms"
 
 SILENCE_MS = 300_000
 """Silence of the loop after which the library leaves the group for it, and the batch under way is given to
-another: the library's own choice. The loop polls several times a second while a batch is judged; only while one
-is sent it may be silent, for as long as the output's brokers do not answer, some ten seconds an attempt."""
+another: the library's own choice. The loop polls several times a second while a batch is judged; only while
+one is sent it may be silent, some ten seconds an attempt where the output's brokers do not answer."""
 
 TOPICS_MS = 10_000
 """Time between two looks for topics that a pattern matches. A nightly topic is made at midnight UTC, and with
