@@ -29,8 +29,12 @@ EMBEDDED_MIN = 3
 """Messages with one and the same embedded schema before that counts as the survey's. Damaged ones are each
 damaged in their own way; fewer, and two of a kind would stop the night."""
 
+SCHEMAS_KEPT = 64
+"""Schemas that are kept with their findings: more than surveys have, and a bound against made-up ones, which
+may have some megabytes each."""
+
 REMEMBERED = 256
-"""Schemas of which the finding is kept: far more than surveys have, and a bound against made-up ones."""
+"""Schemas of which it is kept how often they came and what was said of them."""
 
 
 @dataclass(slots=True)
@@ -92,7 +96,9 @@ class SchemaWatch:
     def _finding(self, writer: WriterSchema) -> _Finding:
         finding = self._findings.get(id(writer))
         if finding is None:
-            for kept in (self._findings, self._seen, self._said):
+            if len(self._findings) >= SCHEMAS_KEPT:
+                self._findings.clear()
+            for kept in (self._seen, self._said):
                 if len(kept) >= REMEMBERED:
                     kept.clear()
             adapter = self._concerned(writer)
