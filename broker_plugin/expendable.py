@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from typing import NoReturn
 
-__all__ = ["ExpendableThread", "leave"]
+__all__ = ["ExpendableThread", "are_at_work", "leave"]
 
 
 class ExpendableThread(threading.Thread):
@@ -26,13 +26,18 @@ class ExpendableThread(threading.Thread):
         self.at_work = False
 
 
+def are_at_work() -> bool:
+    """Tell whether a thread that may be given up is in the midst of its work."""
+    return any(isinstance(thread, ExpendableThread) and thread.at_work for thread in threading.enumerate())
+
+
 def leave(status: int) -> NoReturn:
     """End the process with a status.
 
     Where an expendable thread is still at work, the interpreter is not taken down around it: compiled code
     that comes back from a long call then would abort the process, and its status would say nothing.
     """
-    if any(isinstance(thread, ExpendableThread) and thread.at_work for thread in threading.enumerate()):
+    if are_at_work():
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):  # nobody may read it any more
                 stream.flush()

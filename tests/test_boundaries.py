@@ -22,6 +22,7 @@ LAYERS = (
         "allocator",
         "arrays",
         "errors",
+        "expendable",
         "folders",
         "instants",
         "nights",

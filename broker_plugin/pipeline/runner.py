@@ -46,9 +46,9 @@ SLOW_S = 60.0
 """Time after which the log says that a batch is still being judged: one of long light curves takes tens of
 seconds on a slow core."""
 
-JUDGE_S = 1800.0
+JUDGE_S = 900.0
 """Time after which a batch counts as stuck, and the process ends to be started again. A batch of 256 messages
-at all limits takes minutes on one slow core; one that is given up too early comes again, and is again."""
+at all limits takes minutes on a slow core; one that is given up too early comes again, and is again."""
 
 LAG_EVERY_S = 2.0
 """Time between two looks at the lag: more often than it is scraped, too seldom to cost anything."""
