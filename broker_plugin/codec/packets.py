@@ -313,8 +313,10 @@ def _container_schema(text: bytes) -> WriterSchema:
 
 def _decode_container(value: bytes, limits: Limits, vouch: Callable[[WriterSchema], None]) -> Decoded:
     most = limits.message_bytes
-    reader = ContainerReader(io.BytesIO(value), max_bytes=most, total_bytes=most)
-    vouch(reader.writer_schema)
+    source = io.BytesIO(value)
+    reader = ContainerReader(source, max_bytes=most, total_bytes=most)
+    if source.tell() < len(value):  # else it is empty, whatever it would be of
+        vouch(reader.writer_schema)
     if len(value) > limits.message_values or reader.codec != b"null":
         reader.limit_values(limits.values_of(len(value)))
     packets = tuple(islice(reader, limits.message_alerts + 1))
