@@ -17,6 +17,7 @@ from cyclopts import App
 from broker_plugin import __version__
 from broker_plugin.commands.output import discard_output, replace_closed_error
 from broker_plugin.errors import BrokerPluginError
+from broker_plugin.expendable import leave
 from broker_plugin.service.exit_status import EXIT_CONFIGURATION, exit_status
 from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
 
@@ -89,4 +90,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InterruptedBySignal as signal:
         sys.stderr.write(f"broker-plugin: stopped by {signal}\n")
         signal.end_process()
-    sys.exit(status or 0)
+    leave(status or 0)

@@ -8,6 +8,7 @@
     │   └── StoreError            the store is away: go on from the packet alone
     ├── RejectedAlert         dead-letter with `reason`, commit, go on
     ├── MembershipLostError   stop; the process that is started next goes on
+    ├── BatchAbandonedError   stop, and do not wait for the batch; the next process is given it again
     ├── StreamPausedError     hold the stream uncommitted and not ready, until an operator decides
     └── ConfigurationError    stop; the message says what to change
         ├── BundleError       the bundle is unreadable, altered or of another format
@@ -25,6 +26,7 @@ from functools import partial
 from broker_plugin.records import Access
 
 __all__ = [
+    "BatchAbandonedError",
     "BrokerPluginError",
     "BundleError",
     "ConfigurationError",
@@ -83,6 +85,10 @@ class TransientError(BrokerPluginError):
 
 class MembershipLostError(BrokerPluginError):
     """The group has forgotten this process after an outage; one that is started in its place can join."""
+
+
+class BatchAbandonedError(BrokerPluginError):
+    """A batch took too long and is given up uncommitted, while a thread may still be at work on it."""
 
 
 class StoreError(TransientError):

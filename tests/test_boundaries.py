@@ -21,6 +21,7 @@ LAYERS = (
         "allocator",
         "arrays",
         "errors",
+        "expendable",
         "folders",
         "instants",
         "nights",

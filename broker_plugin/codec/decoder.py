@@ -214,7 +214,9 @@ class Decoder:
         StreamPausedError
             If its schema has lost a required field, and the stream is to pause for it.
         """
-        decoded = decode_message(value, schema_of=self._schemas.writer_schema, limits=self._limits)
+        decoded = decode_message(
+            value, schema_of=self._schemas.writer_schema, limits=self._limits, vouch=self._refuse_foreign
+        )
         named = replace(provenance, schema=decoded.schema)
         degraded = self._watch.is_degraded(decoded.writer, registered=decoded.registered)
         alerts: list[Alert] = []
@@ -270,10 +272,7 @@ class Decoder:
         """Return the alerts of a packet, behind so many others of its message."""
         adapter = self._adapter_of(packet)
         if adapter is None:
-            surveys = ", ".join(dict.fromkeys(known.name for known in self._adapters))
-            raise RejectedAlert(
-                RejectReason.MISSING_FIELD, f"the packet is not an alert of: {surveys}", foreign=True
-            )
+            raise self._foreign()
         self._check_histories(packet, adapter)
         parts = adapter.split(packet) if isinstance(adapter, SplittingAdapter) else [packet]
         alerts: list[Alert] = []
@@ -286,6 +285,17 @@ class Decoder:
         if not degraded:
             return alerts
         return [replace(alert, flags=(*alert.flags, QualityFlag.DEGRADED_SCHEMA)) for alert in alerts]
+
+    def _refuse_foreign(self, writer: WriterSchema) -> None:
+        """Spare the decoding of what no survey would know: its values may be a million to the kilobyte."""
+        if self._watch.is_foreign(writer):
+            raise self._foreign()
+
+    def _foreign(self) -> RejectedAlert:
+        surveys = ", ".join(dict.fromkeys(known.name for known in self._adapters))
+        return RejectedAlert(
+            RejectReason.MISSING_FIELD, f"the packet is not an alert of: {surveys}", foreign=True
+        )
 
     def _check_histories(self, packet: Packet, adapter: SurveyAdapter) -> None:
         rows = sum(len(found) for path in adapter.histories if isinstance(found := packet.get(path), list))

@@ -8,6 +8,14 @@ from dataclasses import dataclass
 
 __all__ = ["DEFAULT_LIMITS", "TOO_MANY_ALERTS", "Limits", "MeteredBytes", "TooManyValuesError"]
 
+VALUES_FREE = 50_000
+"""Values that any message may hold, however few bytes it came in: some 20 ms of decoding."""
+
+VALUES_PER_BYTE = 16
+"""Values that a compressed message may hold for each of its bytes, as it came. A thousand empty lists take
+one byte, so without this a batch of a few hundred kilobytes could take minutes to decode. Surveys' packets
+have up to 3, and uncompressed ones fewer than one."""
+
 TOO_MANY_ALERTS = "there are more alerts than the limit; raise limits.message_alerts"
 """What is said of a message that holds more than it may."""
 
@@ -35,6 +43,16 @@ class Limits:
     message_values: int = 1_000_000
     message_alerts: int = 100
     epochs: int = 20_000
+
+    def values_of(self, n_bytes: int) -> int:
+        """Return how many values a message of so many bytes, as it came, may hold.
+
+        Examples
+        --------
+        >>> DEFAULT_LIMITS.values_of(1_000), DEFAULT_LIMITS.values_of(1_000_000)
+        (66000, 1000000)
+        """
+        return min(self.message_values, VALUES_FREE + VALUES_PER_BYTE * n_bytes)
 
 
 DEFAULT_LIMITS = Limits()

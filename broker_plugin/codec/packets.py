@@ -101,7 +101,11 @@ class _DefectError(Exception):
 
 
 def decode_message(
-    value: bytes, *, schema_of: Callable[[int], WriterSchema], limits: Limits = DEFAULT_LIMITS
+    value: bytes,
+    *,
+    schema_of: Callable[[int], WriterSchema],
+    limits: Limits = DEFAULT_LIMITS,
+    vouch: Callable[[WriterSchema], None] = lambda _: None,
 ) -> Decoded:
     """Return the packets of one message.
 
@@ -113,6 +117,8 @@ def decode_message(
         Returns the writer schema of a framed message's schema id.
     limits
         What a message may be. What is more is not decoded, nor are containers that decompress to more.
+    vouch
+        Is asked about the schema before anything is decoded by it, and raises what it has against it.
 
     Raises
     ------
@@ -129,10 +135,11 @@ def decode_message(
             f"{len(value)} bytes are more than the limit; if that is no mistake, raise limits.message_bytes",
         )
     if value.startswith(CONTAINER_MAGIC):
-        return _decode_container(value, limits)
+        return _decode_container(value, limits, vouch)
     if value[0] == FRAME_MAGIC and len(value) > FRAME.size:
         _, schema_id = FRAME.unpack_from(value)
         schema = schema_of(schema_id)
+        vouch(schema)
         packet = decode_datum(value[FRAME.size :], schema, max_values=limits.message_values)
         return Decoded(packets=(packet,), writer=schema, registered=True)
     raise RejectedAlert(
@@ -304,11 +311,14 @@ def _container_schema(text: bytes) -> WriterSchema:
         raise _DefectError(str(error)) from error
 
 
-def _decode_container(value: bytes, limits: Limits) -> Decoded:
+def _decode_container(value: bytes, limits: Limits, vouch: Callable[[WriterSchema], None]) -> Decoded:
     most = limits.message_bytes
-    reader = ContainerReader(io.BytesIO(value), max_bytes=most, total_bytes=most)
+    source = io.BytesIO(value)
+    reader = ContainerReader(source, max_bytes=most, total_bytes=most)
+    if source.tell() < len(value):  # else it is empty, whatever it would be of
+        vouch(reader.writer_schema)
     if len(value) > limits.message_values or reader.codec != b"null":
-        reader.limit_values(limits.message_values)
+        reader.limit_values(limits.values_of(len(value)))
     packets = tuple(islice(reader, limits.message_alerts + 1))
     if not packets:
         raise RejectedAlert(RejectReason.EMPTY, "the container file holds no record")
@@ -322,7 +332,10 @@ def _records(source: io.BytesIO, count: int, schema: WriterSchema) -> Iterator[M
         try:
             record = fastavro.schemaless_reader(source, schema.parsed, None)
         except TooManyValuesError as error:
-            raise _DefectError("there are more values than the limit", RejectReason.TOO_LARGE) from error
+            raise _DefectError(
+                "there are more values than the limit, or than its bytes allow for",
+                RejectReason.TOO_LARGE,
+            ) from error
         except Exception as error:  # fastavro lets out whatever the bytes cause, be it a MemoryError
             raise _DefectError(f"the bytes do not follow their schema ({type(error).__name__})") from error
         if not isinstance(record, dict):

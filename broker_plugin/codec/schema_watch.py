@@ -29,8 +29,12 @@ EMBEDDED_MIN = 3
 """Messages with one and the same embedded schema before that counts as the survey's. Damaged ones are each
 damaged in their own way; fewer, and two of a kind would stop the night."""
 
+SCHEMAS_KEPT = 64
+"""Schemas that are kept with their findings: more than surveys have, and a bound against made-up ones, which
+may have some megabytes each."""
+
 REMEMBERED = 256
-"""Schemas of which the finding is kept: far more than surveys have, and a bound against made-up ones."""
+"""Schemas of which it is kept how often they came and what was said of them."""
 
 
 @dataclass(slots=True)
@@ -38,6 +42,7 @@ class _Finding:
     writer: WriterSchema
     drift: Drift
     fingerprint: str
+    foreign: bool
 
 
 class SchemaWatch:
@@ -84,25 +89,35 @@ class SchemaWatch:
         """Return what a schema lacks."""
         return self._finding(writer).drift
 
+    def is_foreign(self, writer: WriterSchema) -> bool:
+        """Tell whether no record of a schema can be a survey's alert, nor what a survey has made of one."""
+        return self._finding(writer).foreign
+
     def _finding(self, writer: WriterSchema) -> _Finding:
         finding = self._findings.get(id(writer))
         if finding is None:
-            for kept in (self._findings, self._seen, self._said):
+            if len(self._findings) >= SCHEMAS_KEPT:
+                self._findings.clear()
+            for kept in (self._seen, self._said):
                 if len(kept) >= REMEMBERED:
                     kept.clear()
-            drift = self._drift(writer)
+            adapter = self._concerned(writer)
+            drift = Drift() if adapter is None else _drift(writer, adapter)
             # The schema is held too, so that no other one can get its identity.
-            finding = _Finding(writer, drift, _fingerprint(writer) if drift != Drift() else "")
+            finding = _Finding(
+                writer,
+                drift,
+                fingerprint=_fingerprint(writer) if drift != Drift() else "",
+                foreign=adapter is None and not any(_has_mark(writer, each) for each in self._adapters),
+            )
             self._findings[id(writer)] = finding
             self._say(finding)
         return finding
 
-    def _drift(self, writer: WriterSchema) -> Drift:
-        for adapter in self._adapters:
-            if adapter.needs.concern(writer.parsed, writer.name):
-                release = release_of(writer.declared or writer.version)
-                return drift_of(writer.parsed, adapter.needs, release=release)
-        return Drift()
+    def _concerned(self, writer: WriterSchema) -> SurveyAdapter | None:
+        """Return the adapter of the survey whose alerts, by name or trigger record, these are."""
+        concerned = (each for each in self._adapters if each.needs.concern(writer.parsed, writer.name))
+        return next(concerned, None)
 
     def _say(self, finding: _Finding) -> None:
         drift = finding.drift
@@ -117,6 +132,18 @@ class SchemaWatch:
             required_gone=list(drift.required),
             expected_gone=list(drift.expected),
         )
+
+
+def _drift(writer: WriterSchema, adapter: SurveyAdapter) -> Drift:
+    release = release_of(writer.declared or writer.version)
+    return drift_of(writer.parsed, adapter.needs, release=release)
+
+
+def _has_mark(writer: WriterSchema, adapter: SurveyAdapter) -> bool:
+    """Tell whether records of a schema may have one of an adapter's marks, without which none is its own."""
+    branches = writer.parsed if isinstance(writer.parsed, list) else [writer.parsed]
+    records = [branch for branch in branches if isinstance(branch, dict)]
+    return any(member["name"] in adapter.marks for record in records for member in record.get("fields", ()))
 
 
 def _pause(finding: _Finding) -> StreamPausedError:

@@ -26,6 +26,10 @@ SCHEMA_MAX_BYTES = 1_000_000
 DEPTH_MAX = 64
 """Deepest nesting of types; surveys have about ten. Keeps decoding, which recurses, off the stack's end."""
 
+TYPES_MAX = 10_000
+"""Most types in a schema, those of fields and the branches of unions: seven times the most that a survey or
+broker has. A schema is kept while messages come with it, and each type takes some 400 bytes."""
+
 PRIMITIVES = frozenset({"boolean", "int", "long", "float", "double", "bytes", "string"})
 """Types that take at least one byte. `null`, which takes none, may only stand in a union: its index does."""
 
@@ -128,10 +132,14 @@ class _Vetting:
     library: Mapping[str, Any]
     defined: set[str] = field(default_factory=set)
     open: set[str] = field(default_factory=set)
+    n_types: int = 0
 
     def visit(self, node: Any, namespace: str, depth: int, *, in_union: bool = False) -> Any:
         if depth > DEPTH_MAX:
             raise SchemaError("the schema is nested too deeply")
+        self.n_types += 1
+        if self.n_types > TYPES_MAX:
+            raise SchemaError(f"the schema has more than {TYPES_MAX} types")
         if isinstance(node, str):
             return self._named(node, namespace, depth, in_union=in_union)
         if isinstance(node, list):

@@ -33,7 +33,7 @@ class Delivery(Protocol):
     """Sends parcels and marks their messages as done."""
 
     def deliver(self, parcels: Sequence[Parcel], attempt: Attempt) -> Sequence[Parcel]:
-        """Return the parcels that were delivered: all but those that are no longer ours."""
+        """Return the parcels that were delivered: all but those that are no longer ours, and come again."""
         ...
 
 
@@ -43,6 +43,10 @@ class GroupSource(Source, Protocol):
 
     def owned(self, messages: Sequence[Message]) -> list[Message]:
         """Return those messages that were not given to another member since they were polled."""
+        ...
+
+    def stay(self) -> None:
+        """Answer the group while a batch is worked on; called several times a second, it costs nothing."""
         ...
 
     def keep_alive(self) -> None:
@@ -75,15 +79,19 @@ class AtLeastOnce:
         self._ledger = ledger
 
     def deliver(self, parcels: Sequence[Parcel], attempt: Attempt) -> Sequence[Parcel]:
-        """Return the parcels that were delivered."""
+        """Return the parcels that were sent, and whose offsets are committed."""
         sent = attempt("produce", partial(self._send, parcels))
         if self._ledger is not None:
             # Made once for all attempts, so that it is one entry however often it arrives.
             entry = self._ledger.entry(sent)
             attempt("ledger", partial(self._sink.send, entry.messages))
             self._ledger.accept(entry)
-        attempt("commit", partial(self._source.commit, [parcel.message for parcel in sent]))
-        return sent
+        return attempt("commit", partial(self._commit, sent))
+
+    def _commit(self, parcels: Sequence[Parcel]) -> list[Parcel]:
+        ours = owned_parcels(self._source, parcels)
+        self._source.commit([parcel.message for parcel in ours])
+        return ours
 
     def _send(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         ours = owned_parcels(self._source, parcels)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from broker_plugin.errors import ConfigurationError
 from broker_plugin.pipeline.dead_letters import can_shrink, shrink
 from broker_plugin.pipeline.delivery import Attempt, owned_parcels
 from broker_plugin.pipeline.ledger import Ledger
@@ -84,6 +85,8 @@ class ExactlyOnce:
                 if self._ledger is not None:
                     self._ledger.forget()
                 raise
+            except ConfigurationError as error:
+                raise self._source.meaning(error) from error
         if self._ledger is not None and entry is not None:
             self._ledger.accept(entry)
         self._source.settle(messages)

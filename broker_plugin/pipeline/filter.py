@@ -215,7 +215,7 @@ class AlertFilter:
                 return self._decoder.adapt(message.packet, provenance, writer=message.writer)
             alerts = self._decoder.decode(message.value, provenance)
         except RejectedAlert as rejection:
-            return rejection
+            return _bare(rejection)
         except DATA_ERRORS as error:
             # Adapters raise nothing else by their contract; a gap in that is one dead letter, not an outage.
             self._note_gap("decode", error)
@@ -350,8 +350,13 @@ def _place(error: Exception) -> str:
     return f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
 
 
+def _bare(rejection: RejectedAlert) -> RejectedAlert:
+    """Return a rejection without its traceback, which would keep all that was decoded until it is sent."""
+    return rejection.with_access(rejection.access)
+
+
 def _rejected(error: Exception) -> RejectedAlert:
     if isinstance(error, RejectedAlert):
-        return error
+        return _bare(error)
     # Not the error's text, which may quote a value.
     return RejectedAlert(RejectReason.INVALID_VALUE, f"scoring raised {type(error).__name__}")

@@ -9,10 +9,12 @@ nobody sees it: what was judged counts when it is delivered.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
+from queue import SimpleQueue
 
+from broker_plugin.expendable import ExpendableThread
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
 from broker_plugin.pipeline.outbox import Outbox, Parcel
 from broker_plugin.pipeline.stages import StageTimes
@@ -32,14 +34,29 @@ class Judged:
 
 
 class UnderWay:
-    """A batch that is being judged."""
+    """A batch that is being judged.
 
-    def __init__(self, begin: Callable[[], Future[Judged]]) -> None:
+    Parameters
+    ----------
+    messages
+        What it is made of.
+    begin
+        Begins to judge it.
+    """
+
+    def __init__(self, messages: Sequence[Message], begin: Callable[[], Future[Judged]]) -> None:
+        self.messages = messages
         self._begin = begin
         self._future: Future[Judged] | None = begin()
 
+    def ends(self, *, within_s: float) -> bool:
+        """Wait for its end for so long, and tell whether it came; one whose result was taken begins anew."""
+        if self._future is None:
+            self._future = self._begin()
+        return bool(wait((self._future,), timeout=within_s).done)
+
     def result(self) -> Judged:
-        """Wait for it, and return it or raise what it failed with; called again, it is judged again."""
+        """Return it once it has ended, or raise what it failed with; asked again, it is judged again."""
         future, self._future = self._future or self._begin(), None
         return future.result()
 
@@ -61,16 +78,24 @@ class Judging:
         self._filter = alert_filter
         self._outbox = outbox
         self._between_batches = between_batches
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
+        self._thread: _Thread | None = None
 
     def begin(self, messages: Sequence[Message], *, received_at: datetime) -> UnderWay:
         """Begin with a batch, or have it wait for the one that is being judged."""
         times = StageTimes()
-        return UnderWay(lambda: self._thread.submit(self._judge, messages, received_at, times))
+        if self._thread is None:
+            self._thread = _Thread()
+            self._thread.start()
+        thread = self._thread
+        return UnderWay(messages, lambda: thread.submit(lambda: self._judge(messages, received_at, times)))
 
-    def close(self) -> None:
-        """Let the batch that is being judged end, and the thread with it."""
-        self._thread.shutdown(cancel_futures=True)
+    def close(self, *, within_s: float) -> bool:
+        """Let the batch that is being judged end, and the thread with it; tell whether it came to that."""
+        if self._thread is None:
+            return True
+        self._thread.end()
+        self._thread.join(within_s)
+        return not self._thread.is_alive()
 
     def _judge(self, messages: Sequence[Message], received_at: datetime, times: StageTimes) -> Judged:
         self._between_batches()
@@ -78,3 +103,37 @@ class Judging:
         with times.of("encode"):
             parcels = self._outbox.pack(judgements)
         return Judged(judgements=judgements, parcels=parcels, received_at=received_at, times=times)
+
+
+class _Thread(ExpendableThread):
+    """Makes calls one after the other. Not the library's: the process's end would wait for that."""
+
+    def __init__(self) -> None:
+        super().__init__("judge")
+        self._calls: SimpleQueue[tuple[Future[Judged], Callable[[], Judged]] | None] = SimpleQueue()
+
+    def submit(self, call: Callable[[], Judged]) -> Future[Judged]:
+        """Have a call made behind those before it."""
+        future: Future[Judged] = Future()
+        self._calls.put((future, call))
+        return future
+
+    def end(self) -> None:
+        """End behind the calls before."""
+        self._calls.put(None)
+
+    def run(self) -> None:
+        while (given := self._calls.get()) is not None:
+            self.at_work = True
+            _fulfil(*given)
+            del given  # else the last batch would stay in memory until the next
+            self.at_work = False
+
+
+def _fulfil(future: Future[Judged], call: Callable[[], Judged]) -> None:
+    try:
+        judged = call()
+    except BaseException as error:  # whatever it is, it is raised where the batch is waited for
+        future.set_exception(error)
+    else:
+        future.set_result(judged)

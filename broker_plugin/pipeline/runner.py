@@ -4,6 +4,10 @@
 While there is more to read, the next batch is polled while one is judged, and judged while that one is sent
 and committed. Batches are judged, sent and committed in order, each after the one before it.
 
+A batch may take minutes: another thread judges it, and the loop goes on to poll, to answer its group, to
+give signs of life and to hear that it should stop. It waits for the batch until the stop deadline, or until
+no batch could take so long; then it ends without it, uncommitted.
+
 What fails for a passing reason is tried again with the same batch, for as long as it takes; meanwhile nothing
 is committed and the source is kept alive. What fails for any other reason leaves the loop with the offsets of
 its batch uncommitted. A stream that is paused keeps its place in the group, and waits for its end.
@@ -15,10 +19,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
-from broker_plugin.errors import StreamPausedError, TransientError
+from broker_plugin.errors import BatchAbandonedError, RejectReason, StreamPausedError, TransientError
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery, GroupSource, Result, owned_messages
@@ -28,6 +33,7 @@ from broker_plugin.pipeline.monitor import BatchOutcome, Monitor, QuietMonitor
 from broker_plugin.pipeline.outbox import Outbox
 from broker_plugin.pipeline.reject_rate import RejectRate
 from broker_plugin.streams.base import Message, Sink, Source
+from broker_plugin.streams.ownership import next_offsets
 
 __all__ = ["Runner"]
 
@@ -35,6 +41,14 @@ log = structlog.get_logger(__name__)
 
 POLL_S = 0.25
 """Longest wait in one poll; bounds how late SIGTERM is noticed and how far apart signs of life are."""
+
+SLOW_S = 60.0
+"""Time after which the log says that a batch is still being judged: one of long light curves takes tens of
+seconds on a slow core."""
+
+JUDGE_S = 900.0
+"""Time after which a batch counts as stuck, and the process ends to be started again. A batch of 256 messages
+at all limits takes minutes on a slow core; one that is given up too early comes again, and is again."""
 
 LAG_EVERY_S = 2.0
 """Time between two looks at the lag: more often than it is scraped, too seldom to cost anything."""
@@ -56,7 +70,9 @@ class Runner:
     stop
         Set it to end the loop: the open batch is finished first.
     stop_deadline_s
-        Time for that. A batch that cannot be delivered within it stays uncommitted.
+        Time for that. A batch that cannot be judged and delivered within it stays uncommitted.
+    judge_deadline_s
+        Longest time for judging a batch.
     backoff
         Pauses between attempts.
     reject_rate
@@ -80,6 +96,7 @@ class Runner:
         batcher: Batcher | None = None,
         stop: threading.Event | None = None,
         stop_deadline_s: float = 15.0,
+        judge_deadline_s: float = JUDGE_S,
         backoff: Backoff | None = None,
         reject_rate: RejectRate | None = None,
         monitor: Monitor | None = None,
@@ -95,6 +112,7 @@ class Runner:
         self._stop = threading.Event() if stop is None else stop
         self._stop_deadline_s = stop_deadline_s
         self._stop_by: float | None = None
+        self._judge_deadline_s = judge_deadline_s
         self._backoff = Backoff() if backoff is None else backoff
         self._reject_rate = reject_rate
         self._monitor = QuietMonitor() if monitor is None else monitor
@@ -110,6 +128,8 @@ class Runner:
         ------
         TransientError
             If the last batch could not be delivered before the stop deadline.
+        BatchAbandonedError
+            If a batch was not judged by then, or in all the time that a batch may take.
         """
         try:
             while not self._stop.is_set() and not (self._source.exhausted and not len(self._batcher)):
@@ -120,7 +140,8 @@ class Runner:
         except StreamPausedError as pause:
             self._hold(pause)
         finally:
-            self._judging.close()
+            if not self._judging.close(within_s=self._left_s()):
+                log.warning("batch_left_under_way")
             self._source.close()
             self._sink.close()
         log.info("stopped")
@@ -148,10 +169,9 @@ class Runner:
         """Judge and deliver a batch, and those that become due meanwhile."""
         under_way = self._begin(batch)
         while under_way is not None:
-            self._gather_meanwhile()
-            judged = self._attempt("judge", under_way.result)
+            judged = self._attempt("judge", partial(self._judged, under_way))
             if self._reject_rate is not None:
-                self._reject_rate.note(j.rejection.reason if j.rejection else None for j in judged.judgements)
+                self._reject_rate.check(_reasons(judged.judgements))
             # Only now: a batch that had to be judged again must not come after the next one.
             follows = not self._stop.is_set() and self._batcher.is_due(time.monotonic())
             under_way = self._begin(self._batcher.take()) if follows else None
@@ -161,9 +181,27 @@ class Runner:
         messages = owned_messages(self._source, batch)
         return self._judging.begin(messages, received_at=self._received_at) if messages else None
 
+    def _judged(self, under_way: UnderWay) -> Judged:
+        """Wait for a batch that is being judged, for as long as it may take; meanwhile the loop lives."""
+        begun, slow = time.monotonic(), False
+        self._gather_meanwhile()
+        while not under_way.ends(within_s=POLL_S):
+            self._gather_meanwhile()
+            seconds = time.monotonic() - begun
+            if self._too_late():
+                raise _abandoned(under_way, f"was still judged {self._stop_deadline_s:g} s after the stop")
+            if seconds >= self._judge_deadline_s:
+                raise _abandoned(under_way, f"was not judged in {seconds:.0f} s")
+            if not slow and seconds >= SLOW_S:
+                slow = True
+                log.warning("batch_is_slow", seconds=round(seconds), **_shown(under_way))
+        return under_way.result()
+
     def _gather_meanwhile(self) -> None:
         """Poll what there is at once: nothing that is being judged waits for it, however it fails."""
         self._look_around()
+        if self._group is not None:
+            self._group.stay()
         while not (self._batcher.is_full or self._stop.is_set() or self._source.exhausted):
             try:
                 messages = self._source.poll(self._batcher.room, 0.0)
@@ -180,12 +218,17 @@ class Runner:
                 return self._attempt(stage, step)
 
         delivered = {id(parcel.message) for parcel in self._delivery.deliver(judged.parcels, attempt)}
+        done = tuple(j for j in judged.judgements if id(j.message) in delivered)
+        if self._reject_rate is not None:
+            self._reject_rate.note(_reasons(done))
         outcome = BatchOutcome(
-            judgements=tuple(j for j in judged.judgements if id(j.message) in delivered),
+            judgements=done,
             received_at=judged.received_at,
             delivered_at=datetime.now(UTC),
             times=judged.times,
         )
+        if len(done) < len(judged.judgements):
+            log.warning("messages_given_up", messages=len(judged.judgements) - len(done))
         self._tell(outcome)
 
     def _attempt(self, stage: str, step: Callable[[], Result]) -> Result:
@@ -236,6 +279,10 @@ class Runner:
             self._stop_by = time.monotonic() + self._stop_deadline_s
         return time.monotonic() >= self._stop_by
 
+    def _left_s(self) -> float:
+        """Return how much time is left, or would be if it had to stop now."""
+        return self._stop_deadline_s if self._stop_by is None else max(0.0, self._stop_by - time.monotonic())
+
     def _note(self, stage: str, error: TransientError) -> None:
         log.warning("stage_failed", stage=stage, why=str(error))
         self._monitor.retried(stage)
@@ -252,6 +299,28 @@ class Runner:
         self._monitor.delivered(outcome)
         if self._on_batch is not None:
             self._on_batch(outcome)
+
+
+def _reasons(judgements: Sequence[Judgement]) -> list[RejectReason | None]:
+    return [judgement.rejection.reason if judgement.rejection else None for judgement in judgements]
+
+
+def _abandoned(under_way: UnderWay, why: str) -> BatchAbandonedError:
+    shown = _shown(under_way)
+    log.error("batch_abandoned", why=why, **shown)
+    return BatchAbandonedError(
+        f"a batch of {shown['messages']} messages {why} and is given up uncommitted; it comes again",
+        remedy="if it does so for ever, look at its messages (the log has their offsets) or lower batch_max",
+    )
+
+
+def _shown(under_way: UnderWay) -> dict[str, object]:
+    """Return which messages those are, for the log."""
+    behind = next_offsets(under_way.messages)
+    return {
+        "messages": len(under_way.messages),
+        "offsets": {f"{topic} [{partition}]": offset - 1 for (topic, partition), offset in behind.items()},
+    }
 
 
 def _log_rejections(judgements: Sequence[Judgement]) -> None:

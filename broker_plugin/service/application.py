@@ -17,6 +17,7 @@ from broker_plugin.codec.registry import SchemaRegistry
 from broker_plugin.codec.verdict import Tense, encode_container
 from broker_plugin.engine.opening import OpeningAbandonedError
 from broker_plugin.errors import BrokerPluginError, RejectReason, StoreError
+from broker_plugin.expendable import are_at_work
 from broker_plugin.instants import milliseconds, parse_moment
 from broker_plugin.pipeline.assembly import (
     FilterRecipe,
@@ -34,6 +35,7 @@ from broker_plugin.pipeline.ledger import Ledger
 from broker_plugin.pipeline.memory import MemoryRecipe
 from broker_plugin.pipeline.monitor import BatchOutcome, Monitors
 from broker_plugin.pipeline.outbox import Encode, Outbox, framed
+from broker_plugin.pipeline.recollection import Recollection
 from broker_plugin.pipeline.reject_rate import RejectRate
 from broker_plugin.pipeline.runner import Runner
 from broker_plugin.pipeline.shadow import ShadowRecipe
@@ -98,6 +100,8 @@ def serve(
         If the settings cannot work.
     TransientError
         If Kafka or the registry is away at the start, or at the end with a batch uncommitted.
+    BatchAbandonedError
+        If a batch was still being judged at the stop deadline, or takes longer than any should.
     """
     check_service(settings)
     with suppress(OpeningAbandonedError), ExitStack() as stack:
@@ -120,7 +124,7 @@ def serve(
         memory = recipe.recollection()
         if memory is not None and recipe.memory is not None:
             _look_at_store(recipe.memory)
-            stack.callback(memory.close)
+            stack.callback(_let_go, memory)
             metrics.registry.register(StoreCollector(memory))
         runner = Runner(
             source,
@@ -226,6 +230,14 @@ def _look_at_store(recipe: MemoryRecipe) -> None:
         log.info("store_opened", store=recipe.check())
     except StoreError as error:
         log.warning("store_away", why=str(error), consequence="alerts go on from the packet alone, flagged")
+
+
+def _let_go(memory: Recollection) -> None:
+    if are_at_work():
+        # A batch was given up, and its thread is in there still: what waits is lost, as with a kill.
+        log.warning("history_not_written", objects=len(memory.backlog))
+    else:
+        memory.close()
 
 
 def _shadow(settings: Settings, recipe: FilterRecipe, stop: threading.Event) -> ShadowRecipe | None:

@@ -3,7 +3,13 @@
 
 from __future__ import annotations
 
-from broker_plugin.errors import BrokerPluginError, ConfigurationError, MembershipLostError, TransientError
+from broker_plugin.errors import (
+    BatchAbandonedError,
+    BrokerPluginError,
+    ConfigurationError,
+    MembershipLostError,
+    TransientError,
+)
 
 __all__ = ["EXIT_CONFIGURATION", "EXIT_FAILURE", "EXIT_TRANSIENT", "exit_status", "status_of_process"]
 
@@ -27,7 +33,7 @@ def exit_status(error: BrokerPluginError) -> tuple[int, str]:
     """
     if isinstance(error, ConfigurationError):
         return EXIT_CONFIGURATION, f"broker-plugin: {error}"
-    if isinstance(error, (TransientError, MembershipLostError)):
+    if isinstance(error, (TransientError, MembershipLostError, BatchAbandonedError)):
         return EXIT_TRANSIENT, f"broker-plugin: {error}; try again later"
     return EXIT_FAILURE, f"broker-plugin: {error}"
 

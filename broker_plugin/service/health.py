@@ -35,8 +35,8 @@ __all__ = ["Health", "HealthServer", "show_readiness"]
 log = structlog.get_logger(__name__)
 
 ALIVE_S = 120.0
-"""Silence of the loop after which it counts as stuck. It speaks several times a second, but not while a batch
-is being scored or sent: on one slow core a batch of long light curves takes tens of seconds."""
+"""Silence of the loop after which it counts as stuck. It speaks several times a second, also while a batch is
+judged, but not while one is sent: an attempt at that takes tens of seconds where brokers do not answer."""
 
 PATIENCE_S = 30.0
 """How long a stage may fail before the service is not ready: longer than Kafka takes to elect leaders."""

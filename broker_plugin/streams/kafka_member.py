@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-__all__ = ["NO_GROUP", "READING", "member_properties"]
+__all__ = ["MAX_POLL_INTERVAL", "NO_GROUP", "READING", "SILENCE_MS", "member_properties"]
 
 NO_GROUP = "broker-plugin-reader"
 """For readers without a group: the library wants a name even where none is joined."""
@@ -33,6 +33,14 @@ QUEUED_MAX_KBYTES = 64 * 2**10
 HEARTBEAT_MS = 1_000
 """Time between two signs of life of a member, by which it also learns that others come or go: each step of
 sharing partitions out anew waits for that of the slowest, and with the library's three seconds so long."""
+
+MAX_POLL_INTERVAL = "max.poll.interval.ms"
+"""The property that says how long a member may be silent."""
+
+SILENCE_MS = 300_000
+"""Silence of the loop after which the library leaves the group for it, and the batch under way is given to
+another: the library's own choice. The loop polls several times a second while a batch is judged; only while
+one is sent it may be silent, some ten seconds an attempt where the output's brokers do not answer."""
 
 TOPICS_MS = 10_000
 """Time between two looks for topics that a pattern matches. A nightly topic is made at midnight UTC, and with
@@ -64,6 +72,7 @@ def member_properties(
         "fetch.max.bytes": FETCH_MAX_BYTES,
         "queued.max.messages.kbytes": QUEUED_MAX_KBYTES,
         "topic.metadata.refresh.interval.ms": TOPICS_MS,
+        MAX_POLL_INTERVAL: SILENCE_MS,
     }
     if protocol == "classic":
         properties["heartbeat.interval.ms"] = HEARTBEAT_MS

@@ -27,6 +27,7 @@ from broker_plugin.errors import (
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.bounded_call import CallAbandonedError, call_within
 from broker_plugin.streams.kafka_admission import Admission
+from broker_plugin.streams.kafka_attendance import Attendance
 from broker_plugin.streams.kafka_client import (
     KafkaAddress,
     cluster_id,
@@ -114,6 +115,7 @@ class KafkaSource:
         self._ahead = LookAhead(bytes_max=batch_max_bytes)
         self._astray: dict[Place, TopicPartition] = {}
         self._error: BrokerPluginError | None = None
+        self._attendance = Attendance(address.resolved())
         self._paused = False
         self._joined = False
         self._subscribed = False
@@ -192,7 +194,10 @@ class KafkaSource:
                 self._consumer.commit(offsets=wanted, asynchronous=True)
             except KafkaException as error:
                 raise sort_error(error.args[0], "committing offsets") from error
-            self._answer.wait(offsets_of(wanted), look=self._look)
+            try:
+                self._answer.wait(offsets_of(wanted), look=self._look)
+            except ConfigurationError as error:
+                raise self.meaning(error) from error
         self.settle(owned)
 
     def settle(self, messages: Iterable[Message]) -> None:
@@ -223,6 +228,16 @@ class KafkaSource:
     def group_metadata(self) -> object:
         """Return what a transaction needs to commit this member's offsets."""
         return self._consumer.consumer_group_metadata()
+
+    def meaning(self, refusal: ConfigurationError) -> BrokerPluginError:
+        """Return what a refusal by the group means: what it says, unless we have been silent for too long."""
+        self._look()
+        return self._attendance.meaning(refusal)
+
+    def stay(self) -> None:
+        """Answer the group while a batch is judged; what comes along is kept for the next poll."""
+        if self._subscribed:
+            self._look()
 
     def keep_alive(self) -> None:
         """Stay in the group without taking messages, while a batch is being retried."""
@@ -312,6 +327,9 @@ class KafkaSource:
             if defect.code() == KafkaError._AUTO_OFFSET_RESET:
                 place = TopicPartition(str(received.topic()), int(received.partition() or 0))
                 self._astray[place.topic, place.partition] = place
+            elif defect.code() == KafkaError._MAX_POLL_EXCEEDED:
+                self._attendance.expelled()
+                self._error = self._sorted(defect)
             elif defect.code() != KafkaError.UNKNOWN_TOPIC_OR_PART or not self._by_pattern:
                 self._error = self._sorted(defect)
             return None
@@ -324,6 +342,7 @@ class KafkaSource:
         deadline = time.monotonic() + timeout_s
         while True:
             left_s = max(0.0, deadline - time.monotonic())
+            self._attendance.polled()
             received = self._consumer.poll(min(left_s, WAIT_S))
             if received is not None or left_s <= WAIT_S:
                 return received
@@ -383,5 +402,7 @@ class KafkaSource:
         # The library keeps the cause to its text. Of the few there are, a name held twice is the likely one.
         refusal = f"the group refuses this member for good: {error.str()}"
         if self._admission.were_away(within_s=OUTAGE_S):
-            return MembershipLostError(f"{refusal}; start the process again")
-        return ConfigurationError(f"{refusal}; give each process of the group its own --instance")
+            return MembershipLostError(refusal, remedy="start the process again")
+        return self._attendance.meaning(
+            ConfigurationError(refusal, remedy="give each process of the group its own --instance")
+        )

@@ -72,6 +72,9 @@ class MemorySource:
             if message.offset >= self.committed.get((message.topic, message.partition), 0)
         ]
 
+    def stay(self) -> None:
+        """Do nothing: nobody waits for an answer."""
+
     def keep_alive(self) -> None:
         """Do nothing: nobody waits for a sign of life."""
 

@@ -32,7 +32,7 @@ class SurveyAdapter(Protocol):
     histories: tuple[str, ...]
     """The fields of a packet that hold an epoch in each row."""
     marks: tuple[str, ...]
-    """Fields at the top of every packet of the survey."""
+    """Fields at the top of every packet of the survey; what has none of them is not recognised."""
 
     def recognises(self, packet: Packet) -> bool:
         """Tell whether a packet is of this survey."""

@@ -106,6 +106,104 @@ print(json.dumps([found, peak_mb() - before]))
     assert growth_mb < GROWTH_MAX_MB
 
 
+def batch_of(name: str) -> bytes:
+    """Messages that are small as they come, within every limit on bytes, and large when they are decoded."""
+    maps = {"type": "array", "items": {"type": "map", "values": "int"}}
+    match name:
+        case "foreign":
+            return crafted(record_of(maps), compressed(framed_items(990_000), "deflate"), codec="deflate")
+        case "known":
+            fields = [{"name": "objectId", "type": maps}, {"name": "candidate", "type": "int"}]
+            block = compressed(framed_items(990_000) + zigzag(1), "deflate")
+            schema = {"type": "record", "name": "alert", "namespace": "ztf", "fields": fields}
+            return crafted(schema, block, codec="deflate")
+        case "damaged":  # of a survey's form, and rejected when much of it has been decoded
+            fields = [{"name": "objectId", "type": "bytes"}, {"name": "candidate", "type": "int"}]
+            block = compressed(zigzag(9 * MEGABYTE) + bytes(9 * MEGABYTE), "deflate")
+            schema = {"type": "record", "name": "alert", "namespace": "ztf", "fields": fields}
+            return crafted(schema, block, codec="deflate")
+    raise AssertionError(name)
+
+
+BATCH_GROWTH_MAX_MB = 200
+"""That of one message, some of which the allocator keeps. Kept until they are sent, 256 took gigabytes."""
+
+BATCH_S = 60.0
+"""Some seconds on a free core. Decoded to the end, the batches took minutes."""
+
+
+def test_a_batch_of_small_messages_of_many_values_is_rejected_in_bounded_time_and_memory(
+    tmp_path: Path,
+) -> None:
+    names = ("foreign", "known", "damaged")
+    for name in names:
+        (tmp_path / name).write_bytes(batch_of(name))
+        assert (tmp_path / name).stat().st_size < 12_000
+    code = """
+import json, sys, time
+from pathlib import Path
+from broker_plugin.codec.decoder import Decoder
+from broker_plugin.codec.schemas import SchemaStore
+from broker_plugin.pipeline.filter import AlertFilter
+from broker_plugin.streams.base import Message
+from broker_plugin.surveys.registry import adapters
+from tests.support.memory import peak_mb
+
+class NoScorer:
+    def score(self, alerts, **_):
+        return []
+
+judge = AlertFilter(Decoder(schemas=SchemaStore(), adapters=adapters()), NoScorer()).judge
+message = lambda number, value: Message(topic="t", partition=0, offset=number, value=value)
+judge([message(0, b"junk")])
+found = {}
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    before, begun = peak_mb(), time.monotonic()
+    judged = judge([message(number, path.read_bytes()) for number in range(256)])
+    reasons = sorted({str(judgement.rejection.reason) for judgement in judged})
+    found[path.name] = [reasons, time.monotonic() - begun, peak_mb() - before]
+print(json.dumps(found))
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {name: reasons for name, (reasons, _, _) in found.items()} == {
+        "foreign": ["missing_field"],
+        "known": ["too_large"],
+        "damaged": ["undecodable"],
+    }
+    assert max(growth_mb for _, _, growth_mb in found.values()) < BATCH_GROWTH_MAX_MB, found
+    assert max(seconds for _, seconds, _ in found.values()) < BATCH_S, found
+
+
+def test_a_record_of_something_else_is_not_decoded() -> None:
+    decoder = Decoder(schemas=SchemaStore(), adapters=adapters())
+    provenance = Provenance(topic="t")
+    with pytest.raises(RejectedAlert, match="not an alert of: ztf, lsst") as rejected:
+        decoder.decode(crafted(record_of("int"), b"no Avro at all"), provenance)
+    assert rejected.value.foreign
+    assert rejected.value.access is None  # nobody knows whose it is
+    # Whatever a survey may have made of its alerts is looked at.
+    fields = [{"name": "objectId", "type": "string"}]
+    with pytest.raises(RejectedAlert, match="do not follow their schema"):
+        decoder.decode(crafted({**record_of("int"), "fields": fields}, b"\xff\xff"), provenance)
+
+
+def test_values_are_limited_by_the_bytes_that_a_message_came_with() -> None:
+    limits = Limits(message_values=1_000_000)
+
+    def decoded(n_values: int) -> int:
+        value = crafted(one_byte_items(), compressed(framed_items(n_values), "deflate"), codec="deflate")
+        assert len(value) < 2_000
+        return len(decode_message(value, schema_of=no_registry, limits=limits).packets)
+
+    assert decoded(40_000) == 1
+    with pytest.raises(RejectedAlert, match="than its bytes") as rejected:
+        decoded(100_000)
+    assert rejected.value.reason is RejectReason.TOO_LARGE
+
+
 def test_values_are_counted_over_all_blocks_and_records() -> None:
     block = framed_items(300)
     value = crafted(one_byte_items(), block * 3, count=3)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker_plugin.codec.verdict import verdict_schema
-from broker_plugin.codec.writer_schema import SchemaError, parse_json, vet
+from broker_plugin.codec.writer_schema import TYPES_MAX, SchemaError, parse_json, vet
 
 
 def record(name: str, *types: Any, **more: Any) -> dict[str, Any]:
@@ -35,6 +35,12 @@ LIBRARY = {"s.v1.point": record("point", "int", namespace="s.v1")}
 )
 def test_the_name_is_the_full_name(schema: Any, name: str) -> None:
     assert vet(schema).name == name
+
+
+def test_a_schema_has_no_more_types_than_can_be_kept() -> None:
+    assert vet(record("a", *["int"] * (TYPES_MAX - 1))).name == "a"
+    with pytest.raises(SchemaError, match="more than 10000 types"):
+        vet(record("a", *["int"] * TYPES_MAX))
 
 
 def test_types_are_found_in_the_library_by_full_name_or_namespace() -> None:

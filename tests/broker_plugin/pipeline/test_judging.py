@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -12,11 +13,12 @@ import pytest
 from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
-from broker_plugin.errors import TransientError
+from broker_plugin.errors import BatchAbandonedError, TransientError
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import AlertFilter
+from broker_plugin.pipeline.monitor import QuietMonitor
 from broker_plugin.pipeline.outbox import Outbox
 from broker_plugin.pipeline.runner import Runner
 from broker_plugin.records import AlertBatch
@@ -61,6 +63,9 @@ def runner_of(
     scorer: Watched,
     *,
     stop: threading.Event | None = None,
+    stop_deadline_s: float = WAIT_S,
+    judge_deadline_s: float = WAIT_S,
+    monitor: QuietMonitor | None = None,
     between_batches: Callable[[], None] = lambda: None,
 ) -> Runner:
     return Runner(
@@ -70,6 +75,9 @@ def runner_of(
         Outbox("verdicts", DeadLetters(topic="dead")),
         batcher=Batcher(batch_max=BATCH),
         stop=stop,
+        stop_deadline_s=stop_deadline_s,
+        judge_deadline_s=judge_deadline_s,
+        monitor=monitor,
         backoff=Backoff(first_s=0.001, cap_s=0.002),
         between_batches=between_batches,
     )
@@ -191,3 +199,80 @@ def test_nothing_else_is_judged_when_a_bundle_may_change(
     runner_of(source, sink, decoder, watched, between_batches=lambda: note("between")).run()
     assert [what for what, _ in events] == ["between", "scored"] * 3
     assert len({thread for _, thread in events}) == 1
+
+
+class Alive(QuietMonitor):
+    """Tells when the loop has given a few signs of life."""
+
+    def __init__(self) -> None:
+        self.beats = 0
+
+    def beat(self) -> None:
+        self.beats += 1
+
+
+class Attending(MemorySource):
+    """Counts how often the group is answered."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        super().__init__(messages)
+        self.answers = 0
+
+    def stay(self) -> None:
+        self.answers += 1
+
+
+def test_while_a_batch_is_judged_the_loop_lives_and_answers_the_group(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    source, sink, monitor = Attending(messages[: 2 * BATCH]), MemorySink(), Alive()
+    seen: list[tuple[int, int]] = []
+
+    def take_long(_: list[int]) -> None:
+        before, deadline = (monitor.beats, source.answers), time.monotonic() + WAIT_S
+        while min(monitor.beats - before[0], source.answers - before[1]) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        seen.append((monitor.beats - before[0], source.answers - before[1]))
+
+    runner_of(source, sink, decoder, Watched(scorer, take_long), monitor=monitor).run()
+    assert len(seen) == 2
+    assert offsets_sent(sink) == [(message.partition, message.offset) for message in messages[: 2 * BATCH]]
+
+
+@pytest.mark.parametrize("why", ["stop", "stuck"])
+def test_a_batch_that_does_not_end_is_given_up_uncommitted(
+    decoder: Decoder, scorer: Scorer, messages: list[Message], why: str
+) -> None:
+    stop, release = threading.Event(), threading.Event()
+
+    def hang(_: list[int]) -> None:
+        if why == "stop":
+            stop.set()
+        release.wait(WAIT_S)
+
+    source, sink = MemorySource(messages[:BATCH]), MemorySink()
+    deadlines = {"stop_deadline_s": 0.5} if why == "stop" else {"judge_deadline_s": 0.5}
+    runner = runner_of(source, sink, decoder, Watched(scorer, hang), stop=stop, **deadlines)
+    begun = time.monotonic()
+    if why == "stuck":
+        threading.Timer(1.5, release.set).start()  # else its end would be waited for, as for any batch
+    with pytest.raises(BatchAbandonedError, match=f"a batch of {BATCH} messages was (still|not) judged"):
+        runner.run()
+    assert time.monotonic() - begun < 10.0
+    assert (source.committed, sink.sent) == ({}, [])
+    release.set()
+
+
+def test_a_stop_has_the_time_that_is_allowed_to_finish_a_batch(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    stop = threading.Event()
+
+    def take_a_second(_: list[int]) -> None:
+        stop.set()
+        time.sleep(1.0)
+
+    source, sink = MemorySource(messages[:BATCH]), MemorySink()
+    runner_of(source, sink, decoder, Watched(scorer, take_a_second), stop=stop, stop_deadline_s=30.0).run()
+    assert len(sink.sent) == BATCH == sum(source.committed.values())

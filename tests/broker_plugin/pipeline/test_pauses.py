@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from broker_plugin.errors import PauseReason, RejectReason, StreamPausedError
+from broker_plugin.errors import PauseReason, RejectReason, StreamPausedError, TransientError
+from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.dead_letters import DeadLetters
 from broker_plugin.pipeline.filter import AlertFilter
-from broker_plugin.pipeline.monitor import QuietMonitor
+from broker_plugin.pipeline.monitor import BatchOutcome, QuietMonitor
 from broker_plugin.pipeline.outbox import Outbox
 from broker_plugin.pipeline.reject_rate import RejectRate
 from broker_plugin.pipeline.runner import Runner
@@ -42,6 +43,7 @@ def test_it_pauses_where_a_recount_of_the_window_says_so(
     paused = None
     for start in range(0, len(reasons), batch):
         try:
+            rate.check(reasons[start : start + batch])
             rate.note(reasons[start : start + batch])
         except StreamPausedError:
             paused = start
@@ -56,7 +58,7 @@ def test_a_reason_that_the_operator_accepts_never_pauses() -> None:
     rate.note([RejectReason.ACCESS] * 5000)
     rate.note([RejectReason.EMPTY] * 10)
     with pytest.raises(StreamPausedError, match="--accept-rejects empty"):
-        rate.note([RejectReason.EMPTY])
+        rate.check([RejectReason.EMPTY])
 
 
 class Noting(QuietMonitor):
@@ -113,3 +115,44 @@ def test_a_paused_stream_holds_its_batch_and_lives(
     # The first batch of ten is done, the second neither sent nor committed.
     assert (len(sink.on("verdicts")), len(sink.on("dead"))) == (9, 1)
     assert sum(source.committed.values()) == 10
+
+
+class LosesItsShareOnce(MemorySource):
+    """Before the first commit its partitions are lost, and all of their messages come again."""
+
+    lost = False
+
+    def commit(self, messages: Sequence[Message]) -> None:
+        if not self.lost:
+            self.lost = True
+            self.restart()
+            raise TransientError("the group does not know this member")
+        super().commit(messages)
+
+
+def test_messages_that_come_again_are_counted_once(
+    alert_filter: AlertFilter, messages: list[Message]
+) -> None:
+    bad = {3, 7, 11, 15}
+    mixed = [replace(m, value=b"junk") if n in bad else m for n, m in enumerate(messages[:30])]
+    source, sink, stop = LosesItsShareOnce(mixed), MemorySink(), threading.Event()
+    outcomes: list[BatchOutcome] = []
+    monitor = Noting(stop)
+    Runner(
+        source,
+        sink,
+        alert_filter,
+        Outbox("verdicts", DeadLetters(topic="dead")),
+        batcher=Batcher(batch_max=15),
+        backoff=Backoff(first_s=0.001, cap_s=0.002),
+        reject_rate=RejectRate(share=4 / 30, window=30),
+        monitor=monitor,
+        stop=stop,
+        on_batch=outcomes.append,
+    ).run()
+    assert not monitor.pauses
+    assert len(sink.on("dead")) > len(bad)  # the first batch was sent twice
+    assert sum(source.committed.values()) == len(mixed)
+    # What was sent and not committed is not said to be done.
+    assert sum(len(outcome.judgements) for outcome in outcomes) == len(mixed)
+    assert sum(sum(outcome.rejections.values()) for outcome in outcomes) == len(bad)

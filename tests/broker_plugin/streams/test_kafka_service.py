@@ -15,6 +15,7 @@ from confluent_kafka import Producer
 from structlog.testing import capture_logs
 
 from broker_plugin.errors import ConfigurationError, MembershipLostError, TransientError
+from broker_plugin.pipeline.delivery import AtLeastOnce, Result
 from broker_plugin.pipeline.exactly_once import ExactlyOnce
 from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams import kafka_client, kafka_transaction
@@ -278,6 +279,33 @@ def test_a_classic_member_of_a_taken_name_ends_its_predecessor(
         gather(first, 1)
     second.close()
     first.close()
+
+
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_a_member_that_was_silent_for_too_long_loses_its_share_and_is_no_wrong_setting(
+    kafka_broker: KafkaCluster, topic: Callable[[str], str], quiet: None, delivery: str
+) -> None:
+    """The library comes back under the static name, which looks as if another process had taken it."""
+    silence = {"max.poll.interval.ms": "6000", "session.timeout.ms": "6000"}
+    address = KafkaAddress(bootstrap=kafka_broker.bootstrap, properties=silence)
+    name, verdicts = kafka_broker.create_topic(topic("in")), kafka_broker.create_topic(topic("out"))
+    kafka_broker.produce(name, [(None, b"1", [])])
+    source = KafkaSource(address, [name], group=name, instance="me")
+    sink = transactional(replace(address, properties={}), name)
+    polled = gather(source, 1)
+    sink.open()
+    time.sleep(8.0)
+    parcels = [Parcel(message=polled[0], contents=tuple(out(verdicts, b"verdict")))]
+    deliver = ExactlyOnce(source, sink) if delivery == "exactly-once" else AtLeastOnce(source, sink)
+
+    def at_once(stage: str, step: Callable[[], Result]) -> Result:
+        return step()
+
+    with pytest.raises(MembershipLostError, match=r"had not polled for 6 s.*FENCED_INSTANCE_ID"):
+        deliver.deliver(parcels, at_once)
+    assert kafka_broker.group_committed(name, name) == {}
+    source.close()
+    sink.close()
 
 
 def test_a_member_that_is_refused_after_an_outage_may_be_started_again(
