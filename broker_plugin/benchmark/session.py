@@ -187,6 +187,6 @@ def _engine(scorer: Scorer) -> Mapping[str, Any]:
         "bundle_version": scorer.bundle.manifest.version,
         "bundle_digest": scorer.bundle.digest,
         "provider": choice.provider,
-        "precision": choice.precision,
+        "precision": scorer.precision,
         "reason": choice.reason,
     }

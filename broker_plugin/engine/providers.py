@@ -24,6 +24,7 @@ from broker_plugin.engine.runtime import (
     named_wheels,
 )
 from broker_plugin.errors import ProviderError
+from broker_plugin.precision import Precision
 
 __all__ = ["CUDA_OPTIONS", "Device", "ProviderChoice", "choose", "cpu_choice"]
 
@@ -59,7 +60,7 @@ class ProviderChoice:
     device
         `cpu`, `cuda` or `openvino`, never `auto`.
     precision
-        Of the arithmetic. The graphs are fp32, and nothing is computed in less.
+        The finest that it computes in. Nothing is computed in less than the graphs are made for.
     reason
         One line on why this provider, for a log.
     warnings
@@ -70,7 +71,7 @@ class ProviderChoice:
     device: Device
     reason: str
     options: Mapping[str, str] = field(default_factory=dict)
-    precision: str = "fp32"
+    precision: Precision = Precision.FP32
     warnings: tuple[str, ...] = ()
 
 

@@ -16,6 +16,7 @@ from broker_plugin.engine.providers import Device, ProviderChoice, choose
 from broker_plugin.engine.scores import Graphs, RawScores
 from broker_plugin.features.period import find_periods
 from broker_plugin.features.warm_up import warm_up
+from broker_plugin.precision import Precision
 from broker_plugin.prior import BUNDLE, parse_prior
 from broker_plugin.records import Alert, AlertBatch
 
@@ -107,6 +108,11 @@ class Scorer:
             class_prior=class_prior,
             decision_rule=decision_rule,
         )
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the encoders: that of the bundle, or the coarser one of the device."""
+        return self._judge.precision
 
     def warm_up(self) -> None:
         """Compile the features, or load their compiled code, and run every graph at every shape once."""
