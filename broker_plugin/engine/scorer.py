@@ -76,6 +76,7 @@ class Scorer:
         bundle: str | Path = "default",
         *,
         device: Device | str = "auto",
+        worker: int = 0,
         threads: int = 1,
         embeddings: bool = False,
         class_prior: str = BUNDLE,
@@ -90,6 +91,8 @@ class Scorer:
         device
             `auto`, `cpu`, `cuda` or `openvino`. Only `auto` may choose; `scorer.provider.reason` says what
             it took.
+        worker
+            As for `providers.choose`.
         threads, embeddings, class_prior, decision_rule
             As for the class.
 
@@ -102,7 +105,7 @@ class Scorer:
         """
         return cls(
             open_bundle(bundle),
-            choose(Device(device)),
+            choose(device, worker=worker),
             threads=threads,
             embeddings=embeddings,
             class_prior=class_prior,
