@@ -15,7 +15,10 @@ from broker_plugin import __version__
 from broker_plugin.benchmark.archive import LENGTHS, read_corpora
 from broker_plugin.benchmark.baseline import measure_baseline
 from broker_plugin.benchmark.corpus import Corpora, schema_folder, store
+from broker_plugin.benchmark.encoders import measure_encoders
+from broker_plugin.benchmark.gpu import GpuWatch
 from broker_plugin.benchmark.growth import measure_growth
+from broker_plugin.benchmark.measuring import clock_of
 from broker_plugin.benchmark.plan import Plan, Tell
 from broker_plugin.benchmark.stages import Stages
 from broker_plugin.benchmark.team import Task, Team
@@ -91,10 +94,16 @@ def run_bench(
         store(corpora, folder)
         known = replace(recipe, schemas=(schema_folder(folder), *recipe.schemas))
         stages, scorer = _stages(corpora, names, known, plan, tell, folder)
+        tell("encoders alone")
+        encoders = measure_encoders(scorer, repeats=plan.repeats, least_s=plan.least_s)
+        gpu = GpuWatch(scorer.provider)
         tell("starting processes")
         with Team(partial(open_whole_way, known), folder, workers) as team:
+            gpu.note("ready")
             end_to_end = _end_to_end(team, names, plan, batch, tell)
+            gpu.note("worked")
             growth = measure_growth(team, corpora, plan, batch=batch, workers=workers, tell=tell)
+            gpu.note("end")
             process = _process(team)
         through = _through_kafka(kafka, corpora, known, workers, batch, tell)
         tell("baseline")
@@ -102,12 +111,13 @@ def run_bench(
             folder, names, workers=workers, repeats=plan.repeats, batches=plan.baseline_batches
         )
     for name, measured in end_to_end.items():
-        measured |= baseline.ratios(name, measured)
+        measured |= baseline.ratios(name, measured, clock_of(scorer.provider))
     settings = {"workers": workers, "batch": batch, "threads_per_process": 1, **asdict(plan)}
     return {
         "format": FORMAT,
         "plugin_version": __version__,
         "processor": processor,
+        "gpu": gpu.as_json(),
         "load_average": {"before": round(busy, 2), "after": round(os.getloadavg()[0], 2)},
         "engine": _engine(scorer),
         "settings": settings,
@@ -117,6 +127,7 @@ def run_bench(
         "baseline": baseline.as_json(),
         "process": process,
         "stages": stages,
+        "encoders": encoders,
         "periods": PERIODS,
         "growth": growth,
         "kafka": through,
@@ -189,4 +200,5 @@ def _engine(scorer: Scorer) -> Mapping[str, Any]:
         "provider": choice.provider,
         "precision": scorer.precision,
         "reason": choice.reason,
+        "clock": clock_of(choice),
     }
