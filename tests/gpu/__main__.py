@@ -94,8 +94,8 @@ def _one(name: str, given: argparse.Namespace, timeout_s: float) -> dict[str, An
 
 
 def _failed(found: dict[str, Any]) -> bool:
-    """Tell whether a step failed, or tests in it; a note of `doctor` is none."""
-    return bool(found.get("failed") or found.get("failures"))
+    """Tell whether a step failed, or tests in it, or a check of `doctor`."""
+    return bool(found.get("failed") or found.get("failures")) or found.get("healthy") is False
 
 
 if __name__ == "__main__":

@@ -74,7 +74,13 @@ def _machine(subject: Subject) -> dict[str, Any]:
 
 
 def _doctor(subject: Subject) -> dict[str, Any]:
-    command = ["doctor", "--json", "--device", subject.device]
+    command = [
+        "doctor",
+        "--json",
+        "--warm",
+        "--device",
+        subject.device,
+    ]  # the other steps wait for no compiler
     done = _python(["-m", "broker_plugin", *command], accepted=(0, 1, 2))
     return dict(json.loads(done.stdout))
 
@@ -84,6 +90,8 @@ def _tests(subject: Subject) -> dict[str, Any]:
         report = Path(folder) / "report.xml"
         chosen = ["-m", "gpu", "-W", "default", "-p", "no:cacheprovider", f"--junitxml={report}"]
         done = _python(["-m", "pytest", "-q", "-rA", *chosen, *TESTS], accepted=(0, 1))
+        if not report.exists():
+            raise RuntimeError(f"the tests could not be run: {done.stderr[-SHOWN:]}")
         cases = list(ET.parse(report).iter("testcase"))  # noqa: S314  # our own report
     outcomes = {case.get("name", ""): _outcome(case) for case in cases}
     failures = "" if done.returncode == 0 else done.stdout[-SHOWN:]
