@@ -12,9 +12,12 @@ from broker_plugin.nvml import GpuReader
 from broker_plugin.records import Alert, AlertBatch
 from tests.support.memory import resident_mb
 
-__all__ = ["memory_over_batches", "used_mb"]
+__all__ = ["BATCHES", "LARGEST", "memory_over_batches", "used_mb"]
 
 MEGABYTE = 1e6
+
+BATCHES, LARGEST = 40, 600
+"""Enough for every length to be met at every size of its batches, and twice the largest of a graph."""
 
 
 def used_mb(device: str) -> float:
@@ -25,7 +28,7 @@ def used_mb(device: str) -> float:
 
 
 def memory_over_batches(
-    scorer: Scorer, alerts: Sequence[Alert], *, batches: int, largest: int
+    scorer: Scorer, alerts: Sequence[Alert], *, batches: int = BATCHES, largest: int = LARGEST
 ) -> dict[str, list[float]]:
     """Return the memory in use (MB) when the graphs have run at all shapes, and after each batch since.
 

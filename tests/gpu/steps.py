@@ -21,7 +21,7 @@ from broker_plugin.engine.providers import choose
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.nvml import GpuReader
 from tests.gpu.binding import binding_gain
-from tests.gpu.memory import memory_over_batches
+from tests.gpu.memory import BATCHES, LARGEST, memory_over_batches
 from tests.support.alerts import real_alerts
 from tests.support.artefacts import REPOSITORY
 from tests.support.parity import compare, summary
@@ -124,7 +124,7 @@ def _binding(subject: Subject) -> dict[str, Any]:
 
 
 def _memory(subject: Subject) -> dict[str, Any]:
-    batches, largest = (3, 32) if subject.brief else (60, 1024)
+    batches, largest = (3, 32) if subject.brief else (BATCHES, LARGEST)
     scorer, alerts = Scorer.open(device=subject.device), real_alerts(subject.data)
     used = memory_over_batches(scorer, alerts, batches=batches, largest=largest)
     return {"mb": used, "grown_mb": round(max(used["since"]) - used["ready"][0], 1)}
@@ -145,8 +145,8 @@ STEPS: Mapping[str, Callable[[Subject], dict[str, Any]]] = {
     "parity": _parity,
     "encoders": _encoders,
     "memory": _memory,
-    "binding": _binding,
     "bench": _bench,
+    "binding": _binding,
 }
 """In the order of their worth: a machine that goes away early has answered the first questions."""
 
