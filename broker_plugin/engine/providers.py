@@ -56,7 +56,7 @@ class ProviderChoice:
     Parameters
     ----------
     provider, options
-        ONNX Runtime's name for it, and its settings.
+        ONNX Runtime's name for it, and its settings: such as can be handed to another process.
     device
         `cpu`, `cuda` or `openvino`, never `auto`.
     precision
@@ -121,7 +121,7 @@ def cpu_choice() -> ProviderChoice:
     )
 
 
-def cuda_options(gpu: int) -> Mapping[str, str]:
+def cuda_options(gpu: int) -> dict[str, str]:
     """Return the settings of the CUDA provider on a GPU, by its number among those that CUDA shows.
 
     Examples
@@ -130,7 +130,7 @@ def cuda_options(gpu: int) -> Mapping[str, str]:
     '1'
     """
     # The first is its default, and then it looks for no plug-in that would know of devices by number.
-    return CUDA_OPTIONS if gpu == 0 else {**CUDA_OPTIONS, "device_id": str(gpu)}
+    return {**CUDA_OPTIONS, **({} if gpu == 0 else {"device_id": str(gpu)})}
 
 
 def _cuda_choice(wanted: Device, gpu: int) -> ProviderChoice:
@@ -153,7 +153,7 @@ def _openvino_choice() -> ProviderChoice:
     require_openvino()
     return ProviderChoice(
         provider=OPENVINO_PROVIDER,
-        options=OPENVINO_OPTIONS,
+        options=dict(OPENVINO_OPTIONS),
         device=Device.OPENVINO,
         reason=f"openvino was asked for: a probe ran; {named_wheels()}",
     )

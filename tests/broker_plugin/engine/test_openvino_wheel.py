@@ -23,7 +23,7 @@ from tests.support.parity import (
 )
 
 CHOOSE = """
-import json
+import json, pickle
 from broker_plugin.engine.probe import PROBE, PROBE_INPUT
 from broker_plugin.engine.providers import Device, ProviderChoice, choose
 from broker_plugin.engine.runtime import OPENVINO_PROVIDER, open_raw_session
@@ -31,6 +31,7 @@ from broker_plugin.engine.session import open_session
 from broker_plugin.errors import ProviderError
 choice = choose("openvino")
 said = {"provider": choice.provider, "precision": choice.precision, "reason": choice.reason}
+said["travels"] = pickle.loads(pickle.dumps(choice)) == choice
 said["auto"] = choose("auto").provider
 said["product"] = open_session(PROBE, choice).run({"x": PROBE_INPUT})["y"].item()
 wrong = {"device_type": "CPU", "load_config": "no_such_file.json"}
@@ -58,11 +59,24 @@ def test_openvino_is_had_in_fp32_and_a_silent_fallback_is_refused(openvino_pytho
     assert said["precision"] == "fp32"
     assert "onnxruntime-openvino" in said["reason"]
     assert said["product"] == pytest.approx(85.0)
+    assert said["travels"]  # a worker says to its parent what it took
     # Only the operator decides for it.
     assert said["auto"] == "CPUExecutionProvider"
     # What the provider does with an option that it cannot read: nothing is said, and the CPU computes.
     assert said["fell_back_to"] == ["CPUExecutionProvider"]
     assert "came up on CPUExecutionProvider" in said["refused"]
+
+
+def test_workers_of_a_replay_say_what_they_took(
+    openvino_python: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    packets, out = sorted((data_dir / "alerts/ztf/native").glob("*.avro"))[:4], tmp_path / "out.jsonl"
+    command = ["-m", "broker_plugin", "replay", *map(str, packets), "--out", str(out)]
+    flags = ["--device", "openvino", "--workers", "2"]
+    done = run_python(["-W", "ignore", *command, *flags], interpreter=openvino_python)
+    assert done.returncode == 0, done.stderr
+    assert "openvino was asked for" in done.stdout + done.stderr
+    assert len(out.read_text("utf-8").splitlines()) == len(packets)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -182,6 +183,7 @@ def test_a_gpu_is_taken_and_named(device: str) -> None:
     assert choice == ProviderChoice(
         provider=CUDA_PROVIDER, options=CUDA_OPTIONS, device=Device.CUDA, reason=choice.reason
     )
+    assert pickle.dumps(choice)
     assert driver.gpus[0] in choice.reason
     assert choice.warnings == ()
     session = open_session(PROBE, choice)
@@ -202,6 +204,7 @@ def test_workers_are_dealt_out_to_the_gpus(tmp_path: Path, gpus: int, taken: lis
 def test_the_first_gpu_is_taken_without_its_number_and_another_by_it() -> None:
     assert cuda_options(0) == CUDA_OPTIONS
     assert cuda_options(2) == {**CUDA_OPTIONS, "device_id": "2"}
+    assert pickle.dumps(cuda_options(0))  # a worker says what it took
 
 
 @pytest.mark.gpu
