@@ -11,7 +11,9 @@ import pytest
 
 from broker_plugin.bundle import open_bundle
 from broker_plugin.engine.providers import ProviderChoice, choose
+from broker_plugin.engine.runtime import CUDA_PROVIDER
 from broker_plugin.engine.scorer import Scorer
+from tests.broker_plugin.engine.environments import replayed_by_two
 from tests.gpu.binding import BoundGraph, encoder_runs
 from tests.gpu.memory import memory_over_batches
 from tests.support.alerts import real_alerts
@@ -40,3 +42,10 @@ def test_gpu_memory_is_flat_over_batches_of_every_size_and_length(data_dir: Path
     used = memory_over_batches(scorer, real_alerts(data_dir))
     assert used["ready"][0] > 0
     assert max(used["since"]) <= used["ready"][0] + GROWTH_MAX_MB
+
+
+@pytest.mark.gpu
+def test_two_workers_share_what_gpus_there_are(data_dir: Path, tmp_path: Path) -> None:
+    said, verdicts = replayed_by_two(data_dir, tmp_path, device="cuda")
+    assert "cuda was asked for" in said
+    assert {verdict["provider"] for verdict in verdicts} == {CUDA_PROVIDER}

@@ -12,7 +12,7 @@ import pytest
 from broker_plugin.engine.providers import choose
 from broker_plugin.engine.runtime import OPENVINO_PROVIDER, offered_providers
 from broker_plugin.errors import ProviderError
-from tests.broker_plugin.engine.environments import run_python
+from tests.broker_plugin.engine.environments import replayed_by_two, run_python
 from tests.support.parity import (
     P_VALUE_MAX,
     PARITY_ALERTS,
@@ -70,13 +70,9 @@ def test_openvino_is_had_in_fp32_and_a_silent_fallback_is_refused(openvino_pytho
 def test_workers_of_a_replay_say_what_they_took(
     openvino_python: Path, data_dir: Path, tmp_path: Path
 ) -> None:
-    packets, out = sorted((data_dir / "alerts/ztf/native").glob("*.avro"))[:4], tmp_path / "out.jsonl"
-    command = ["-m", "broker_plugin", "replay", *map(str, packets), "--out", str(out)]
-    flags = ["--device", "openvino", "--workers", "2"]
-    done = run_python(["-W", "ignore", *command, *flags], interpreter=openvino_python)
-    assert done.returncode == 0, done.stderr
-    assert "openvino was asked for" in done.stdout + done.stderr
-    assert len(out.read_text("utf-8").splitlines()) == len(packets)
+    said, verdicts = replayed_by_two(data_dir, tmp_path, device="openvino", interpreter=openvino_python)
+    assert "openvino was asked for" in said
+    assert {verdict["provider"] for verdict in verdicts} == {OPENVINO_PROVIDER}
 
 
 @pytest.fixture(scope="module")
