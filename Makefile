@@ -15,7 +15,7 @@ STREAM = --alerts $(DATA)/alerts/ztf $(DATA)/alerts/lsst --trained-on $(DATA)/li
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test slow types servers check format train baselines seeds report normal bench drill fuzz guided clean
+.PHONY: help demo test slow types servers check format train baselines seeds report normal bench gpu drill fuzz guided clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -67,6 +67,9 @@ normal: $(VENV)/.dev ## Fit the default bundle's anomaly p-values to the real al
 bench: $(VENV)/.dev ## Measure rates on this machine, into runs/bench, and compare them within one run
 	$(BIN)/broker-plugin bench --alerts $(DATA)/alerts --json runs/bench/bench.json --plot runs/bench/bench.svg
 	$(BIN)/python -m pytest -m bench tests/bench -s
+
+gpu: $(VENV)/.dev ## See in five minutes what holds on a GPU: tests, parity, rates, memory, all in runs/gpu/gpu.json
+	$(BIN)/python -m tests.gpu --data $(DATA)
 
 drill: $(VENV)/.dev ## Kill, hold, starve and cut off what the service needs, at full size, for hours; write the table of outcomes
 	$(BIN)/python -m tests.support.provision

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationErro
 from broker_plugin.decision import ARGMAX
 from broker_plugin.errors import BundleError
 from broker_plugin.features.base import FEATURE_SPEC_VERSION
+from broker_plugin.precision import Precision
 from broker_plugin.strata import StreamStratum
 
 __all__ = [
@@ -138,7 +139,7 @@ class Manifest(_Part):
     version: str
     description: str
     feature_spec_version: str
-    precision: str = "fp32"
+    precision: Precision = Field(default=Precision.FP32, description="Number format of the graphs.")
     embedding_dim: int
     modalities: list[ModalityModel]
     head: HeadModel

@@ -222,7 +222,8 @@ class Settings(NumbersAreNoSwitches, BaseSettings):
         le=256,
         title="Workers",
         description="Processes that share the partitions, one for each core; who dies is started again. "
-        "With --metrics-port N they serve on N, N + 1 ...; --instance NAME becomes NAME-0, NAME-1 ...",
+        "On CUDA they are dealt out to the GPUs, those of CUDA_VISIBLE_DEVICES if it is set. With "
+        "--metrics-port N they serve on N, N + 1 ...; --instance NAME becomes NAME-0, NAME-1 ...",
     )
     group_protocol: Literal["classic", "consumer"] = Field(
         default="classic",

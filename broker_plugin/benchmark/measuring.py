@@ -6,13 +6,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Effort", "Rate", "median_rate", "rounds"]
+from broker_plugin.engine.providers import Device, ProviderChoice
+
+__all__ = ["Clock", "Effort", "Rate", "clock_of", "effort", "median_rate", "rounds"]
+
+
+class Clock(StrEnum):
+    """Whose time counts: that of the processors, or that on the wall."""
+
+    PROCESSOR = "processor"
+    WALL = "wall"
+
+
+def clock_of(choice: ProviderChoice) -> Clock:
+    """Return the clock for work on a device: a GPU's own time is no processor's.
+
+    Examples
+    --------
+    >>> from broker_plugin.engine.providers import cpu_choice
+    >>> str(clock_of(cpu_choice()))
+    'processor'
+    """
+    return Clock.WALL if choice.device is Device.CUDA else Clock.PROCESSOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +43,10 @@ class Effort:
 
     wall_s: float
     cpu_s: float
+
+    def by(self, clock: Clock) -> float:
+        """Return the seconds of one clock."""
+        return self.wall_s if clock is Clock.WALL else self.cpu_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +59,17 @@ class Rate:
         As a clock on the wall sees it, with all processes at work.
     alerts_per_cpu_s
         Of one core that does nothing else: what other users of the machine take does not count.
-    repeats, spread
-        How often it was measured, and how far apart slowest and fastest are, as a share of the median.
+    repeats
+        How often it was measured.
+    spread, spread_wall
+        How far apart slowest and fastest are, as a share of the median: by processor time, and on the wall.
     """
 
     alerts_per_s: float
     alerts_per_cpu_s: float
     repeats: int
     spread: float
+    spread_wall: float
 
     def as_json(self) -> dict[str, Any]:
         """Return the numbers, rounded to what they are worth."""
@@ -49,6 +78,7 @@ class Rate:
             "alerts_per_cpu_s": round(self.alerts_per_cpu_s, 1),
             "repeats": self.repeats,
             "spread": round(self.spread, 3),
+            "spread_wall": round(self.spread_wall, 3),
         }
 
 
@@ -60,26 +90,33 @@ def median_rate(n: int, efforts: Sequence[Effort]) -> Rate:
     >>> median_rate(10, [Effort(wall_s=1.0, cpu_s=2.0)] * 3).alerts_per_cpu_s
     5.0
     """
-    cpu = [effort.cpu_s for effort in efforts]
+    wall, cpu = ([each.by(clock) for each in efforts] for clock in (Clock.WALL, Clock.PROCESSOR))
     return Rate(
-        alerts_per_s=n / median(effort.wall_s for effort in efforts),
+        alerts_per_s=n / median(wall),
         alerts_per_cpu_s=n / median(cpu),
         repeats=len(efforts),
-        spread=(max(cpu) - min(cpu)) / median(cpu),
+        spread=_spread(cpu),
+        spread_wall=_spread(wall),
     )
 
 
 def rounds(
-    works: Mapping[str, Callable[[], object]], *, repeats: int, least_s: float
+    works: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int,
+    least_s: float,
+    clock: Clock = Clock.PROCESSOR,
 ) -> dict[str, NDArray[np.float64]]:
-    """Return the processor seconds of pieces of work (repeats,), measured in turn, round by round.
+    """Return the seconds of pieces of work (repeats,), measured in turn, round by round.
 
     What disturbs the machine for a while disturbs all of them alike. One round before warms up.
 
     Parameters
     ----------
     least_s
-        Processor time of one measurement; a piece is done over and over until it took as long.
+        Time of one measurement; a piece is done over and over until it took as long.
+    clock
+        Whose seconds.
 
     Examples
     --------
@@ -87,13 +124,23 @@ def rounds(
     >>> seconds["sum"].shape
     (2,)
     """
-    passes = {name: max(1, round(least_s / max(_cpu_s(work, 1), 1e-6))) for name, work in works.items()}
-    found = [{name: _cpu_s(work, passes[name]) for name, work in works.items()} for _ in range(repeats)]
+    passes = {
+        name: max(1, round(least_s / max(effort(work).by(clock), 1e-6))) for name, work in works.items()
+    }
+    found = [
+        {name: effort(work, passes=passes[name]).by(clock) for name, work in works.items()}
+        for _ in range(repeats)
+    ]
     return {name: np.array([each[name] for each in found]) for name in works}
 
 
-def _cpu_s(work: Callable[[], object], passes: int) -> float:
-    begun = time.process_time()
+def effort(work: Callable[[], object], *, passes: int = 1) -> Effort:
+    """Do a piece of work in this process, several times over, and return what it took once."""
+    wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(passes):
         work()
-    return (time.process_time() - begun) / passes
+    return Effort(wall_s=(time.perf_counter() - wall) / passes, cpu_s=(time.process_time() - cpu) / passes)
+
+
+def _spread(seconds: Sequence[float]) -> float:
+    return (max(seconds) - min(seconds)) / median(seconds)

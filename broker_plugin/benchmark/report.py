@@ -44,9 +44,11 @@ def processor_line(document: Document) -> str:
     processor = document["processor"]
     kinds = " ".join(processor["features"]) or "instruction sets unknown"
     gflops = processor["matmul_gflops_fp32_one_core"]
-    return (
+    line = (
         f"{processor['name']}, {processor['cores']} cores, {kinds}; fp32 products {gflops:.0f} GFLOP/s a core"
     )
+    gpu = document.get("gpu")
+    return line if gpu is None else f"{' and '.join(gpu['names'])}; {line}"
 
 
 def remarks(document: Document) -> Iterator[str]:
@@ -56,6 +58,14 @@ def remarks(document: Document) -> Iterator[str]:
         f"a process is ready after {process['ready_cpu_s']:.1f} s of processor time, and took up to "
         f"{process['peak_memory_mb']:,} MB with all alerts that were measured"
     )
+    if gpu := document.get("gpu"):
+        used = ", ".join(
+            f"{when} {' and '.join(f'{mb:,}' for mb in each)}" for when, each in gpu["memory_used_mb"].items()
+        )
+        yield (
+            "the encoders ran on CUDA, so the wall clock counts for ratios and stages; MB of GPU memory in "
+            f"use: {used}"
+        )
     for name, why in document["missing"].items():
         yield f"{name} was not measured: {why}"
     if "missing" in document["baseline"]:

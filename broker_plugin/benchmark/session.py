@@ -16,8 +16,11 @@ from broker_plugin.benchmark.archive import LENGTHS, read_corpora
 from broker_plugin.benchmark.baseline import measure_baseline
 from broker_plugin.benchmark.corpus import Corpora, schema_folder, store
 from broker_plugin.benchmark.dealing import whole_batches
+from broker_plugin.benchmark.encoders import measure_encoders
+from broker_plugin.benchmark.gpu import GpuWatch
 from broker_plugin.benchmark.growth import measure_growth
 from broker_plugin.benchmark.kafka_group import require_cluster
+from broker_plugin.benchmark.measuring import clock_of
 from broker_plugin.benchmark.plan import Plan, Tell
 from broker_plugin.benchmark.stages import Stages
 from broker_plugin.benchmark.team import Task, Team
@@ -105,10 +108,16 @@ def run_bench(
         store(corpora, folder)
         known = replace(recipe, schemas=(schema_folder(folder), *recipe.schemas))
         stages, scorer = _stages(corpora, names, known, plan, tell, folder)
+        tell("encoders alone")
+        encoders = measure_encoders(scorer, repeats=plan.repeats, least_s=plan.least_s)
+        gpu = GpuWatch(scorer.provider)
         tell("starting processes")
         with Team(partial(open_whole_way, known), folder, workers) as team:
+            gpu.note("ready")
             end_to_end = _end_to_end(team, names, plan, batch, tell)
+            gpu.note("worked")
             growth = measure_growth(team, corpora, plan, batch=batch, workers=workers, tell=tell)
+            gpu.note("end")
             process = _process(team)
         through = _through_kafka(kafka, corpora, known, workers, batch, tell)
         tell("baseline")
@@ -116,12 +125,13 @@ def run_bench(
             folder, names, workers=workers, repeats=plan.repeats, batches=plan.baseline_batches
         )
     for name, measured in end_to_end.items():
-        measured |= baseline.ratios(name, measured)
+        measured |= baseline.ratios(name, measured, clock_of(scorer.provider))
     settings = {"workers": workers, "batch": batch, "threads_per_process": 1, **asdict(plan)}
     return {
         "format": FORMAT,
         "plugin_version": __version__,
         "processor": processor,
+        "gpu": gpu.as_json(),
         "load_average": {"before": round(busy, 2), "after": round(os.getloadavg()[0], 2)},
         "engine": _engine(scorer),
         "settings": settings,
@@ -131,6 +141,7 @@ def run_bench(
         "baseline": baseline.as_json(),
         "process": process,
         "stages": stages,
+        "encoders": encoders,
         "periods": PERIODS,
         "growth": growth,
         "kafka": through,
@@ -201,6 +212,7 @@ def _engine(scorer: Scorer) -> Mapping[str, Any]:
         "bundle_version": scorer.bundle.manifest.version,
         "bundle_digest": scorer.bundle.digest,
         "provider": choice.provider,
-        "precision": choice.precision,
+        "precision": scorer.precision,
         "reason": choice.reason,
+        "clock": clock_of(choice),
     }

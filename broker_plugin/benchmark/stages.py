@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from broker_plugin.benchmark.measuring import rounds
+from broker_plugin.benchmark.measuring import clock_of, rounds
 from broker_plugin.benchmark.whole_way import DEAD_LETTERS, VERDICTS, messages_of
 from broker_plugin.codec.bulk import BulkReader
 from broker_plugin.codec.decoder import Decoder
@@ -108,6 +108,7 @@ class Stages:
             },
             repeats=repeats,
             least_s=least_s,
+            clock=clock_of(self._scorer.provider),
         )
         seconds["gather"] -= seconds["decode"]
         seconds["heads_forests"] -= seconds["tokens"] + seconds["encoders"]

@@ -32,6 +32,7 @@ __all__ = [
     "Driver",
     "find_cuda_fault",
     "find_driver",
+    "gpu_of_worker",
 ]
 
 DRIVER_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
@@ -100,6 +101,14 @@ def find_driver() -> Driver | CudaFault:
         return CudaFault(
             what=f"{DRIVER_LIBRARY} is not that of an NVIDIA driver ({error})", remedy="reinstall the driver"
         )
+
+
+def gpu_of_worker(worker: int) -> int:
+    """Return the number of the GPU that a worker takes: they are dealt out to those that the driver shows."""
+    if worker == 0:
+        return 0
+    driver = find_driver()
+    return worker % len(driver.gpus) if isinstance(driver, Driver) else 0
 
 
 def _wrong_wheel() -> CudaFault:

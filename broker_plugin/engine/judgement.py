@@ -54,6 +54,11 @@ class Judge:
     decision_rule
         What names the class, a `DecisionRule`.
 
+    Attributes
+    ----------
+    precision
+        That of the encoders as they run.
+
     Raises
     ------
     ConfigurationError
@@ -71,6 +76,7 @@ class Judge:
     ) -> None:
         manifest = bundle.manifest
         rule = rule_in_force(decision_rule, manifest.decision_rule, other_prior=prior is not None)
+        self.precision = manifest.precision.lowered_to(choice.precision)
         self._manifest = manifest
         self._digest = bundle.digest
         self._judged = _choices(prior, own_rule=rule == manifest.decision_rule, rule=rule)
@@ -87,7 +93,7 @@ class Judge:
             "feature_spec_version": manifest.feature_spec_version,
             "plugin_version": __version__,
             "provider": choice.provider,
-            "precision": choice.precision,
+            "precision": str(self.precision),
         }
 
     def verdicts(

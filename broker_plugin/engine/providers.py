@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from broker_plugin.engine.cuda import CudaFault, Driver, find_cuda_fault, find_driver
+from broker_plugin.engine.cuda import CudaFault, Driver, find_cuda_fault, find_driver, gpu_of_worker
 from broker_plugin.engine.openvino import OPENVINO_OPTIONS, require_openvino
 from broker_plugin.engine.runtime import (
     CPU_PROVIDER,
@@ -24,8 +24,9 @@ from broker_plugin.engine.runtime import (
     named_wheels,
 )
 from broker_plugin.errors import ProviderError
+from broker_plugin.precision import Precision
 
-__all__ = ["CUDA_OPTIONS", "Device", "ProviderChoice", "choose", "cpu_choice"]
+__all__ = ["CUDA_OPTIONS", "Device", "ProviderChoice", "choose", "cpu_choice", "cuda_options"]
 
 CUDA_OPTIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -55,11 +56,11 @@ class ProviderChoice:
     Parameters
     ----------
     provider, options
-        ONNX Runtime's name for it, and its settings.
+        ONNX Runtime's name for it, and its settings: such as can be handed to another process.
     device
         `cpu`, `cuda` or `openvino`, never `auto`.
     precision
-        Of the arithmetic. The graphs are fp32, and nothing is computed in less.
+        The finest that it computes in. Nothing is computed in less than the graphs are made for.
     reason
         One line on why this provider, for a log.
     warnings
@@ -70,12 +71,17 @@ class ProviderChoice:
     device: Device
     reason: str
     options: Mapping[str, str] = field(default_factory=dict)
-    precision: str = "fp32"
+    precision: Precision = Precision.FP32
     warnings: tuple[str, ...] = ()
 
 
-def choose(device: Device | str = Device.AUTO) -> ProviderChoice:
+def choose(device: Device | str = Device.AUTO, *, worker: int = 0) -> ProviderChoice:
     """Return the provider for a device, after a probe has run on it.
+
+    Parameters
+    ----------
+    worker
+        Number of this process among those that share the machine's GPUs: each takes the next GPU.
 
     Raises
     ------
@@ -96,9 +102,10 @@ def choose(device: Device | str = Device.AUTO) -> ProviderChoice:
         return cpu_choice()
     if wanted is Device.OPENVINO:
         return _openvino_choice()
-    fault = find_cuda_fault(CUDA_OPTIONS)
+    gpu = gpu_of_worker(worker)
+    fault = find_cuda_fault(cuda_options(gpu))
     if fault is None:
-        return _cuda_choice(wanted)
+        return _cuda_choice(wanted, gpu)
     if wanted is Device.CUDA:
         raise ProviderError(
             f"device cuda cannot be had: {fault.what}", remedy=f"{fault.remedy}, or set the device to cpu"
@@ -114,23 +121,39 @@ def cpu_choice() -> ProviderChoice:
     )
 
 
-def _cuda_choice(wanted: Device) -> ProviderChoice:
+def cuda_options(gpu: int) -> dict[str, str]:
+    """Return the settings of the CUDA provider on a GPU, by its number among those that CUDA shows.
+
+    Examples
+    --------
+    >>> cuda_options(1)["device_id"]
+    '1'
+    """
+    # The first is its default, and then it looks for no plug-in that would know of devices by number.
+    return {**CUDA_OPTIONS, **({} if gpu == 0 else {"device_id": str(gpu)})}
+
+
+def _cuda_choice(wanted: Device, gpu: int) -> ProviderChoice:
     took = "auto took cuda" if wanted is Device.AUTO else "cuda was asked for"
     driver = find_driver()
-    gpu = driver.gpus[0] if isinstance(driver, Driver) else "the GPU"
+    named = _named(driver.gpus, gpu) if isinstance(driver, Driver) else "the GPU"
     return ProviderChoice(
         provider=CUDA_PROVIDER,
-        options=CUDA_OPTIONS,
+        options=cuda_options(gpu),
         device=Device.CUDA,
-        reason=f"{took}: a probe ran on {gpu}; {named_wheels()}",
+        reason=f"{took}: a probe ran on {named}; {named_wheels()}",
     )
+
+
+def _named(gpus: tuple[str, ...], gpu: int) -> str:
+    return gpus[gpu] if len(gpus) == 1 else f"GPU {gpu} of 0 to {len(gpus) - 1}, {gpus[gpu]}"
 
 
 def _openvino_choice() -> ProviderChoice:
     require_openvino()
     return ProviderChoice(
         provider=OPENVINO_PROVIDER,
-        options=OPENVINO_OPTIONS,
+        options=dict(OPENVINO_OPTIONS),
         device=Device.OPENVINO,
         reason=f"openvino was asked for: a probe ran; {named_wheels()}",
     )

@@ -15,7 +15,7 @@ from broker_plugin.errors import BrokerPluginError, BundleError
 from broker_plugin.records import Access, Alert, AlertBatch, LightCurve, Origin
 from broker_plugin.surveys.registry import SURVEYS
 
-__all__ = ["PLAIN_ALERT", "rehearse"]
+__all__ = ["PLAIN_ALERT", "plain_alert", "rehearse"]
 
 PLAIN_ALERT = Alert(
     survey="ztf",
@@ -68,21 +68,26 @@ def rehearse(scorer: Scorer) -> None:
         _require_sense(verdict)
 
 
+def plain_alert(n_epochs: int, *, days: float, survey: str = "ztf") -> Alert:
+    """Return the plain alert with so many epochs over so many days, of a star that swings in two bands."""
+    times = np.linspace(-days, 0.0, n_epochs)
+    curve = LightCurve.from_columns(
+        mjd_tai=PLAIN_ALERT.mjd_tai + times,
+        flux_njy=1e5 + 2e4 * np.sin(2.0 * times),
+        flux_err_njy=np.full(n_epochs, 1e3),
+        band=np.arange(n_epochs) % 2,
+        origin=np.full(n_epochs, Origin.DETECTION),
+        apparent=np.ones(n_epochs, np.bool_),
+        detector=np.zeros(n_epochs),
+        access=np.full(n_epochs, Access.PUBLIC),
+    )
+    return replace(PLAIN_ALERT, survey=survey, light_curve=curve)
+
+
 def _plain_alerts() -> Iterator[Alert]:
     for survey in SURVEYS:
         for n_epochs in LENGTHS:
-            days = np.linspace(-n_epochs, 0.0, n_epochs)
-            curve = LightCurve.from_columns(
-                mjd_tai=PLAIN_ALERT.mjd_tai + days,
-                flux_njy=1e5 + 2e4 * np.sin(2.0 * days),
-                flux_err_njy=np.full(n_epochs, 1e3),
-                band=np.arange(n_epochs) % 2,
-                origin=np.full(n_epochs, Origin.DETECTION),
-                apparent=np.ones(n_epochs, np.bool_),
-                detector=np.zeros(n_epochs),
-                access=np.full(n_epochs, Access.PUBLIC),
-            )
-            alert = replace(PLAIN_ALERT, survey=survey, light_curve=curve)
+            alert = plain_alert(n_epochs, days=n_epochs, survey=survey)
             yield alert
             yield replace(alert, metadata={})
 

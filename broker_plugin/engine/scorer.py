@@ -16,6 +16,7 @@ from broker_plugin.engine.providers import Device, ProviderChoice, choose
 from broker_plugin.engine.scores import Graphs, RawScores
 from broker_plugin.features.period import find_periods
 from broker_plugin.features.warm_up import warm_up
+from broker_plugin.precision import Precision
 from broker_plugin.prior import BUNDLE, parse_prior
 from broker_plugin.records import Alert, AlertBatch
 
@@ -75,6 +76,7 @@ class Scorer:
         bundle: str | Path = "default",
         *,
         device: Device | str = "auto",
+        worker: int = 0,
         threads: int = 1,
         embeddings: bool = False,
         class_prior: str = BUNDLE,
@@ -89,6 +91,8 @@ class Scorer:
         device
             `auto`, `cpu`, `cuda` or `openvino`. Only `auto` may choose; `scorer.provider.reason` says what
             it took.
+        worker
+            As for `providers.choose`.
         threads, embeddings, class_prior, decision_rule
             As for the class.
 
@@ -101,12 +105,17 @@ class Scorer:
         """
         return cls(
             open_bundle(bundle),
-            choose(Device(device)),
+            choose(device, worker=worker),
             threads=threads,
             embeddings=embeddings,
             class_prior=class_prior,
             decision_rule=decision_rule,
         )
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the encoders: that of the bundle, or the coarser one of the device."""
+        return self._judge.precision
 
     def warm_up(self) -> None:
         """Compile the features, or load their compiled code, and run every graph at every shape once."""

@@ -33,6 +33,8 @@ class FilterRecipe:
 
     Parameters
     ----------
+    worker
+        Number of the process among those of one command, which are spread over the GPUs.
     class_prior, decision_rule
         As for `Scorer`.
     access
@@ -53,6 +55,7 @@ class FilterRecipe:
 
     bundle: str = "default"
     device: str = "auto"
+    worker: int = 0
     class_prior: str = BUNDLE
     decision_rule: str = BUNDLE
     tense: Tense = Tense.CURRENT
@@ -71,6 +74,7 @@ class FilterRecipe:
         return Scorer.open(
             self.bundle,
             device=self.device,
+            worker=self.worker,
             embeddings=self.embeddings or (self.memory is not None and self.memory.similar_hours > 0),
             class_prior=self.class_prior,
             decision_rule=self.decision_rule,

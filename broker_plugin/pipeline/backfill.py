@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -110,9 +111,10 @@ class _Pool:
 
     def __enter__(self) -> Self:
         try:
-            for _ in range(self._size):
+            for number in range(self._size):
                 with unbroken():
-                    self._workers.append(_Worker(self._recipe, self._prepare))
+                    own = replace(self._recipe, worker=number)
+                    self._workers.append(_Worker(own, self._prepare))
             self.provider, *_ = [self._answer(worker) for worker in self._workers]
         except BaseException:
             self._end(at_once=True)

@@ -78,6 +78,7 @@ def serve(
     on_batch: Callable[[BatchOutcome], None] | None = None,
     hurry: threading.Event | None = None,
     workers: int = 1,
+    worker: int = 0,
 ) -> None:
     """Run the service until the stop event.
 
@@ -93,6 +94,8 @@ def serve(
         Set it to have the bundle repository looked at now.
     workers
         How many processes were started with this one; more than there are partitions are warned of.
+    worker
+        Number of this process among them; they are spread over the GPUs.
 
     Raises
     ------
@@ -111,7 +114,7 @@ def serve(
             server = HealthServer(health, metrics, host=settings.metrics_host, port=settings.metrics_port)
             stack.enter_context(server)
         instance = stack.enter_context(take_instance(settings.group, settings.instance))
-        recipe = _recipe(settings)
+        recipe = replace(_recipe(settings), worker=worker)
         models = stack.enter_context(
             open_models(
                 settings, recipe, metrics.registry, stop, shadow=_shadow(settings, recipe, stop), hurry=hurry

@@ -201,7 +201,7 @@ def _work(values: dict[str, Any], number: int, workers: int, pipe: Connection) -
         if stop.is_set():
             return
         try:
-            serve(settings, stop, hurry=hurry, workers=workers if number == 0 else 1)
+            serve(settings, stop, hurry=hurry, workers=workers if number == 0 else 1, worker=number)
         except BrokerPluginError as error:
             status, line = exit_status(error)
             sys.stderr.write(f"{line}\n")

@@ -72,6 +72,12 @@ def test_a_manifest_of_another_kind_is_refused(copy: Path, change: dict[str, obj
         open_bundle(copy)
 
 
+def test_a_precision_that_is_none_is_refused_with_those_that_are(copy: Path) -> None:
+    edit_manifest(copy, precision="fp32, mostly")
+    with pytest.raises(BundleError, match=r"precision\n.*'fp32', 'fp16', 'bf16' or 'int8'"):
+        open_bundle(copy)
+
+
 def test_text_that_is_not_json_is_refused(copy: Path) -> None:
     (copy / "manifest.json").write_bytes(b"\x80\x04]\x94.")
     with pytest.raises(BundleError, match="not JSON"):

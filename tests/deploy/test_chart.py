@@ -54,7 +54,7 @@ SCALED = {
 WATCHED = {name: {"enabled": True} for name in ("serviceMonitor", "prometheusRule", "dashboards")}
 
 ON_GPU = {
-    "gpu": {"enabled": True, "count": 2, "runtimeClassName": "nvidia"},
+    "gpu": {"enabled": True, "runtimeClassName": "nvidia"},
     "bundlesClaim": "bundles",
     "settings": {"bundles": "/bundles"},
     "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
@@ -217,7 +217,7 @@ def test_the_network_policy_opens_no_port_where_no_server_is_named(helm: str, tm
 def test_a_gpu_is_asked_for_with_its_image(helm: str, tmp_path: Path) -> None:
     manifests = rendered(helm, tmp_path, ON_GPU)
     assert container(manifests)["image"].endswith("-cuda")
-    assert container(manifests)["resources"]["limits"] == {"memory": "2Gi", "nvidia.com/gpu": 2}
+    assert container(manifests)["resources"]["limits"] == {"memory": "2Gi", "nvidia.com/gpu": 1}
     assert manifests.one("StatefulSet")["spec"]["template"]["spec"]["runtimeClassName"] == "nvidia"
 
 
@@ -254,6 +254,7 @@ def test_scaling_follows_the_lag_of_each_topic(helm: str, tmp_path: Path) -> Non
         ({"autoscaling": {"enabled": True, "minReplicas": 9}}, "minReplicas is more than"),
         ({"settings": {"store": "sqlite:/data/store"}}, "pods come and go"),
         ({"bundlesClaim": "bundles"}, "give settings.bundles"),
+        ({"gpu": {"enabled": True, "count": 2}}, "gpu.count is 2, but a pod is one process"),
         ({"settings": {"dead_leters": "x"}}, "dead_leters"),
         ({"settings": {"survey": "atlas"}}, "survey"),
         ({"settings": {"metrics_port": 1}}, "metrics_port"),

@@ -33,9 +33,10 @@ def with_two_gpus(patch: pytest.MonkeyPatch) -> SimpleNamespace:
         nvmlInit=lambda: None,
         nvmlDeviceGetCount=lambda: 2,
         nvmlDeviceGetHandleByIndex=handle,
+        nvmlDeviceGetName=lambda gpu: f"NVIDIA Stand-in {gpu}",
         nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(used=(gpu + 1) << 30, total=80 << 30),
         nvmlDeviceGetUtilizationRates=rates,
         lost=lost,
     )
-    patch.setattr("broker_plugin.service.gpu_metrics.importlib.import_module", lambda name: library)
+    patch.setattr("broker_plugin.nvml.importlib.import_module", lambda name: library)
     return library

@@ -15,11 +15,10 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from broker_plugin.bundle import open_bundle
-from tests.trainer.synthetic import write_catalogue
+from tests.trainer.synthetic import named_stars, write_catalogue
 from trainer import bundle_evaluation
 from trainer.bundle_evaluation import evaluate_bundle, summary_lines
 from trainer.data.catalina import FILE
-from trainer.data.used import UsedStars
 from trainer.predictions import MERGED
 from trainer.star_settings import PACKET, SETTINGS
 
@@ -187,9 +186,7 @@ def test_the_result_does_not_depend_on_the_number_of_workers(
 
 def test_stars_that_were_trained_on_are_left_out(catalogue: Path, tmp_path: Path) -> None:
     ids = pq.read_table(catalogue / FILE, columns=["id"])["id"].to_pylist()
-    nowhere = np.full(len(ids) - 12, np.nan)
-    names = np.array([f"css:{each}" for each in ids[12:]])
-    seen = UsedStars(name=names, ra_deg=nowhere, dec_deg=nowhere)
+    seen = named_stars([f"css:{each}" for each in ids[12:]])
     _, found = evaluated(catalogue / FILE, tmp_path, seen=seen)
     assert set(found["id"].tolist()) == set(ids[:12])
     assert json.loads((tmp_path / "metrics.json").read_text())["stars"] == 12

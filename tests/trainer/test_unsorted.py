@@ -14,7 +14,7 @@ import pytest
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.surveys.sky import galactic_deg
-from tests.trainer.synthetic import write_catalogue
+from tests.trainer.synthetic import named_stars, write_catalogue
 from trainer.bundle_evaluation import evaluate_bundle
 from trainer.data.catalina import FILE
 from trainer.data.unsorted import read_unsorted
@@ -171,7 +171,6 @@ def test_a_file_without_stars_is_refused(rows: list[Row], tmp_path: Path) -> Non
     with pytest.raises(ConfigurationError, match="holds no star"):
         read_unsorted(tmp_path / "none.parquet")
     stars = written(tmp_path / "stars.parquet", rows)
+    seen = named_stars([f"css:{row['id']}" for row in rows])
     with pytest.raises(ConfigurationError, match="every star"):
-        evaluate_bundle(
-            "default", stars, tmp_path / "m.json", None, seen={f"css:{row['id']}" for row in rows}
-        )
+        evaluate_bundle("default", stars, tmp_path / "m.json", None, seen=seen)

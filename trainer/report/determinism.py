@@ -58,7 +58,7 @@ def measure_determinism(
     return {
         "alerts": len(alerts),
         "provider": scorer.provider.provider,
-        "precision": scorer.provider.precision,
+        "precision": scorer.precision,
         "largest_difference": found,
     }
 

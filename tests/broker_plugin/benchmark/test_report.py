@@ -57,6 +57,22 @@ def document(**changes: Any) -> dict[str, Any]:
     return found | changes
 
 
+GPU = {
+    "names": ["NVIDIA Stand-in"],
+    "memory_total_mb": [80_000],
+    "memory_used_mb": {"ready": [1_200], "end": [1_210]},
+}
+
+
+def test_a_gpu_is_named_and_its_memory_told_and_without_one_nothing_is_said() -> None:
+    found = document(gpu=GPU)
+    assert "NVIDIA Stand-in; Abacus, 4 cores" in printed(found)
+    told = " ".join(remarks(found))
+    assert "the wall clock counts" in told
+    assert "ready 1,200, end 1,210" in told
+    assert "CUDA" not in " ".join(remarks(document(gpu=None)))
+
+
 def printed(found: dict[str, Any]) -> str:
     console = Console(width=200)
     with console.capture() as capture:

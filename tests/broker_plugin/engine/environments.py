@@ -7,19 +7,21 @@ library that the loader finds. Only their contents are ours.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tests.support.artefacts import REPOSITORY
 from tests.support.tiers import unavailable
 
-__all__ = ["add_distribution", "driver_library", "run_python", "site_with_numpy_alone"]
+__all__ = ["add_distribution", "driver_library", "replayed_by_two", "run_python", "site_with_numpy_alone"]
 
 DRIVER_SOURCE = """
 int cuInit(unsigned flags) { return 0; }
@@ -84,3 +86,16 @@ def run_python(
         check=False,
         timeout=120,
     )
+
+
+def replayed_by_two(
+    data_dir: Path, folder: Path, *, device: str, interpreter: str | Path = sys.executable
+) -> tuple[str, list[dict[str, Any]]]:
+    """Have two workers replay a few real packets on a device; return what was said, and the verdicts."""
+    packets, out = sorted((data_dir / "alerts/ztf/native").glob("*.avro"))[:4], folder / "out.jsonl"
+    command = ["-W", "ignore", "-m", "broker_plugin", "replay", *map(str, packets), "--out", str(out)]
+    done = run_python([*command, "--device", device, "--workers", "2"], interpreter=interpreter)
+    assert done.returncode == 0, done.stderr
+    verdicts = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert len(verdicts) == len(packets)
+    return done.stdout + done.stderr, verdicts

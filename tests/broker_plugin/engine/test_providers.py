@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,14 @@ from onnx.reference import ReferenceEvaluator
 
 from broker_plugin.engine.cuda import Driver, find_driver
 from broker_plugin.engine.probe import PROBE, PROBE_INPUT, PROBE_OUTPUT, PROBE_TOLERANCE
-from broker_plugin.engine.providers import CUDA_OPTIONS, Device, ProviderChoice, choose, cpu_choice
+from broker_plugin.engine.providers import (
+    CUDA_OPTIONS,
+    Device,
+    ProviderChoice,
+    choose,
+    cpu_choice,
+    cuda_options,
+)
 from broker_plugin.engine.runtime import (
     CPU_PROVIDER,
     CUDA_PROVIDER,
@@ -175,11 +183,41 @@ def test_a_gpu_is_taken_and_named(device: str) -> None:
     assert choice == ProviderChoice(
         provider=CUDA_PROVIDER, options=CUDA_OPTIONS, device=Device.CUDA, reason=choice.reason
     )
+    assert pickle.dumps(choice)
     assert driver.gpus[0] in choice.reason
     assert choice.warnings == ()
     session = open_session(PROBE, choice)
     product = session.run({"x": PROBE_INPUT})["y"].item()
     assert abs(product - PROBE_OUTPUT) <= PROBE_TOLERANCE  # a convolution by Fourier transform rounds
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the stand-in for the driver is a Linux library")
+@pytest.mark.parametrize(("gpus", "taken"), [(0, [0, 0, 0, 0]), (1, [0, 0, 0, 0]), (3, [0, 1, 2, 0])])
+def test_workers_are_dealt_out_to_the_gpus(tmp_path: Path, gpus: int, taken: list[int]) -> None:
+    script = (
+        "from broker_plugin.engine.cuda import gpu_of_worker; print([gpu_of_worker(n) for n in range(4)])"
+    )
+    done = run_python(["-c", script], libraries=driver_library(tmp_path, gpus=gpus))
+    assert done.stdout.strip() == str(taken), done.stderr
+
+
+def test_the_first_gpu_is_taken_without_its_number_and_another_by_it() -> None:
+    assert cuda_options(0) == CUDA_OPTIONS
+    assert cuda_options(2) == {**CUDA_OPTIONS, "device_id": "2"}
+    assert pickle.dumps(cuda_options(0))  # a worker says what it took
+
+
+@pytest.mark.gpu
+def test_every_gpu_computes_for_its_worker_and_is_named() -> None:
+    driver = find_driver()
+    assert isinstance(driver, Driver)
+    for worker in range(len(driver.gpus) + 1):
+        choice = choose("cuda", worker=worker)
+        gpu = worker % len(driver.gpus)
+        assert choice.options == cuda_options(gpu)
+        assert len(driver.gpus) == 1 or f"GPU {gpu} of 0 to {len(driver.gpus) - 1}, " in choice.reason
+        product = open_session(PROBE, choice).run({"x": PROBE_INPUT})["y"].item()
+        assert abs(product - PROBE_OUTPUT) <= PROBE_TOLERANCE
 
 
 @pytest.mark.gpu

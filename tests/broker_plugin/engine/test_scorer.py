@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from broker_plugin.bundle import FORMAT_VERSION, installed_bundles
+from broker_plugin.bundle import FORMAT_VERSION, installed_bundles, open_bundle
 from broker_plugin.codec.verdict import Tense, Verdict, to_json, verdict_id
+from broker_plugin.engine.providers import cpu_choice
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BundleError, ConfigurationError
+from broker_plugin.precision import Precision
 from broker_plugin.records import Alert, AlertBatch, LightCurve, QualityFlag, SourceContext
 from tests.support.alerts import real_alerts
+from tests.support.bundles import make_bundle
 
 N_ALERTS = 300
 
@@ -156,6 +159,19 @@ def test_a_retraction_is_no_repetition_of_what_it_takes_back(scorer: Scorer, ale
     )
     assert retraction.verdict_id == again.verdict_id != verdict.verdict_id
     assert [each.is_retraction for each in (verdict, retraction)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("graphs", "device", "said"),
+    [("fp32", "fp32", "fp32"), ("bf16", "fp32", "bf16"), ("fp32", "bf16", "bf16"), ("fp16", "bf16", "bf16")],
+)
+def test_the_precision_is_that_of_the_graphs_unless_the_device_lowers_it(
+    alerts: list[Alert], tmp_path: Path, graphs: str, device: str, said: str
+) -> None:
+    bundle = open_bundle(make_bundle(tmp_path / "bundle", precision=graphs))
+    scorer = Scorer(bundle, dataclasses.replace(cpu_choice(), precision=Precision(device)))
+    (verdict,) = scorer.score(alerts[:1])
+    assert verdict.precision == scorer.precision == said
 
 
 def test_a_batch_and_its_alerts_score_alike(scorer: Scorer, alerts: list[Alert]) -> None:

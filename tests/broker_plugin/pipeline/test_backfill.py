@@ -13,6 +13,7 @@ from functools import partial
 import psutil
 import pytest
 
+from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.pipeline.assembly import FilterRecipe
 from broker_plugin.pipeline.backfill import BATCH, open_backfill
@@ -80,6 +81,22 @@ def test_what_a_worker_cannot_open_is_said_by_its_parent() -> None:
     with pytest.raises(ConfigurationError, match="nowhere"), open_backfill(recipe, workers=2):
         pytest.fail("it cannot be opened")
     assert not multiprocessing.active_children()
+
+
+class ToldRecipe(FilterRecipe):
+    """Tells which worker makes it."""
+
+    def scorer(self) -> Scorer:
+        os.write(2, f"worker {self.worker}\n".encode())
+        return FilterRecipe.scorer(self)
+
+
+def test_every_worker_knows_its_number_among_those_that_share_the_gpus(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with open_backfill(ToldRecipe(device="cpu", surveys=("ztf",)), workers=2):
+        pass
+    assert sorted(capfd.readouterr().err.splitlines()) == ["worker 0", "worker 1"]
 
 
 def test_every_worker_is_prepared(capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,9 +16,10 @@ from sklearn.metrics import roc_auc_score
 
 from broker_plugin.bundle import open_bundle
 from broker_plugin.errors import ConfigurationError
-from tests.trainer.synthetic import write_catalogue
+from tests.trainer.synthetic import named_stars, write_catalogue
 from trainer.cli import make_app
 from trainer.data.catalina import FILE
+from trainer.data.used import NO_STARS
 from trainer.injection import priors
 from trainer.injection.run import Asked, measure_injections
 
@@ -32,7 +33,7 @@ def asked(data: Path, folder: Path, **changes: Any) -> Asked:
         "data": data,
         "out": folder / "injected.json",
         "predictions": folder / "injected.parquet",
-        "seen": frozenset(),
+        "seen": NO_STARS,
         "hosts": 6,
         "settings": ("10",),
         "seed": 1,
@@ -113,8 +114,8 @@ def test_what_must_be_known_of_the_stars_stands_beside_the_measures(
 
 def test_too_few_stars_are_refused_with_what_is_needed(catalogue: Path, tmp_path: Path) -> None:
     ids = pq.read_table(catalogue, columns=["id"])["id"].to_pylist()
-    seen = frozenset(f"css:{each}" for each in ids[20:])
-    said = rf"has 20 ordinary .* 250 are needed \(of the others 0 are of classes .*, {len(seen)} were trained"
+    seen = named_stars([f"css:{each}" for each in ids[20:]])
+    said = rf"has 20 ordinary .* 250 are needed \(of the others 0 are of classes .*, {len(ids) - 20} were trained"
     with pytest.raises(ConfigurationError, match=said):
         measure_injections(asked(catalogue, tmp_path, seen=seen))
 

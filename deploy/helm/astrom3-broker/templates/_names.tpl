@@ -37,6 +37,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if hasPrefix "sqlite" (default "" .Values.settings.store) }}
 {{- fail "settings.store: sqlite is a file of one process, and pods come and go; use redis:// (a password belongs into a Secret: settings.store_file)" }}
 {{- end }}
+{{- if gt (int .Values.gpu.count) 1 }}
+{{- fail (printf "gpu.count is %d, but a pod is one process, which uses one GPU, and the rest would idle: set it to 1 and raise replicas" (int .Values.gpu.count)) }}
+{{- end }}
 {{- if and .Values.bundlesClaim (not .Values.settings.bundles) }}
 {{- fail "bundlesClaim is mounted at /bundles; give settings.bundles: /bundles too" }}
 {{- end }}
