@@ -115,7 +115,7 @@ def test_what_must_be_known_of_the_stars_stands_beside_the_measures(
 def test_too_few_stars_are_refused_with_what_is_needed(catalogue: Path, tmp_path: Path) -> None:
     ids = pq.read_table(catalogue, columns=["id"])["id"].to_pylist()
     seen = named_stars([f"css:{each}" for each in ids[20:]])
-    said = rf"has 20 ordinary .* 250 are needed \(of the others 0 are of classes .*, {len(ids) - 20} were trained"
+    said = rf"has 20 ordinary .* 250 are needed \(of the others 0 .*, {len(ids) - 20} were trained"
     with pytest.raises(ConfigurationError, match=said):
         measure_injections(asked(catalogue, tmp_path, seen=seen))
 
