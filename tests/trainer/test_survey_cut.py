@@ -13,7 +13,7 @@ from broker_plugin.surveys.photometry import AB_ZERO_NJY
 from trainer.cadence import LSST, ZTF
 from trainer.data.stars import StarTable
 from trainer.preparation import Prepared
-from trainer.survey_cut import HISTORY_DAY, REFERENCE_EPOCHS_MIN, cut_alert
+from trainer.survey_cut import HISTORY_DAY, REFERENCE_EPOCHS_MIN, SCATTER_SHARE, cut_alert
 
 SURVEYS = {survey.name: survey for survey in (ZTF, LSST)}
 
@@ -81,7 +81,11 @@ def test_the_reference_is_from_before_the_history(stars: StarTable, alerts: list
 def test_an_alert_is_sent_where_a_star_differs_from_its_reference(stars: StarTable) -> None:
     """Stars that fade by half after two hundred days are detected then; before, none but the last is."""
     fading = 53_600.5 + 200.0
-    faded = replace(stars, flux_njy=np.where(stars.mjd < fading, 1e6, 5e5).astype(np.float32))
+    faded = replace(
+        stars,
+        flux_njy=np.where(stars.mjd < fading, 1e6, 5e5).astype(np.float32),
+        flux_err_njy=np.full_like(stars.flux_err_njy, 1e4),
+    )
     sent = 0
     for star in range(len(stars)):
         alert = cut_alert(faded, star, number=star)
@@ -92,6 +96,27 @@ def test_an_alert_is_sent_where_a_star_differs_from_its_reference(stars: StarTab
             assert np.array_equal(curve.origin == Origin.DETECTION, curve.mjd_tai >= fading)
             sent += alert.mjd_tai < last
     assert sent > 5
+
+
+def test_noise_sends_no_alert(stars: StarTable) -> None:
+    """Constant stars, measured with the scatter that Catalina's have, wait for their last exposure."""
+    scatter = SCATTER_SHARE * 0.05 * np.random.default_rng(3).normal(size=len(stars.mjd))
+    constant = replace(
+        stars,
+        flux_njy=(1e6 * (1.0 + scatter)).astype(np.float32),
+        flux_err_njy=np.full_like(stars.flux_err_njy, 5e4),
+    )
+    for number in range(10):
+        for star in range(len(stars)):
+            alert = cut_alert(constant, star, number=1000 * number + star)
+            assert alert.mjd_tai == stars.mjd[stars.epochs(star)][-1]
+
+
+def test_a_star_that_lsst_cannot_measure_is_one_of_ztf(stars: StarTable) -> None:
+    for mag, surveys in ((15.0, {"ztf"}), (17.0, {"ztf", "lsst"})):
+        flux = np.full_like(stars.flux_njy, AB_ZERO_NJY * 10 ** (-0.4 * mag))
+        steady = replace(stars, flux_njy=flux)
+        assert {cut_alert(steady, star, number=star).survey for star in range(len(stars))} == surveys
 
 
 def test_a_star_without_a_reference_has_all_its_flux_in_the_difference(stars: StarTable) -> None:
