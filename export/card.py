@@ -82,7 +82,7 @@ verdicts are made (`--class-prior`). {decision}
 * The position enters as |sin b| and the brightness as a magnitude. Both carry the footprint and depth of the
   training stars ({footprint}), and a model can use that as a short cut.
 * Folded light curves inherit the catalogue's period and with it its opinion of the class (an eclipsing binary
-  is folded at twice the strongest peak). The table of observed epochs is free of this.
+  is folded at twice the strongest peak). What was measured on observed epochs is free of this, but `period`.
 * The catalogue's strata are calibrated on {calibrated_on} of its stars, not on alerts of the surveys
   themselves: where a verdict names one of them, real p-values are smaller or larger to the extent that real
   alerts differ from these. `trainer fit-anomaly --alerts` calibrates on a survey's own.
@@ -130,10 +130,11 @@ _CATALOGUE = """\
 
 {n:,} stars in the settings of `trainer evaluate`: `period` is given the catalogue's period, all others are
 not; 100, 30, 10, 3 and 1 are the first epochs in time. `packet` is the alert that ZTF or LSST would have
-sent of the star: 30 days of its own epochs up to one that differs from a reference, two exposures a night in
-two of the survey's bands. The reference, flux and magnitude, is from epochs before those 30 days, and nothing
-from after the alert enters. Nights are as rare as the catalogue's, and its one band passes for each of the
-survey's. Classes merged to ECL, EA, RRAB, RRC, ROT, LPV, DSCT; the class is the most probable one.{near}
+sent of the star: 30 days of its own epochs up to one that differs from a reference by more than noise, two
+exposures a night in two of the survey's bands. The reference, flux and magnitude, is from epochs before those
+30 days, and nothing from after the alert enters. Nights are as rare as the catalogue's, its one band passes
+for each of the survey's, and a star that never differs so ends with its last epoch. Classes merged to ECL,
+EA, RRAB, RRC, ROT, LPV, DSCT; the class is the most probable one.{near}
 
 {table}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from export.tables import table
 from trainer.predictions import MERGED
+from trainer.star_settings import PACKET
 
 __all__ = ["catalogue_tables"]
 
@@ -28,7 +29,8 @@ stars.
 
 _EXCEEDANCE = """\
 Shares of the ordinary test stars with an anomaly p-value at or below a level, beside what is due and the
-binomial error of so many stars; the calibration's own error comes on top.
+binomial error of so many stars; the calibration's own error comes on top. `packet` is not among them: its
+alerts are compared with those that ZTF and LSST really sent, of which Catalina's stars are no sample.
 
 {rows}"""
 
@@ -74,7 +76,9 @@ def _near(measures: Mapping[str, Any]) -> str:
 
 def _exceedance(measures: Mapping[str, Any]) -> str:
     shares = {
-        setting: found for setting, found in measures["p_value_exceedance"].items() if found is not None
+        setting: found
+        for setting, found in measures["p_value_exceedance"].items()
+        if found is not None and setting != PACKET
     }
     if not shares:
         return ""

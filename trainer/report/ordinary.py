@@ -19,7 +19,7 @@ __all__ = ["median_epochs", "p_value_record", "stream_record"]
 
 
 def median_epochs(subject: Subject, setting: str) -> int | None:
-    """Return how many epochs a star has in a setting, in the median; None where it is drawn at random."""
+    """Return how many epochs a star has in a setting, in the median; None where it is cut to an alert."""
     if setting == PACKET or not len(subject.stars.star_id):
         return None
     length = np.diff(subject.stars.stars.offsets)
