@@ -199,7 +199,7 @@ def test_the_command_line_pretrains_and_finetunes_on_a_dataset(
     for long, short in (
         ("alerts_per_set = 4000", "alerts_per_set = 64"),
         ("validation_alerts = 600", "validation_alerts = 24\nclass_windows = 20"),
-        ("passes = 12", "passes = 1"),
+        ("passes = 48", "passes = 1"),
         ("passes = 10", "passes = 1"),
         ("train_sets = 2", "train_sets = 1"),
     ):
