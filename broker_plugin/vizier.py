@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,8 +30,8 @@ class VizierTable:
 
     Parameters
     ----------
-    header_line
-        Lines before the header.
+    header_line, first_row_line
+        Lines before the header, and before the first row; blank ones and comments count.
     units
         Of each column, empty where it has none.
     widths
@@ -39,6 +39,7 @@ class VizierTable:
     """
 
     header_line: int
+    first_row_line: int
     delimiter: str
     units: tuple[str, ...]
     widths: tuple[int, ...]
@@ -50,10 +51,13 @@ def vizier_table(lines: Iterable[str]) -> VizierTable | None:
     Examples
     --------
     >>> vizier_table(["#a comment\n", "RAJ2000;Name\n", "deg; \n", "-----;----\n", "10.50;M31 \n"])
-    VizierTable(header_line=1, delimiter=';', units=('deg', ''), widths=(5, 4))
+    VizierTable(header_line=1, first_row_line=4, delimiter=';', units=('deg', ''), widths=(5, 4))
     >>> vizier_table(["ra,dec\n", "10.5,-5.25\n"])
     """
-    head = list(islice(_told(lines), BELOW_HEADER + 1))
+    numbered = enumerate(line.rstrip("\r\n") for line in lines)
+    told = ((place, line) for place, line in numbered if line.strip() and not line.startswith("#"))
+    # Below the header each line counts: where no column has a unit, that of the units is blank.
+    head = [*islice(told, 1), *islice(numbered, BELOW_HEADER)]
     if len(head) <= BELOW_HEADER:
         return None
     (place, header), (_, units), (_, dashes) = head
@@ -65,6 +69,7 @@ def vizier_table(lines: Iterable[str]) -> VizierTable | None:
     written += [""] * (len(cells) - len(written))
     return VizierTable(
         header_line=place,
+        first_row_line=place + 1 + BELOW_HEADER,
         delimiter=delimiter,
         units=tuple(written[: len(cells)]),
         widths=tuple(map(len, cells)),
@@ -80,19 +85,13 @@ def arrow_options(path: Path) -> dict[str, Any]:
         table = vizier_table(lines)
     if table is None:
         return {}
+    below_header = table.first_row_line - table.header_line - 1
     blanks = [" " * width for width in sorted(set(table.widths))]
     return {
         "convert_options": csv.ConvertOptions(null_values=[*csv.ConvertOptions().null_values, *blanks]),
-        "read_options": csv.ReadOptions(skip_rows=table.header_line, skip_rows_after_names=BELOW_HEADER),
+        "read_options": csv.ReadOptions(skip_rows=table.header_line, skip_rows_after_names=below_header),
         "parse_options": csv.ParseOptions(
             delimiter=table.delimiter,
             invalid_row_handler=lambda row: "skip" if row.text.startswith("#") else "error",
         ),
     }
-
-
-def _told(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are neither blank nor comments, and how many lines are before each."""
-    for place, line in enumerate(lines):
-        if line.strip() and not line.startswith("#"):
-            yield place, line.rstrip("\r\n")

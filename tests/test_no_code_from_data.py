@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-RUNTIME = sorted((ROOT / "broker_plugin").rglob("*.py"))
+from tests.support.artefacts import REPOSITORY
+
+RUNTIME = sorted((REPOSITORY / "broker_plugin").rglob("*.py"))
 
 FORBIDDEN_MODULES = frozenset(
     {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "code"}
@@ -26,7 +27,7 @@ SHELL_OR_PICKLE = frozenset({"shell", "allow_pickle"})
 """Arguments that let a shell read text, or numpy unpickle objects."""
 
 
-@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", RUNTIME, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
 def test_nothing_turns_data_into_code(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):

@@ -60,6 +60,12 @@ class Conditions:
     ranked_from_start: bool = False
     tense: str = "current"
 
+    @property
+    def every_retraction_fits(self) -> bool:
+        """Tell whether the retraction of what was told comes although that was forgotten."""
+        nothing_asked = self.only == "all" and self.strangest is None and self.selection == Selection()
+        return self.retractions == "all" or nothing_asked
+
     def has_tense(self, verdict: Verdict) -> bool:
         """Tell whether a verdict is of the tense that is asked for."""
         return self.tense in (ANY_TENSE, str(verdict.tense))

@@ -198,8 +198,11 @@ def _doubts(conditions: Conditions, options: Options) -> Iterator[str]:
             [*(entry.name for entry in CLASSES), *dict.fromkeys(entry.parent for entry in CLASSES)]
         )
         yield f"no class or kind {name!r} is known here; known are {known}{_not_in_default()}"
-    if conditions.only != "all" and options.get("group") and not options.get("memory"):
-        yield f"which objects are {conditions.only} is forgotten at the end; give a file for the memory"
+    forgotten = [f"which objects are {conditions.only}"] if conditions.only != "all" else []
+    if not conditions.every_retraction_fits:
+        forgotten.append("what was told, whose retractions may then not come,")
+    if forgotten and options.get("group") and not options.get("memory"):
+        yield f"{' and '.join(forgotten)} is forgotten at the end; give a file for the memory"
 
 
 def _not_in_default() -> str:

@@ -102,7 +102,7 @@ class Options(TypedDict, total=False):
     tense
         `current`, the sky now, unless said; or `archival`, `injection`, `test`, `any`.
     limit
-        End after so many.
+        End after so many, and what moves up in the ranking for the last one if that is a retraction.
     timeout_s
         End when nothing has come on the topic, or could be read, for so long.
     stop, warn, after_poll

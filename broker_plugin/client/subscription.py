@@ -87,7 +87,7 @@ class Subscription(Generic[Item]):
     memory
         What is known of objects; closed with the subscription.
     limit
-        End after so many.
+        End after so many, and what else is due of the same message: a retraction comes with what moves up.
     timeout_s
         End when nothing has come on the topic, or could be read, for so long; None to wait for ever.
     stop
@@ -214,7 +214,8 @@ class Subscription(Generic[Item]):
             raise StopIteration
         self._finish()
         self._nothing_since_s = time.monotonic()  # what the body took is no waiting
-        while self._left > 0 and not self._stop.is_set():
+        # The group gets a message again of which something is due, but what moved up would not come again.
+        while (self._left > 0 or self._due) and not self._stop.is_set():
             some_came = bool(self._due or self._waiting) or self._poll()
             item = self._next_wanted()
             if item is not None:

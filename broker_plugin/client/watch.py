@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.object_names import object_name
+from broker_plugin.surveys.sky import unit_vectors
 
 __all__ = ["ON_SKY", "Cone", "WatchList", "is_possible", "labels"]
 
@@ -139,7 +140,7 @@ class WatchList:
         """Return the names of what an object or its position matches; none if it is not watched."""
         bare = object_id.partition(":")[2]
         found = [self._object_ids[name] for name in (object_id, bare) if name in self._object_ids][:1]
-        place = _unit_vectors(np.array([ra_deg]), np.array([dec_deg]))[0]
+        place = unit_vectors(np.array([ra_deg]), np.array([dec_deg]))[0]
         for zone in self._zones:
             found += [self._name(row) for row in zone.near(place, dec_deg).tolist()]
         return list(dict.fromkeys(found))
@@ -172,7 +173,7 @@ class WatchList:
         named = {name: object_name(name) for name in object_ids}
         self._object_ids = {name: called.get(given) or name for given, name in named.items()}
         self._refuse_odd_cones()
-        vectors = _unit_vectors(self._ra_deg, self._dec_deg)
+        vectors = unit_vectors(self._ra_deg, self._dec_deg)
         octaves = np.frexp(self._radius_arcsec)[1]
         self._zones = [
             _Zone(np.flatnonzero(octaves == octave), vectors, self._dec_deg, self._radius_arcsec)
@@ -229,8 +230,3 @@ class _Zone:
         apart = ((self._vectors[first:last] - place) ** 2).sum(axis=1)
         rows: NDArray[np.intp] = self._rows[first:last][apart <= self._chord_squared[first:last]]
         return rows
-
-
-def _unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)  # (N, 3)

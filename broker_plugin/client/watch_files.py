@@ -168,13 +168,16 @@ def _read_csv(path: Path) -> tuple[list[str], Sequence[tuple[int, list[str]]]]:
     with path.open(newline="", encoding="utf-8-sig") as source:
         table = vizier_table(source)
         source.seek(0)
-        delimiter = table.delimiter if table else ","
-        lines = csv.reader(("\n" if line.startswith("#") else line for line in source), delimiter=delimiter)
+        below_header = range(table.header_line + 1, table.first_row_line) if table else range(0)
+        # What is left out leaves its line, so that the others keep their numbers.
+        kept = (
+            "\n" if line.startswith("#") or place in below_header else line
+            for place, line in enumerate(source)
+        )
+        lines = csv.reader(kept, delimiter=table.delimiter if table else ",")
         rows = [(lines.line_num, row) for row in lines if any(row)]
-    if table is None:
-        return (rows[0][1], rows[1:]) if rows else ([], [])
-    header, _, _, *rest = rows
-    return [*map(_in_own_unit, header[1], table.units)], rest
+    header = rows[0][1] if rows else []
+    return [*map(_in_own_unit, header, table.units)] if table else header, rows[1:]
 
 
 def _in_own_unit(name: str, unit: str) -> str:

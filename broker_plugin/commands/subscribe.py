@@ -141,7 +141,8 @@ def subscribe(
     output_format
         A table for people, or JSON lines.
     limit
-        Stop after so many verdicts that were asked for.
+        Stop after so many verdicts that were asked for; with a webhook also posted is what enters the
+        ranking for the last one, if that is a retraction.
     timeout_s
         Stop when nothing has come, or could be read, for so many seconds; if the webhook took nothing for so
         long, with status 75.

@@ -9,7 +9,7 @@ import erfa
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["galactic_deg", "separation_arcsec"]
+__all__ = ["galactic_deg", "separation_arcsec", "unit_vectors"]
 
 ARCSEC_PER_RADIAN = math.degrees(1.0) * 3600.0
 
@@ -43,3 +43,15 @@ def separation_arcsec(
     across, along = np.sin(0.5 * (ra - ra_0)), np.sin(0.5 * (dec - dec_0))
     square = along * along + np.cos(dec) * np.cos(dec_0) * across * across
     return np.asarray(2.0 * ARCSEC_PER_RADIAN * np.arcsin(np.sqrt(np.minimum(square, 1.0))))
+
+
+def unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positions as unit vectors, shape (N, 3).
+
+    Examples
+    --------
+    >>> unit_vectors(np.array([0.0, 90.0, 0.0]), np.array([0.0, 0.0, 90.0])).round(12).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)

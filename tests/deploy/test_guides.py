@@ -37,8 +37,30 @@ def test_every_command_and_flag_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in GUIDES if blocks(page, "sh")], ids=name_of)
 def test_what_can_be_typed_of_a_guide_a_test_types(page: Path) -> None:
-    others = [path for path in (REPOSITORY / "tests").rglob("test_*.py") if path != Path(__file__)]
-    assert [path for path in others if f'"{name_of(page)}"' in path.read_text("utf-8")]
+    assert any(types(path, page) for path in (REPOSITORY / "tests").rglob("test_*.py"))
+
+
+def types(test: Path, page: Path) -> bool:
+    """Tell whether a file of tests takes the blocks that can be typed of a page."""
+    text = test.read_text("utf-8")
+    names = re.findall(rf'^(\w+) = REPOSITORY / "{re.escape(name_of(page))}"$', text, re.MULTILINE)
+    return any(re.search(rf'\b(blocks\({name}, "sh"\)|read_through\({name}, )', text) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("rest", "typed"),
+    [
+        ("reader.read(blocks(PAGE, 'sh')[0])", True),
+        ("read_through(PAGE, Reader(folder))", True),
+        ("PAGE.read_text()", False),
+        ("blocks(PAGE, 'toml')", False),
+        ("blocks(OTHER, 'sh')", False),
+    ],
+)
+def test_to_name_a_page_is_not_to_type_it(tmp_path: Path, rest: str, typed: bool) -> None:
+    test = tmp_path / "test_page.py"
+    test.write_text(f"PAGE = REPOSITORY / '{name_of(OPERATING)}'\n{rest}\n".replace("'", '"'))
+    assert types(test, OPERATING) is typed
 
 
 def test_what_does_not_exist_would_be_found(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ def test_the_page_can_be_typed(
         script = script.replace("follow_up.py ", f"follow_up.py --topic {names['verdicts']} ")
         done = run(interpreter, script, tmp_path, names)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    assert "is forgotten" not in done.stderr
     strange = {v.verdict_id for v in sent if v.anomaly_p_value <= 0.05}
     assert {body["verdict"]["verdict_id"] for body in receiver.taken} == strange != set()
     assert {posted.headers["Authorization"] for posted in receiver.posted} == {"Bearer our-secret"}
@@ -115,6 +116,7 @@ def check_python(interpreter: Path, names: dict[str, str], sent: list[Verdict], 
     (folder / "script.py").write_text(meant(block, names))
     done = run(interpreter, "python script.py", folder, names)
     assert done.returncode == 0, done.stderr
+    assert "is forgotten" not in done.stdout + done.stderr
     assert "rights_unknown" not in done.stdout  # what is logged is not what is shown
     shown = [line.split()[0] for line in done.stdout.splitlines()]
     assert WATCHED in shown

@@ -7,9 +7,9 @@ import ast
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["ROOT", "imported_modules", "reachable"]
+from tests.support.artefacts import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["imported_modules", "reachable"]
 
 
 def imported_modules(path: Path) -> set[str]:
@@ -39,5 +39,5 @@ def reachable(modules: Iterable[str]) -> set[str]:
 
 
 def _file_of(module: str) -> Path | None:
-    place = ROOT.joinpath(*module.split("."))
+    place = REPOSITORY.joinpath(*module.split("."))
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)

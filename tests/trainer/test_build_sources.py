@@ -174,11 +174,14 @@ def test_catalogues_say_the_same_in_every_format(tmp_path: Path) -> None:
     columns = Columns(
         id="id", ra="ra", dec="dec", label="label", metadata={"ps1_g_mag": "mag"}, missing=(-999.0,)
     )
-    (tmp_path / "v.csv").write_text(
-        "#   VizieR Astronomical Server\n\nid;ra;dec;mag;label\n ;deg;deg;mag; \n--;----;----;------;----\n"
+    vizier = (
+        "#   VizieR Astronomical Server\n\nid;ra;dec;mag;label\n{units}\n--;----;----;------;----\n"
         "a ;10.0;-5.0;  14.0;RRab\nb ;20.0;95.0;      ;    \nc ;30.0; 5.0;-999.0;    \n\n#END#\n"
     )
-    for name in ("t.parquet", "t.csv", "t.fits", "v.csv"):
+    (tmp_path / "v.csv").write_text(vizier.format(units=" ;deg;deg;mag; "))
+    (tmp_path / "none.csv").write_text(vizier.format(units=";;;;"))
+    (tmp_path / "none.tsv").write_text(vizier.format(units=" ; ; ; ; ").replace(";", "\t"))
+    for name in ("t.parquet", "t.csv", "t.fits", "v.csv", "none.csv", "none.tsv"):
         source = CatalogueSource(name="t", layout="catalogue", path=name, columns=columns, citation="")
         funnel: Counter[str] = Counter()
         parts = parts_of(source, tmp_path, funnel)

@@ -12,7 +12,7 @@ from astropy.time import Time
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree  # type: ignore[import-untyped]
 
-from trainer.data.splits import unit_vectors
+from broker_plugin.surveys.sky import unit_vectors
 
 __all__ = ["Matches", "Places", "match_places", "moved", "pairs_within", "separation_arcsec"]
 

@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
 from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 from scipy.spatial import cKDTree  # type: ignore[import-untyped]
 
+from broker_plugin.surveys.sky import unit_vectors
 from trainer.data.stars import StarTable
 
 __all__ = [
@@ -22,7 +23,6 @@ __all__ = [
     "object_groups",
     "sky_groups",
     "split_stars",
-    "unit_vectors",
 ]
 
 SAME_OBJECT_ARCSEC = 10.0
@@ -92,12 +92,6 @@ class Neighbourhood:
         )
         near[near] = np.isfinite(distance)
         return near
-
-
-def unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return positions as unit vectors (N, 3)."""
-    ra, dec = np.deg2rad(ra_deg), np.deg2rad(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
 def _chord(angle_arcsec: float) -> float:

@@ -23,7 +23,7 @@ from broker_plugin.client.options import Options, checked_options
 from broker_plugin.client.options import Tense as TenseName
 from broker_plugin.codec.topic_schema import topic_schema
 from broker_plugin.codec.verdict import Tense, Verdict, encode_container, to_record
-from broker_plugin.errors import ConfigurationError
+from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.pipeline.selection import ANY_CONTEXT
 from broker_plugin.records import SourceContext
 from broker_plugin.settings_tables import ContextName, RouteTable
@@ -230,6 +230,38 @@ def test_a_subscriber_imports_no_engine() -> None:
 def test_an_option_that_cannot_work_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         subscribe("verdicts", bootstrap="localhost:1", **options)
+
+
+NEW = "which objects are new"
+
+RETRACTED = "what was told, whose retractions may then not come,"
+
+
+@pytest.mark.parametrize(
+    ("options", "forgotten"),
+    [
+        ({"max_p_value": 0.01}, RETRACTED),
+        ({"classes": ["RRAB"], "watch": WatchList(object_ids=["ZTF18abcdefg"])}, RETRACTED),
+        ({"strangest": 3, "context": "any"}, RETRACTED),
+        ({"only": "new"}, f"{NEW} and {RETRACTED}"),
+        ({"only": "new", "retractions": "all"}, NEW),
+        ({"max_p_value": 0.01, "retractions": "all"}, None),
+        ({"max_p_value": 0.01, "group": None}, None),
+        ({"max_p_value": 0.01, "memory": "memory.db"}, None),
+        ({}, None),  # every retraction fits
+        ({"watch": WatchList(object_ids=["ZTF18abcdefg"])}, None),
+    ],
+)
+def test_what_a_group_will_forget_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], forgotten: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("broker_plugin.client.opening.CONNECT_S", 0.1)
+    said: list[str] = []
+    with pytest.raises(TransientError):
+        subscribe("verdicts", bootstrap="localhost:1", warn=said.append, **{"group": "mine", **options})
+    told = f"{forgotten} is forgotten at the end; give a file for the memory"
+    assert said == ([] if forgotten is None else [told])
 
 
 def test_options_are_taken_as_they_are(tmp_path: Path) -> None:

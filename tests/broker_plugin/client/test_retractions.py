@@ -139,9 +139,19 @@ def test_what_moves_up_has_what_it_matches_of_the_watch_list() -> None:
 def test_a_message_is_done_when_all_that_is_due_of_it_was_handled() -> None:
     sky = [ranked(n, p, of=f"ztf:{n}") for n, p in enumerate([0.1, 0.2])]
     source = MemorySource(as_messages([*sky, retraction_of(sky[0])], partitions=1))
-    with subscription(source, conditions=Conditions(tense="any", strangest=1), limit=2) as verdicts:
-        assert [verdict.alert_id for verdict in verdicts] == [0, 0]
+    with subscription(source, conditions=Conditions(tense="any", strangest=1)) as verdicts:
+        assert [next(verdicts).alert_id for _ in range(2)] == [0, 0]
     assert source.committed == {("verdicts", 0): 2}, "alert 1 was due and not handled"
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+def test_a_limit_does_not_part_a_retraction_from_what_moves_up_for_it(limit: int) -> None:
+    sky = [ranked(n, p, of=f"ztf:{n}") for n, p in enumerate([0.1, 0.2, 0.01])]
+    messages = as_messages([*sky[:2], retraction_of(sky[0]), sky[2]], partitions=1)
+    source = MemorySource(messages)
+    with subscription(source, conditions=Conditions(tense="any", strangest=1), limit=limit) as verdicts:
+        assert [verdict.alert_id for verdict in verdicts] == [0, 0, 1]
+    assert source.committed == {("verdicts", 0): 3}
 
 
 def test_the_retraction_of_what_was_told_comes_whatever_it_says(tmp_path: Path) -> None:

@@ -61,6 +61,22 @@ def test_cones_from_vizier_s_text(tmp_path: Path, mark: str) -> None:
     assert watch.matches("ztf:x", 30.0, 5.0) == ["N"]
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+@pytest.mark.parametrize("units", [";", " ; ", ""])
+def test_vizier_s_text_of_columns_without_units_keeps_its_first_row(
+    tmp_path: Path, mark: str, units: str
+) -> None:
+    lines = ["#", "", "object_id;Type", units, "------------;----", "ZTF18abcdefg;x", "ZTF18abcdefh;y", "x;z"]
+    path = tmp_path / "mine.csv"
+    path.write_text("".join(f"{line}\n".replace(";", mark) for line in lines[:-1]))
+    watch = read_watch_list(path)
+    assert len(watch) == 2
+    assert all(watch.matches(f"ztf:{name}", 0.0, 0.0) for name in ("ZTF18abcdefg", "ZTF18abcdefh"))
+    path.write_text("".join(f"{line}\n".replace(";", mark) for line in lines))
+    with pytest.raises(ConfigurationError, match="line 8 of"):
+        read_watch_list(path)
+
+
 def test_objects_and_cones_in_one_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("object_id,ra,dec\nZTF18abcdefg,,\nlsst:7,10,20\n,30,40\n")

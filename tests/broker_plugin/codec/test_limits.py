@@ -22,8 +22,7 @@ from broker_plugin.records import Provenance
 from broker_plugin.surveys.registry import adapters
 from tests.broker_plugin.codec.test_packets import crafted, no_registry, record_of, zigzag
 from tests.broker_plugin.surveys.packets import lsst_packet, ztf_packet
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.artefacts import REPOSITORY
 
 MEGABYTE = 1_000_000
 
@@ -99,7 +98,7 @@ for path in Path(sys.argv[1]).iterdir():
 print(json.dumps([found, peak_mb() - before]))
 """
     command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found, growth_mb = json.loads(done.stdout)
     assert found == dict.fromkeys(HOSTILE, "too_large")
@@ -165,7 +164,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 print(json.dumps(found))
 """
     command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert {name: reasons for name, (reasons, _, _) in found.items()} == {

@@ -21,6 +21,7 @@ from broker_plugin.errors import BundleError, ConfigurationError
 from broker_plugin.precision import Precision
 from broker_plugin.records import Alert, AlertBatch, LightCurve, QualityFlag, SourceContext
 from tests.support.alerts import real_alerts
+from tests.support.artefacts import REPOSITORY
 from tests.support.bundles import make_bundle
 
 N_ALERTS = 300
@@ -79,7 +80,7 @@ def test_another_process_gives_the_same_bits(scorer: Scorer, alerts: list[Alert]
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[3],
+        cwd=REPOSITORY,
     )
     theirs = {tuple(line.split()) for line in result.stdout.splitlines()}
     ours = {(v.alert_key, v.anomaly_score.hex()) for v in scorer.score(some)}

@@ -27,6 +27,7 @@ from broker_plugin.features.period import find_periods
 from broker_plugin.features.variability import COLUMNS, variability
 from broker_plugin.records import Alert, AlertBatch
 from tests.broker_plugin.features.light_curves import alert, any_alerts, random_alerts, sinusoid
+from tests.support.artefacts import REPOSITORY
 
 WIDTH = SUMMARY_WIDTH + CANDIDATE_WIDTH
 MODALITY = LightCurveTokens(np.zeros(WIDTH), np.ones(WIDTH))
@@ -125,7 +126,7 @@ def test_kernels_do_in_plain_python_what_they_do_compiled(tmp_path: Path) -> Non
     subprocess.run(
         [sys.executable, "-c", script, tmp_path / "plain.npy"],
         env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
-        cwd=Path(__file__).parents[3],
+        cwd=REPOSITORY,
         check=True,
         timeout=280,
     )

@@ -94,9 +94,10 @@ def test_every_format_gives_the_same_rows(table: pa.Table, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("end", "mark"), [(".csv", ";"), (".csv.gz", ";"), (".tsv", "\t")])
-def test_vizier_s_text_gives_the_rows_of_any_other(tmp_path: Path, end: str, mark: str) -> None:
+@pytest.mark.parametrize("units", [" ;deg;deg;mag", " ; ; ; ", ";;;"])
+def test_vizier_s_text_gives_the_rows_of_any_other(tmp_path: Path, end: str, mark: str, units: str) -> None:
     text = (
-        "#\n#   VizieR Astronomical Server\n#Column\tRA_ICRS\t(F15.11)\n\nSource;ra;dec;gmag\n ;deg;deg;mag\n"
+        f"#\n#   VizieR Astronomical Server\n#Column\tRA_ICRS\t(F15.11)\n\nSource;ra;dec;gmag\n{units}\n"
         "-------------------;---------------;---------------;---------\n"
         "1152921504606846976;010.50000000000;+20.00000000000;15.123456\n"
         "1152921504606846977;011.50000000000;-20.00000000000;         \n"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import erfa
 import numpy as np
 
-from broker_plugin.surveys.sky import separation_arcsec
+from broker_plugin.surveys.sky import ARCSEC_PER_RADIAN, separation_arcsec, unit_vectors
 
 
 def test_separations_are_erfas_near_and_far_and_at_the_poles(rng: np.random.Generator) -> None:
@@ -27,3 +27,11 @@ def test_opposite_positions_are_half_a_turn_apart() -> None:
         separation_arcsec(np.array([0.0, 180.0, 0.0]), np.array([-90.0, 0.0, 0.0]), centre=centre), 648_000
     )
     assert np.isnan(separation_arcsec(np.array([np.nan]), np.zeros(1), centre=(np.zeros(1), np.zeros(1))))
+
+
+def test_the_chord_between_unit_vectors_is_that_of_their_separation(rng: np.random.Generator) -> None:
+    ra, dec = rng.uniform(0, 360, 500), np.degrees(np.arcsin(rng.uniform(-1, 1, 500)))
+    other = np.roll(ra, 1), np.roll(dec, 1)
+    chord = np.linalg.norm(unit_vectors(ra, dec) - unit_vectors(*other), axis=1)
+    angle = separation_arcsec(ra, dec, centre=other) / ARCSEC_PER_RADIAN
+    np.testing.assert_allclose(chord, 2 * np.sin(angle / 2), rtol=0, atol=1e-14)  # rounding of coordinates

@@ -8,7 +8,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest
 
-from tests.support.imports import ROOT, reachable
+from tests.support.artefacts import REPOSITORY
+from tests.support.imports import reachable
 from trainer.injection import priors
 from trainer.injection.events import EVENTS, davenport_flare, einstein_magnification
 
@@ -88,7 +89,7 @@ def test_outbursts_of_a_star_are_alike_and_come_again(rng: np.random.Generator) 
 
 def test_injection_shares_no_code_with_what_makes_training_alerts() -> None:
     """What may be imported is listed, not what may not: no module of the augmentation can be left out."""
-    package = ROOT / "trainer" / "injection"
+    package = REPOSITORY / "trainer" / "injection"
     every = {f"trainer.injection.{path.stem}" for path in package.glob("*.py") if path.stem != "__init__"}
     assert every > MEASURING
     reached = reachable(every - MEASURING)
