@@ -101,7 +101,11 @@ InterruptedBySignal(signal.SIGTERM).end_process()
 """
 
 
-@pytest.mark.parametrize(("end", "status"), [("cli.main(['fail'])", 1), (OF_A_CONTAINER, 143)])
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("cli.main(['fail'])", 1), (OF_A_CONTAINER, 143)],
+    ids=["unexpected", "first of a container"],
+)
 def test_no_end_takes_the_interpreter_down_around_a_thread_at_work(end: str, status: int) -> None:
     command = [sys.executable, "-c", BUSY + end]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
