@@ -17,7 +17,7 @@ from cyclopts import App
 from broker_plugin import __version__
 from broker_plugin.commands.output import discard_output, replace_closed_error
 from broker_plugin.errors import BrokerPluginError
-from broker_plugin.expendable import leave
+from broker_plugin.expendable import leave, leaving_on_surprise
 from broker_plugin.service.exit_status import EXIT_CONFIGURATION, exit_status
 from broker_plugin.signals import InterruptedBySignal, interrupt_on_signal
 
@@ -68,26 +68,32 @@ def make_app(chosen: str = "") -> App:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     replace_closed_error()
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    with leaving_on_surprise():
+        status = _status(sys.argv[1:] if arguments is None else list(arguments))
+    leave(status)
+
+
+def _status(given: list[str]) -> int:
+    """Run a subcommand, say what went wrong, and return the exit status."""
     app = make_app(given[0] if given else "")
     try:
         with interrupt_on_signal():  # commands that can end in order take signals themselves
-            status = app(given, result_action="return_value")
+            return app(given, result_action="return_value") or 0
     except BrokerPluginError as error:
         status, line = exit_status(error)
         sys.stderr.write(f"{line}\n")
+        return status
     except BrokenPipeError:
         if not discard_output():
             raise
-        status = EXIT_UNREAD
+        return EXIT_UNREAD
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         with suppress(OSError):  # else Python tries once more at its end
             sys.stdout.close()
         sys.stderr.write("broker-plugin: there is no room left where the output goes\n")
-        status = EXIT_CONFIGURATION
+        return EXIT_CONFIGURATION
     except InterruptedBySignal as signal:
         sys.stderr.write(f"broker-plugin: stopped by {signal}\n")
         signal.end_process()
-    leave(status or 0)

@@ -6,10 +6,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-__all__ = ["ExpendableThread", "are_at_work", "leave"]
+__all__ = ["ExpendableThread", "are_at_work", "leave", "leaving_on_surprise"]
+
+STATUS_OF_SURPRISE = 1
+"""Python's own for an exception that nobody handles."""
 
 
 class ExpendableThread(threading.Thread):
@@ -43,3 +47,15 @@ def leave(status: int) -> NoReturn:
                 stream.flush()
         os._exit(status)
     sys.exit(status)
+
+
+@contextmanager
+def leaving_on_surprise() -> Iterator[None]:
+    """Have an exception that nobody expects end the process as `leave` does, where a thread is at work."""
+    try:
+        yield
+    except Exception as error:
+        if not are_at_work():
+            raise
+        sys.excepthook(type(error), error, error.__traceback__)
+        leave(STATUS_OF_SURPRISE)

@@ -15,6 +15,8 @@ from multiprocessing import resource_tracker
 from types import FrameType
 from typing import NoReturn
 
+from broker_plugin.expendable import leave
+
 __all__ = [
     "InterruptedBySignal",
     "held_back",
@@ -114,7 +116,7 @@ class InterruptedBySignal(BaseException):
                 stream.flush()
         signal.signal(self._number, signal.SIG_DFL)
         signal.raise_signal(self._number)
-        sys.exit(self.exit_status)  # the first process of a container is not ended by a signal of its own
+        leave(self.exit_status)  # the first process of a container is not ended by a signal of its own
 
 
 @contextmanager

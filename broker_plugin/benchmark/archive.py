@@ -13,8 +13,8 @@ from typing import Any
 from broker_plugin.benchmark.corpus import Corpora
 from broker_plugin.benchmark.messages import ContainerForm, FramedForm, read_data, thinned
 from broker_plugin.benchmark.packets import (
+    ArchivedPacket,
     Images,
-    Packet,
     corpus_of,
     images_of,
     lend_images,
@@ -84,15 +84,15 @@ def _lsst_files(folder: Path) -> list[Path]:
 
 def _read_ztf(folder: Path, corpora: Corpora, messages: int, packets_max: int | None) -> None:
     survey = ZtfAdapter()
-    as_sent: dict[int, Packet] = {}
-    archived: dict[int, Packet] = {}
+    as_sent: dict[int, ArchivedPacket] = {}
+    archived: dict[int, ArchivedPacket] = {}
     images: list[Images] = []
     for path in _ztf_files(folder):
         if packets_max is not None and len(as_sent) >= packets_max and path.parent != folder / "ztf":
             continue
         schema, data = read_data(path)
         form, version = ContainerForm(schema), str(schema.get("version", "?"))
-        found: dict[int, Packet] = {}
+        found: dict[int, ArchivedPacket] = {}
         for datum, packet in islice(data, packets_max):
             if not survey.recognises(packet) or "candid" not in packet:
                 raise ConfigurationError(
@@ -122,8 +122,8 @@ def _read_lsst(
     folder: Path, corpora: Corpora, messages: int, lengths: Mapping[int, int], packets_max: int | None
 ) -> None:
     histories = LsstAdapter().histories
-    whole: list[Packet] = []
-    cuts: dict[int, list[Packet]] = {rows: [] for rows in lengths}
+    whole: list[ArchivedPacket] = []
+    cuts: dict[int, list[ArchivedPacket]] = {rows: [] for rows in lengths}
     for path in _lsst_files(folder):
         schema, data = read_data(path)
         found = LSST_ALERT.fullmatch(_name_of(schema))
@@ -158,7 +158,7 @@ def _read_lsst(
         corpora.by_name[name] = corpus_of(name, made, lengths[length], about)
 
 
-def _versions(packets: Sequence[Packet]) -> str:
+def _versions(packets: Sequence[ArchivedPacket]) -> str:
     schemas = Counter(packet.schema for packet in packets)
     return ", ".join(f"{schema}: {n}" for schema, n in sorted(schemas.items()))
 

@@ -14,7 +14,7 @@ from broker_plugin.benchmark.corpus import Corpus
 from broker_plugin.benchmark.identities import identities, named_anew
 from broker_plugin.benchmark.messages import Form, history_rows
 
-__all__ = ["Images", "Packet", "corpus_of", "images_of", "lend_images", "packet_of", "spaced"]
+__all__ = ["ArchivedPacket", "Images", "corpus_of", "images_of", "lend_images", "packet_of", "spaced"]
 
 CUTOUTS = ("cutoutScience", "cutoutTemplate", "cutoutDifference")
 """Names of the images of a packet, the same in both surveys."""
@@ -26,7 +26,7 @@ Images = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Packet:
+class ArchivedPacket:
     """A packet of an archive.
 
     Parameters
@@ -64,9 +64,9 @@ class Packet:
 
 def packet_of(
     datum: bytes, packet: Mapping[str, Any], form: Form, histories: Sequence[str], schema: str
-) -> Packet:
+) -> ArchivedPacket:
     """Return a packet that is there as a record and decoded."""
-    return Packet(
+    return ArchivedPacket(
         datum=datum,
         form=form,
         own=identities(packet),
@@ -88,7 +88,7 @@ def images_of(packet: Mapping[str, Any]) -> Images | None:
     return None if None in found.values() else found
 
 
-def lend_images(packets: Sequence[Packet], images: Sequence[Images]) -> list[Packet]:
+def lend_images(packets: Sequence[ArchivedPacket], images: Sequence[Images]) -> list[ArchivedPacket]:
     """Return packets with images: an archive drops them, so its packets get those of others, in turn.
 
     What was sent stays as it was.
@@ -98,14 +98,14 @@ def lend_images(packets: Sequence[Packet], images: Sequence[Images]) -> list[Pac
     return [packet if keep else _with(packet, next(lent)) for packet, keep in zip(packets, kept, strict=True)]
 
 
-def spaced(packets: Sequence[Packet], most: int) -> Sequence[Packet]:
+def spaced(packets: Sequence[ArchivedPacket], most: int) -> Sequence[ArchivedPacket]:
     """Return no more than so many packets, evenly spaced."""
     if len(packets) <= most:
         return packets
     return [packets[place] for place in np.linspace(0, len(packets) - 1, most).astype(int).tolist()]
 
 
-def corpus_of(name: str, packets: Sequence[Packet], messages: int, about: str) -> Corpus:
+def corpus_of(name: str, packets: Sequence[ArchivedPacket], messages: int, about: str) -> Corpus:
     """Return so many messages of packets, in an order in which any part is like the whole.
 
     Parameters
@@ -133,7 +133,7 @@ def corpus_of(name: str, packets: Sequence[Packet], messages: int, about: str) -
     )
 
 
-def _with(packet: Packet, images: Images) -> Packet:
+def _with(packet: ArchivedPacket, images: Images) -> ArchivedPacket:
     bare = packet.form.read(packet.datum)
     if not images.keys() <= bare.keys():
         return packet  # its schema has no place for them

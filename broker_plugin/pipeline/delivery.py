@@ -16,7 +16,7 @@ from broker_plugin.pipeline.outbox import Parcel
 from broker_plugin.streams.base import Message, Sink, Source
 from broker_plugin.streams.limits import Oversize
 
-__all__ = ["AtLeastOnce", "Attempt", "Delivery", "GroupSource", "owned_messages"]
+__all__ = ["AtLeastOnce", "Attempt", "Delivery", "GroupSource", "Owner", "owned_messages"]
 
 Result = TypeVar("Result")
 
@@ -38,12 +38,17 @@ class Delivery(Protocol):
 
 
 @runtime_checkable
-class GroupSource(Source, Protocol):
-    """A source that shares its stream with other processes, as a member of a group."""
+class Owner(Protocol):
+    """Whoever can lose messages to others. Asked for by itself, so that no other duty decides over it."""
 
     def owned(self, messages: Sequence[Message]) -> list[Message]:
         """Return those messages that were not given to another member since they were polled."""
         ...
+
+
+@runtime_checkable
+class GroupSource(Source, Owner, Protocol):
+    """A source that shares its stream with other processes, as a member of a group."""
 
     def stay(self) -> None:
         """Answer the group while a batch is worked on; called several times a second, it costs nothing."""
@@ -107,7 +112,7 @@ class AtLeastOnce:
 
 def owned_messages(source: Source, messages: Sequence[Message]) -> list[Message]:
     """Return the messages that are still ours: all of them, where nobody else reads the stream."""
-    return source.owned(messages) if isinstance(source, GroupSource) else list(messages)
+    return source.owned(messages) if isinstance(source, Owner) else list(messages)
 
 
 def owned_parcels(source: Source, parcels: Sequence[Parcel]) -> list[Parcel]:

@@ -118,6 +118,7 @@ class Runner:
         self._monitor = QuietMonitor() if monitor is None else monitor
         self._on_batch = on_batch
         self._poll_pauses = self._backoff.pauses()
+        self._poll_due = 0.0
         self._received_at = datetime.now(UTC)
         self._lag_due = 0.0
 
@@ -148,22 +149,27 @@ class Runner:
 
     def _gather(self) -> None:
         self._look_around()
-        timeout_s = min(POLL_S, self._batcher.wait_s(time.monotonic()))
+        now = time.monotonic()
+        # A stop has nothing to wait for here: what was polled before is finished, with all of its time.
+        self._pause(min(self._poll_due - now, self._batcher.wait_s(now)), ended=self._stop.is_set)
+        self._poll(min(POLL_S, self._batcher.wait_s(time.monotonic())))
+
+    def _poll(self, timeout_s: float) -> bool:
+        """Take in what there is, and tell whether that was anything; after a failure there is a pause."""
+        if time.monotonic() < self._poll_due:
+            return False
         try:
             messages = self._source.poll(self._batcher.room, timeout_s)
         except TransientError as error:
             self._note("poll", error)
-            # A stop has nothing to wait for here: what was polled before is finished, with all of its time.
-            self._pause(next(self._poll_pauses), ended=self._stop.is_set)
-            return
+            self._poll_due = time.monotonic() + next(self._poll_pauses)
+            return False
         self._poll_pauses = self._backoff.pauses()
         self._monitor.succeeded("poll")
-        self._take_in(messages)
-
-    def _take_in(self, messages: Sequence[Message]) -> None:
         if messages and not len(self._batcher):
             self._received_at = datetime.now(UTC)
         self._batcher.add(messages, now=time.monotonic())
+        return bool(messages)
 
     def _handle(self, batch: Sequence[Message]) -> None:
         """Judge and deliver a batch, and those that become due meanwhile."""
@@ -203,13 +209,7 @@ class Runner:
         if self._group is not None:
             self._group.stay()
         while not (self._batcher.is_full or self._stop.is_set() or self._source.exhausted):
-            try:
-                messages = self._source.poll(self._batcher.room, 0.0)
-            except TransientError as error:
-                self._note("poll", error)
-                return
-            self._take_in(messages)
-            if not messages:
+            if not self._poll(0.0):
                 return
 
     def _deliver(self, judged: Judged) -> None:
@@ -238,7 +238,9 @@ class Runner:
             except TransientError as error:
                 self._note(stage, error)
                 if self._too_late():
-                    raise TransientError(f"stopped with a batch uncommitted: {error}") from error
+                    raise TransientError(
+                        f"stopped with a batch uncommitted: {error.found}", remedy=error.remedy
+                    ) from error
             else:
                 self._monitor.succeeded(stage)
                 return result

@@ -30,11 +30,14 @@ def exit_status(error: BrokerPluginError) -> tuple[int, str]:
     --------
     >>> exit_status(TransientError("no broker answers"))
     (75, 'broker-plugin: no broker answers; try again later')
+    >>> exit_status(TransientError("no broker answers", remedy="is it up?"))
+    (75, 'broker-plugin: no broker answers; is it up?')
     """
     if isinstance(error, ConfigurationError):
         return EXIT_CONFIGURATION, f"broker-plugin: {error}"
     if isinstance(error, (TransientError, MembershipLostError, BatchAbandonedError)):
-        return EXIT_TRANSIENT, f"broker-plugin: {error}; try again later"
+        advice = "" if error.remedy else "; try again later"
+        return EXIT_TRANSIENT, f"broker-plugin: {error}{advice}"
     return EXIT_FAILURE, f"broker-plugin: {error}"
 
 

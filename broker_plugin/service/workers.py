@@ -25,6 +25,7 @@ from typing import Any
 import structlog
 
 from broker_plugin.errors import BrokerPluginError
+from broker_plugin.expendable import leave, leaving_on_surprise
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.service.application import serve
 from broker_plugin.service.exit_status import EXIT_CONFIGURATION, EXIT_FAILURE, exit_status, status_of_process
@@ -200,12 +201,14 @@ def _work(values: dict[str, Any], number: int, workers: int, pipe: Connection) -
         let_through()
         if stop.is_set():
             return
-        try:
-            serve(settings, stop, hurry=hurry, workers=workers if number == 0 else 1, worker=number)
-        except BrokerPluginError as error:
-            status, line = exit_status(error)
-            sys.stderr.write(f"{line}\n")
-            sys.exit(status)
+        status = 0
+        with leaving_on_surprise():
+            try:
+                serve(settings, stop, hurry=hurry, workers=workers if number == 0 else 1, worker=number)
+            except BrokerPluginError as error:
+                status, line = exit_status(error)
+                sys.stderr.write(f"{line}\n")
+        leave(status)
 
 
 def _listen(pipe: Connection, stop: threading.Event, hurry: threading.Event) -> None:

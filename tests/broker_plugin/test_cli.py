@@ -16,6 +16,7 @@ from cyclopts import App
 
 from broker_plugin import cli
 from broker_plugin.errors import (
+    BatchAbandonedError,
     BrokerPluginError,
     BundleError,
     ConfigurationError,
@@ -24,6 +25,7 @@ from broker_plugin.errors import (
     RejectReason,
     TransientError,
 )
+from broker_plugin.service.exit_status import exit_status
 from broker_plugin.signals import InterruptedBySignal
 
 
@@ -55,6 +57,60 @@ def test_an_error_of_ours_is_a_message_and_a_status(
         cli.main(["fail"])
     assert ended.value.code == status
     assert capsys.readouterr().err.startswith(f"broker-plugin: {error}")
+
+
+@pytest.mark.parametrize("error_type", [TransientError, MembershipLostError, BatchAbandonedError])
+def test_an_error_that_says_what_to_do_is_not_advised_to_wait(
+    error_type: type[BrokerPluginError],
+) -> None:
+    assert exit_status(error_type("found")) == (75, "broker-plugin: found; try again later")
+    assert exit_status(error_type("found", remedy="mend it")) == (75, "broker-plugin: found; mend it")
+
+
+BUSY = """
+import atexit, signal, threading, time
+from cyclopts import App
+from broker_plugin import cli
+from broker_plugin.expendable import ExpendableThread
+from broker_plugin.signals import InterruptedBySignal
+
+class Busy(ExpendableThread):
+    def run(self):
+        self.at_work = True
+        begun.set()
+        time.sleep(60.0)
+
+def fail() -> None:
+    raise ZeroDivisionError
+
+def make_app(chosen: str = "") -> App:
+    app = App()
+    app.command(fail)
+    return app
+
+begun = threading.Event()
+Busy("busy").start()
+begun.wait()
+atexit.register(print, "taken down")
+cli.make_app = make_app
+"""
+
+OF_A_CONTAINER = """
+signal.raise_signal = lambda number: None
+InterruptedBySignal(signal.SIGTERM).end_process()
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("cli.main(['fail'])", 1), (OF_A_CONTAINER, 143)],
+    ids=["unexpected", "first of a container"],
+)
+def test_no_end_takes_the_interpreter_down_around_a_thread_at_work(end: str, status: int) -> None:
+    command = [sys.executable, "-c", BUSY + end]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr == "" or done.stderr.endswith("\nZeroDivisionError\n")
 
 
 def test_the_first_process_of_a_container_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,15 +129,22 @@ def test_a_batch_may_take_longer_than_a_member_may_be_silent(
     assert set(places.values()) == {1}
 
 
-@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+@pytest.mark.parametrize(
+    ("delivery", "workers"), [("at-least-once", 1), ("exactly-once", 1), ("at-least-once", 2)]
+)
 def test_a_stop_does_not_wait_longer_for_a_batch_than_its_deadline(
-    kafka_broker: KafkaCluster, topic: Callable[[str], str], data_dir: Path, run: StartRun, delivery: str
+    kafka_broker: KafkaCluster,
+    topic: Callable[[str], str],
+    data_dir: Path,
+    run: StartRun,
+    delivery: str,
+    workers: int,
 ) -> None:
     topics = Topics(kafka_broker, topic, partitions=1)
     light = as_records(ztf_packets(data_dir)[:5])
     kafka_broker.produce(topics.input, light)
     flags = [*topics.flags, "--delivery", delivery, "--batch-max", str(N_HEAVY), "--instance", "one"]
-    process = run([*flags, "--stop-deadline-s", str(STOP_S)], name="first")
+    process = run([*flags, "--stop-deadline-s", str(STOP_S), "--workers", str(workers)], name="first")
     wait_for_outputs(topics, len(light), process)
     process.wait_ready(lambda: topics.committed() == len(light), timeout_s=30.0)
     kafka_broker.produce(topics.input, as_records([heavy_packet(data_dir)] * N_HEAVY))

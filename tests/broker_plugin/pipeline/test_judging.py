@@ -29,6 +29,8 @@ BATCH = 10
 WAIT_S = 60.0
 """Far longer than a batch takes; only a failure waits so long."""
 
+AT_ONCE = Backoff(first_s=0.001, cap_s=0.002)
+
 
 class Watched:
     """A scorer that tells of each batch, by the numbers of its alerts, before it scores it."""
@@ -66,6 +68,7 @@ def runner_of(
     stop_deadline_s: float = WAIT_S,
     judge_deadline_s: float = WAIT_S,
     monitor: QuietMonitor | None = None,
+    backoff: Backoff = AT_ONCE,
     between_batches: Callable[[], None] = lambda: None,
 ) -> Runner:
     return Runner(
@@ -78,7 +81,7 @@ def runner_of(
         stop_deadline_s=stop_deadline_s,
         judge_deadline_s=judge_deadline_s,
         monitor=monitor,
-        backoff=Backoff(first_s=0.001, cap_s=0.002),
+        backoff=backoff,
         between_batches=between_batches,
     )
 
@@ -238,6 +241,65 @@ def test_while_a_batch_is_judged_the_loop_lives_and_answers_the_group(
     runner_of(source, sink, decoder, Watched(scorer, take_long), monitor=monitor).run()
     assert len(seen) == 2
     assert offsets_sent(sink) == [(message.partition, message.offset) for message in messages[: 2 * BATCH]]
+
+
+class Polled(QuietMonitor):
+    """Hears how the polls went."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def retried(self, stage: str) -> None:
+        if stage == "poll":
+            self.heard.append("failed")
+
+    def succeeded(self, stage: str) -> None:
+        if stage == "poll":
+            self.heard.append("worked")
+
+
+class Interrupted(MemorySource):
+    """Fails at all polls behind the first, or so many of them."""
+
+    def __init__(self, messages: Sequence[Message], failures: float = float("inf")) -> None:
+        super().__init__(messages)
+        self.polls, self.failures = 0, failures
+
+    def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
+        self.polls += 1
+        if 1 < self.polls <= 1 + self.failures:
+            raise TransientError("the network is away")
+        return super().poll(batch_max, timeout_s)
+
+
+def test_a_poll_that_works_again_is_told_while_a_batch_is_judged(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    monitor = Polled()
+    heard: list[list[str]] = []
+
+    def take_long(_: list[int]) -> None:
+        deadline = time.monotonic() + 5.0
+        while monitor.heard[:3] != ["worked", "failed", "worked"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        heard.append(monitor.heard[:3])
+
+    source, sink = Interrupted(messages[: 2 * BATCH], 1), MemorySink()
+    runner_of(source, sink, decoder, Watched(scorer, take_long), monitor=monitor).run()
+    assert heard[0] == ["worked", "failed", "worked"]
+    assert offsets_sent(sink) == [(message.partition, message.offset) for message in messages[: 2 * BATCH]]
+
+
+def test_polls_that_fail_while_a_batch_is_judged_have_pauses_between_them(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    stop, monitor = threading.Event(), Polled()
+    source, sink = Interrupted(messages), CallingSink(lambda _: stop.set())
+    watched = Watched(scorer, lambda _: time.sleep(1.5))
+    pauses = Backoff(first_s=WAIT_S, cap_s=WAIT_S)
+    runner_of(source, sink, decoder, watched, stop=stop, monitor=monitor, backoff=pauses).run()
+    assert monitor.heard == ["worked", "failed"]
+    assert len(sink.sent) == BATCH == sum(source.committed.values())
 
 
 @pytest.mark.parametrize("why", ["stop", "stuck"])

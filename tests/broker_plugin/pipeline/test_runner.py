@@ -285,3 +285,51 @@ def test_a_poll_that_fails_does_not_hold_up_the_open_batch(
     Runner(source, sink, alert_filter, OUTBOX, backoff=AT_ONCE, monitor=monitor).run()
     assert sources(sink.sent) == places(messages)
     assert set(monitor.retries) == {"poll"}
+
+
+def test_the_pause_after_a_failed_poll_ends_when_the_open_batch_is_due(
+    alert_filter: AlertFilter, messages: list[Message]
+) -> None:
+    class Broken(MemorySource):
+        def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
+            if len(self._waiting) < len(messages):
+                raise TransientError("the network is away")
+            return super().poll(5, timeout_s)
+
+    stop = threading.Event()
+    source, sink = Broken(messages), MemorySink()
+    begun_s = time.monotonic()
+    Runner(
+        source,
+        sink,
+        alert_filter,
+        OUTBOX,
+        stop=stop,
+        batcher=Batcher(batch_age_s=0.5),
+        backoff=Backoff(first_s=60.0, cap_s=60.0),
+        on_batch=lambda _: stop.set(),
+    ).run()
+    assert time.monotonic() - begun_s < 20.0
+    assert sources(sink.sent) == places(messages[:5])
+
+
+def test_a_batch_that_a_stop_leaves_says_what_to_do_as_its_error_did(
+    alert_filter: AlertFilter, messages: list[Message]
+) -> None:
+    class Away(MemorySink):
+        def send(self, messages: Sequence[OutgoingMessage]) -> None:
+            raise TransientError("no broker answers", remedy="is it up?")
+
+    stop = threading.Event()
+    with pytest.raises(TransientError, match="a batch uncommitted: no broker answers; is it up") as left:
+        Runner(
+            MemorySource(messages),
+            Away(),
+            alert_filter,
+            OUTBOX,
+            stop=stop,
+            stop_deadline_s=0.0,
+            backoff=AT_ONCE,
+            monitor=StopAtRetry(stop),
+        ).run()
+    assert left.value.remedy == "is it up?"

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A worker that cannot be started takes none of the others with it."""
+"""A worker that cannot be started takes none of the others with it, and each ends with its own status."""
 
 from __future__ import annotations
 
+import atexit
 import errno
 import multiprocessing
 import os
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from broker_plugin.errors import BatchAbandonedError
+from broker_plugin.expendable import ExpendableThread
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.service import workers
 from broker_plugin.service.workers import supervise
@@ -96,3 +99,47 @@ def test_a_machine_without_room_for_a_process_costs_one_worker_and_not_all(
     thread.join(10)
     assert statuses == [0]
     assert [(each.heard, each.killed) for each in (second, machine.started[2])] == [("stop", False)] * 2
+
+
+TAKEN_DOWN = 99
+"""Status of a worker whose interpreter was taken down, which aborts it where compiled code is at work."""
+
+ENDS = {
+    "given up": (BatchAbandonedError("a batch is given up"), 75),
+    "unexpected": (ZeroDivisionError(), 1),
+    "in order": (None, 0),
+}
+
+
+class Busy(ExpendableThread):
+    """A batch that nobody waits for."""
+
+    def run(self) -> None:
+        self.at_work = True
+        threading.Event().wait()
+
+
+def work_with_a_thread_left(how: str, pipe: Connection) -> None:
+    """Be a worker whose service ends while a batch is still being judged."""
+
+    def serve(*given: object, **named: object) -> None:
+        busy = Busy("judge")
+        busy.start()
+        wait_until(lambda: busy.at_work, timeout_s=10, what="its work")
+        if (error := ENDS[how][0]) is not None:
+            raise error
+
+    workers.serve = serve
+    atexit.register(os._exit, TAKEN_DOWN)
+    workers._work(Settings().model_dump(), 0, 1, pipe)
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_worker_is_not_taken_down_around_a_batch_that_it_leaves(how: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    there, pipe = context.Pipe(duplex=False)
+    process = context.Process(target=work_with_a_thread_left, args=(how, there))
+    process.start()
+    process.join(60)
+    pipe.close()
+    assert process.exitcode == ENDS[how][1]
