@@ -144,7 +144,8 @@ def test_a_stop_does_not_wait_longer_for_a_batch_than_its_deadline(
     light = as_records(ztf_packets(data_dir)[:5])
     kafka_broker.produce(topics.input, light)
     flags = [*topics.flags, "--delivery", delivery, "--batch-max", str(N_HEAVY), "--instance", "one"]
-    process = run([*flags, "--stop-deadline-s", str(STOP_S), "--workers", str(workers)], name="first")
+    flags += ["--workers", str(workers)]  # of the second run too: its members have the names of the first
+    process = run([*flags, "--stop-deadline-s", str(STOP_S)], name="first")
     wait_for_outputs(topics, len(light), process)
     process.wait_ready(lambda: topics.committed() == len(light), timeout_s=30.0)
     kafka_broker.produce(topics.input, as_records([heavy_packet(data_dir)] * N_HEAVY))
