@@ -222,7 +222,7 @@ class _Worker:
         self._process.join()  # it has closed the pipe, so it is on its way
         if self._process.exitcode == EXIT_BROKEN:
             return BrokerPluginError("a worker broke down; its own message stands above")
-        return TransientError("a worker was killed, perhaps for want of memory; use fewer --workers")
+        return TransientError("a worker was killed, perhaps for want of memory", remedy="use fewer --workers")
 
 
 def _work(recipe: FilterRecipe, prepare: Callable[[], None] | None, pipe: Connection) -> None:

@@ -12,7 +12,7 @@ from astropy.time import Time
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree  # type: ignore[import-untyped]
 
-from broker_plugin.surveys.sky import unit_vectors
+from broker_plugin.surveys import sky
 
 __all__ = ["Matches", "Places", "match_places", "moved", "pairs_within", "separation_arcsec"]
 
@@ -132,8 +132,7 @@ def pairs_within(places: Places, radius_arcsec: float) -> tuple[NDArray[np.intp]
 
 def separation_arcsec(one: Places, other: Places) -> FloatArray:
     """Return the angle between places, pair by pair; exact for small angles too."""
-    chord = np.asarray(np.linalg.norm(_unit(one) - _unit(other), axis=1), np.float64)
-    return np.asarray(np.rad2deg(2 * np.arcsin(chord / 2)) * 3600, np.float64)
+    return sky.separation_arcsec(one.ra_deg, one.dec_deg, centre=(other.ra_deg, other.dec_deg))
 
 
 def _at_common_epoch(objects: Places, parts: Places) -> FloatArray:
@@ -172,4 +171,4 @@ def _chord(angle_arcsec: FloatArray) -> FloatArray:
 
 
 def _unit(places: Places) -> FloatArray:
-    return unit_vectors(places.ra_deg, places.dec_deg)
+    return sky.unit_vectors(places.ra_deg, places.dec_deg)
