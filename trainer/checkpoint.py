@@ -53,14 +53,14 @@ STATE = "state.safetensors"
 
 ADDED_SETTINGS: Mapping[str, Mapping[str, object]] = {
     "training": {"precision": "fp32", "seed": None},
-    "data": {"runs_per_star": []},
+    "data": {"runs_per_star": [], "cuts_per_set": 0},
 }
 """Settings by section that came later, with what was done before: where they say so, nothing has changed."""
 
 NAMES, DESCRIPTIONS = {"sample", "source"}, {"source", "footprint"}
 """Settings and entries of a run's data that say what the stars are and change no number."""
 
-DRAWS_VERSION = "5"
+DRAWS_VERSION = "6"
 """Version of the draws of a pass; raise it with any change, or a stopped run goes on with other ones."""
 
 

@@ -103,11 +103,18 @@ class DataSettings(_Part):
         "length in `runs_per_star`. The rarest has 84 training stars, each of which is then seen in 24 of "
         "them; without, they are learned by heart.",
     )
+    cuts_per_set: int = Field(
+        default=0,
+        ge=0,
+        description="Alerts cut from a star's own epochs as ZTF or LSST would have sent them "
+        "(trainer/survey_cut.py), added to each set beside the windows. Without, a model hardly sees how "
+        "sparse alerts are.",
+    )
     runs_per_star: tuple[NonNegativeInt, ...] = Field(
         default=(),
         max_length=len(FIRST_EPOCHS),
         description="Runs of epochs that begin with any night of a star and stand for all of its epochs, its "
-        "first 100, 30 and 10, in this order. Classes of few stars have `class_windows` runs of each "
+        "first 100, 30, 10, 3 and 1, in this order. Classes of few stars have `class_windows` runs of each "
         "listed length at least, also where a 0 stands. Without, a star is seen with the same few windows in "
         "every pass.",
     )

@@ -17,6 +17,7 @@ from trainer.windows import FIRST_EPOCHS, Windows, first_windows, joined, night_
 
 __all__ = [
     "Plan",
+    "cut_plan",
     "drawn_oddities",
     "natural_plan",
     "often_enough",
@@ -29,6 +30,10 @@ N_EPOCHS_EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 257)
 N_EPOCHS_SHARES = (0.13, 0.15, 0.16, 0.16, 0.16, 0.13, 0.07, 0.04)
 """How often training alerts get a number of epochs between the edges. In real ZTF alerts half have at most 3
 detections, with forced photometry ten times as many; deep LSST fields have hundreds."""
+
+CUTS = 4
+"""Alerts cut from each star, each with a wait, a survey and bands of its own: hardly one in ten is searched
+for a period, so that they cost little."""
 
 RANDOM_WINDOWS = 1
 """Runs of random length and beginning for each star, beside its first epochs. The period search of the
@@ -51,6 +56,9 @@ class Plan:
         `Oddity` that each is made into.
     peers
         Stars whose light and periods may serve for that.
+    windows, cut
+        What is looked at of each star's own epochs, or which of the alerts is meant that a survey would have
+        sent of it; without either, alerts are imitated.
     """
 
     star: NDArray[np.int64]
@@ -60,6 +68,7 @@ class Plan:
     peers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     observed_share: float = OBSERVED_SHARE
     windows: Windows | None = None
+    cut: NDArray[np.int64] | None = None
 
     @classmethod
     def of_windows(
@@ -85,13 +94,15 @@ class Plan:
             peers=self.peers,
             observed_share=self.observed_share,
             windows=None if self.windows is None else self.windows.part(rows),
+            cut=None if self.cut is None else self.cut[rows],
         )
 
     def digest(self) -> int:
         """Return a checksum, to know a cached set again."""
         text = f"{self.seed}/{self.observed_share}".encode()
         windows = b"" if self.windows is None else self.windows.tobytes()
-        arrays = (self.star, self.n_epochs, self.oddity, self.peers)
+        cuts = () if self.cut is None else (self.cut,)
+        arrays = (self.star, self.n_epochs, self.oddity, self.peers, *cuts)
         columns = b"".join(array.tobytes() for array in arrays)
         return zlib.crc32(columns + text + windows)
 
@@ -151,6 +162,25 @@ def natural_plan(
         oddity=np.zeros(len(star), np.int8),
         seed=seed,
         observed_share=observed_share,
+    )
+
+
+def cut_plan(label: NDArray[np.int64], members: NDArray[np.int64], *, of_class: int, seed: int) -> Plan:
+    """Return `CUTS` alerts of each star `members` as a survey would have sent them.
+
+    Parameters
+    ----------
+    of_class
+        Fewest of a class.
+    """
+    star = often_enough(label, members, of_star=CUTS, of_class=of_class)
+    which = np.arange(len(star)) - np.searchsorted(star, star)
+    return Plan(
+        star=star,
+        n_epochs=np.zeros(len(star), np.int64),  # as many as the survey took
+        oddity=np.zeros(len(star), np.int8),
+        seed=seed,
+        cut=which,
     )
 
 

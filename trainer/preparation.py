@@ -21,18 +21,20 @@ from trainer.data.stars import StarTable, read_stars
 from trainer.data.used import UsedStars, used_stars
 from trainer.encoders import fitted_specs
 from trainer.outliers import Oddity
-from trainer.plans import Plan, natural_plan, planned_windows, tempered_plan
+from trainer.plans import Plan, cut_plan, natural_plan, planned_windows, tempered_plan
 from trainer.seen import SEEN, read_seen
 from trainer.sets import ExampleSet, make_set
-from trainer.windows import FIRST_EPOCHS, Windows, random_windows, window_alerts
+from trainer.windows import FIRST_EPOCHS, Windows, growing_windows, random_windows, window_alerts
 
 __all__ = [
     "Prepared",
     "bin_limits",
     "calibration_set",
+    "cut_set",
     "first_set",
     "imitated_set",
     "made",
+    "n_cuts",
     "n_windows",
     "natural_sets",
     "ordinary",
@@ -218,6 +220,16 @@ def window_kinds(prepared: Prepared, split: Split) -> NDArray[np.int64]:
     return np.minimum(np.arange(n_windows) // n_stars, len(FIRST_EPOCHS))
 
 
+def cut_set(prepared: Prepared, *, advance: Callable[[int], None] = lambda n: None) -> ExampleSet:
+    """Return alerts cut from the training stars as surveys would have sent them."""
+    return made(prepared, _cut_plan(prepared), "cuts-train", advance)
+
+
+def n_cuts(prepared: Prepared) -> int:
+    """Return how many alerts `cut_set` makes."""
+    return len(_cut_plan(prepared).star)
+
+
 def ordinary(examples: ExampleSet) -> ExampleSet:
     """Return the alerts that were left as they are."""
     return examples.take(np.flatnonzero(examples.oddity == Oddity.ORDINARY))
@@ -294,12 +306,17 @@ def bin_limits(settings: Settings, bin_: int) -> tuple[int, int]:
 
 
 def windows_of_bin(prepared: Prepared, split: Split, bin_: int, *, n: int, seed: int) -> ExampleSet:
-    """Return a window of each of at most `n` stars, its number of epochs in a bin of the calibration."""
+    """Return the first epochs of each of at most `n` stars, their number in a bin of the calibration.
+
+    The first ones, as in a stream that began with the survey: runs from the middle of a light curve are
+    as strange a little less often.
+    """
     low, high = bin_limits(prepared.run.settings, bin_)
+    is_last = bin_ + 1 == len(prepared.run.settings.calibration.epoch_edges)
     rng = np.random.default_rng((seed, 12, bin_))
     members = prepared.members(split).astype(np.int64)
     star = rng.permutation(members[np.diff(prepared.stars.offsets)[members] >= low])[:n]
-    windows = random_windows(prepared.stars, star, rng, low=low, high=high)
+    windows = growing_windows(prepared.stars, star, rng, low=low, high=None if is_last else high)
     plan = Plan.of_windows(star, windows, seed=seed, peers=members)
     return made(prepared, plan, f"windows-{split.name.lower()}-{low}-{seed}", lambda n: None)
 
@@ -326,6 +343,16 @@ def _window_plan(prepared: Prepared, split: Split) -> tuple[NDArray[np.int64], W
         of_class=settings.data.class_windows,
         odd=settings.data.odd_share > 0 and prepared.make is None,
         rng=np.random.default_rng((settings.seed, 10, int(split))),
+    )
+
+
+def _cut_plan(prepared: Prepared) -> Plan:
+    settings = prepared.run.settings
+    return cut_plan(
+        prepared.stars.label,
+        prepared.members(Split.TRAIN).astype(np.int64),
+        of_class=settings.data.class_windows,
+        seed=settings.seed,
     )
 
 

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from broker_plugin.features.base import FEATURE_SPEC_VERSION, Tokens, build_modality
 from broker_plugin.features.period import Periods, find_periods
-from broker_plugin.records import AlertBatch
+from broker_plugin.records import Alert, AlertBatch
 from trainer.augment import imitate
 from trainer.data.stars import StarTable, read_stars
 from trainer.outliers import Oddity
 from trainer.plans import Plan
 from trainer.processes import processes
+from trainer.survey_cut import CUT_VERSION, cut_alert
 from trainer.windows import window_alerts
 
 __all__ = ["ExampleSet", "join_sets", "make_set", "tokens_of"]
@@ -27,7 +28,7 @@ __all__ = ["ExampleSet", "join_sets", "make_set", "tokens_of"]
 CHUNK = 500
 """Alerts that a worker makes at once: large enough for the vectorised features, small enough for a bar."""
 
-IMITATION_VERSION = "2"
+IMITATION_VERSION = "3"
 """Version of the imitation of alerts; raise it with any change there, or old caches pass for new ones."""
 
 
@@ -88,7 +89,7 @@ def make_set(
     make
         Makes a part of a plan that starts at a number, in this process, in the place of imitating stars.
     """
-    versions = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}"
+    versions = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}/{CUT_VERSION}"
     key = f"{versions}/{_stars_digest(stars_path)}/{plan.digest()}/{json.dumps(specs, sort_keys=True)}"
     if cache is not None and cache.is_file():
         found = _read(cache, key, tuple(specs))
@@ -157,25 +158,7 @@ def _maker(stars: StarTable, specs: Mapping[str, Mapping[str, Any]]) -> Callable
 
 
 def _make(stars: StarTable, plan: Plan, start: int, specs: Mapping[str, Mapping[str, Any]]) -> ExampleSet:
-    if plan.windows is not None:
-        alerts = window_alerts(stars, plan.star, plan.windows, peers=plan.peers)
-    else:
-        alerts = [
-            imitate(
-                stars,
-                int(star),
-                np.random.default_rng((plan.seed, 2, start + position)),
-                n_epochs=int(n_epochs),
-                alert_id=start + position,
-                observed_share=plan.observed_share,
-                oddity=Oddity(int(oddity)),
-                peers=plan.peers,
-            )
-            for position, (star, n_epochs, oddity) in enumerate(
-                zip(plan.star, plan.n_epochs, plan.oddity, strict=True)
-            )
-        ]
-    batch = AlertBatch.from_alerts(alerts)
+    batch = AlertBatch.from_alerts(_alerts(stars, plan, start))
     return ExampleSet(
         star=plan.star,
         # What was changed is no member of the star's class any more, but for faults of the instrument.
@@ -184,6 +167,29 @@ def _make(stars: StarTable, plan: Plan, start: int, specs: Mapping[str, Mapping[
         oddity=plan.oddity,
         tokens=tokens_of(batch, specs),
     )
+
+
+def _alerts(stars: StarTable, plan: Plan, start: int) -> list[Alert]:
+    if plan.windows is not None:
+        return window_alerts(stars, plan.star, plan.windows, peers=plan.peers)
+    if plan.cut is not None:
+        drawn = zip(plan.star.tolist(), plan.cut.tolist(), strict=True)
+        return [cut_alert(stars, star, seed=(plan.seed, star, which)) for star, which in drawn]
+    return [
+        imitate(
+            stars,
+            int(star),
+            np.random.default_rng((plan.seed, 2, start + position)),
+            n_epochs=int(n_epochs),
+            alert_id=start + position,
+            observed_share=plan.observed_share,
+            oddity=Oddity(int(oddity)),
+            peers=plan.peers,
+        )
+        for position, (star, n_epochs, oddity) in enumerate(
+            zip(plan.star, plan.n_epochs, plan.oddity, strict=True)
+        )
+    ]
 
 
 def join_sets(parts: Sequence[ExampleSet]) -> ExampleSet:

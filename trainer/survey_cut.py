@@ -63,18 +63,16 @@ SCATTER_SHARE = 0.5
 """Scatter of Catalina's exposures within a night in errors as reported: the median over 1,500 stars, half of
 which lie between 0.39 and 0.63."""
 
-SEED = 20241108
 
-
-def cut_alert(stars: StarTable, star: int, *, number: int) -> Alert:
+def cut_alert(stars: StarTable, star: int, *, seed: int | tuple[int, ...]) -> Alert:
     """Return a star, of one epoch or more, cut into an alert.
 
     Parameters
     ----------
-    number
-        All that is drawn for the star follows from it.
+    seed
+        Of all that is drawn for it.
     """
-    rng = np.random.default_rng((SEED, number))
+    rng = np.random.default_rng(seed)
     # As many as there are epochs, and these must not move what else is drawn.
     by_night, by_exposure = rng.spawn(2)
     survey = ZTF if rng.random() < 0.5 or _is_too_bright(stars, star) else LSST

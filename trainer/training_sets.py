@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The sets that a model is trained on, one a pass: imitated alerts, and windows of observed epochs.
+"""The sets that a model is trained on, one a pass: imitated alerts, windows of observed epochs, and cuts.
 
 Windows are drawn from pools, one for each number of epochs, and from each pool as many, so that rare classes,
-of whose stars there are more runs than of others (`class_windows`), have them at every length. In every pool,
-and among the imitated alerts, the classes have the shares of `tempered` by their numbers of stars: the head's
-prior shift counts on it. All of it is held in memory, 2.5 GB with the default settings.
+of whose stars there are more runs than of others (`class_windows`), have them at every length. Alerts as a
+survey would have sent them (`trainer.survey_cut`) are a pool of their own. In every pool, and among the
+imitated alerts, the classes have the shares of `tempered` by their numbers of stars: the head's prior shift
+counts on it. All of it is held in memory, 3 GB with the default settings.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from trainer.outliers import Oddity
 from trainer.plans import Plan, often_enough, planned_runs
 from trainer.preparation import (
     Prepared,
+    cut_set,
     imitated_set,
     made,
+    n_cuts,
     n_windows,
     ordinary,
     window_kinds,
@@ -48,6 +51,7 @@ class TrainingSets:
         self._share = tempered(np.bincount(labels[labels >= 0]))
         self._seed = prepared.run.settings.training_seed
         self._pools, self._odd = _window_pools(prepared, advance) if prepared.has_windows else ([], None)
+        self._cuts = [cut_set(prepared, advance=advance)] if _has_cuts(prepared) else []
         self._imitated = [imitated_set(prepared, k, advance=advance) for k in range(data.train_sets)]
 
     @staticmethod
@@ -59,7 +63,8 @@ class TrainingSets:
             windows = n_windows(prepared, Split.TRAIN) + sum(
                 len(_run_stars(prepared, n)) for n in FIRST_EPOCHS
             )
-        return data.train_sets * data.alerts_per_set + windows
+        cuts = n_cuts(prepared) if _has_cuts(prepared) else 0
+        return data.train_sets * data.alerts_per_set + windows + cuts
 
     def __call__(self, number: int) -> ExampleSet:
         """Return the set of a pass: imitated sets take turns, windows are drawn anew."""
@@ -73,6 +78,8 @@ class TrainingSets:
         for number_left, pool in zip(range(len(self._pools), 0, -1), self._pools, strict=True):
             parts += self._drawn(pool, n // number_left, rng)
             n -= n // number_left
+        if self._cuts:
+            parts += self._drawn(self._cuts, self._data.cuts_per_set, rng)
         return join_sets(parts)
 
     def _drawn(self, pool: Pool, n: int, rng: np.random.Generator) -> list[ExampleSet]:
@@ -109,6 +116,10 @@ def run_set(
         peers=prepared.members(Split.TRAIN).astype(np.int64),
     )
     return made(prepared, plan, f"runs-{n_epochs or 'all'}", advance)
+
+
+def _has_cuts(prepared: Prepared) -> bool:
+    return prepared.run.settings.data.cuts_per_set > 0 and prepared.make is None
 
 
 def _run_stars(prepared: Prepared, n_epochs: int | None) -> NDArray[np.int64]:

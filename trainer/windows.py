@@ -25,6 +25,7 @@ __all__ = [
     "SURVEY",
     "Windows",
     "first_windows",
+    "growing_windows",
     "joined",
     "night_runs",
     "random_windows",
@@ -36,7 +37,7 @@ IntArray = NDArray[np.int64]
 SURVEY = "catalina"
 """Survey of the alerts: none that the stream has, so that nothing is calibrated for the wrong one."""
 
-FIRST_EPOCHS: tuple[int | None, ...] = (None, 100, 30, 10)
+FIRST_EPOCHS: tuple[int | None, ...] = (None, 100, 30, 10, 3, 1)
 """First epochs of a star that a training window holds; None for all. A stream has seen the first ones."""
 
 MJD_UNKNOWN = 50_000.0
@@ -81,20 +82,56 @@ def first_windows(stars: StarTable, star: IntArray, n_epochs: int | None, *, giv
     )
 
 
+def growing_windows(
+    stars: StarTable,
+    star: IntArray,
+    rng: np.random.Generator,
+    *,
+    low: int,
+    high: int | None,
+) -> Windows:
+    """Return the first epochs of each star, their number uniform in the logarithm from low to high.
+
+    Where there is no `high`, half of the stars have all of their epochs, as those have of which nothing
+    more will come.
+
+    Parameters
+    ----------
+    low
+        Each star has as many epochs at least.
+    """
+    length = np.diff(stars.offsets)[star]
+    longest = length if high is None else np.minimum(length, high)
+    n_epochs = _log_uniform(rng, low, longest)
+    if high is None:
+        n_epochs = np.where(rng.random(len(star)) < 0.5, length, n_epochs)
+    return Windows(
+        first=np.zeros(len(star), np.int64),
+        n_epochs=n_epochs,
+        given=np.zeros(len(star), np.bool_),
+        oddity=np.zeros(len(star), np.int8),
+    )
+
+
 def random_windows(
     stars: StarTable, star: IntArray, rng: np.random.Generator, *, low: int = 1, high: int | None = None
 ) -> Windows:
     """Return a random run of epochs of each star, its length uniform in the logarithm from low to high."""
     length = np.diff(stars.offsets)[star]
     longest = length if high is None else np.minimum(length, high)
-    draw = np.floor(np.exp(rng.uniform(np.log(low), np.log(np.maximum(longest, low) + 1)))).astype(np.int64)
-    n_epochs = np.minimum(draw, longest)
+    n_epochs = _log_uniform(rng, low, longest)
     return Windows(
         first=rng.integers(0, length - n_epochs + 1),
         n_epochs=n_epochs,
         given=np.zeros(len(star), np.bool_),
         oddity=np.zeros(len(star), np.int8),
     )
+
+
+def _log_uniform(rng: np.random.Generator, low: int, longest: IntArray) -> IntArray:
+    """Return numbers of epochs from `low` to those of `longest` (B,), which may be smaller."""
+    drawn = np.exp(rng.uniform(np.log(low), np.log(np.maximum(longest, low) + 1)))
+    return np.minimum(np.floor(drawn).astype(np.int64), longest)
 
 
 def night_runs(stars: StarTable, star: IntArray, n_epochs: int | None, rng: np.random.Generator) -> Windows:

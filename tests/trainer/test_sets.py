@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.data.splits import Split
-from trainer.plans import natural_plan, tempered_plan
+from trainer.plans import CUTS, cut_plan, natural_plan, tempered_plan
 from trainer.preparation import Prepared, set_of_bin
 from trainer.sets import ExampleSet, make_set
 
@@ -71,3 +71,28 @@ def test_rows_of_a_set_keep_their_tokens(prepared: Prepared, rng: np.random.Gene
             part = taken.tokens[name]
             mine = part.values[part.offsets[position] : part.offsets[position + 1]]
             assert np.array_equal(mine, tokens.values[tokens.offsets[row] : tokens.offsets[row + 1]])
+
+
+def test_cuts_are_those_of_their_star_and_differ(prepared: Prepared) -> None:
+    members = prepared.members(Split.TRAIN).astype(np.int64)
+    plan = cut_plan(prepared.stars.label, members, of_class=0, seed=1)
+    assert np.array_equal(plan.star, np.repeat(members, CUTS))
+    assert plan.cut is not None
+    assert plan.cut[: CUTS + 1].tolist() == [*range(CUTS), 0]
+    whole = make_set(plan, prepared.run.specs, prepared.stars_path)
+    assert np.array_equal(whole.label, prepared.stars.label[plan.star])
+    assert whole.n_epochs.min() >= 1
+    assert len({tuple(whole.n_epochs[place::CUTS].tolist()) for place in range(CUTS)}) == CUTS
+    # Each follows from its star and its number, not from its place in the plan.
+    part = make_set(plan.part(slice(7, 19)), prepared.run.specs, prepared.stars_path)
+    assert_equal(part, whole.take(np.arange(7, 19)))
+    assert plan.digest() != cut_plan(prepared.stars.label, members, of_class=0, seed=2).digest()
+
+
+def test_a_scarce_class_has_more_cuts(prepared: Prepared) -> None:
+    members = prepared.members(Split.TRAIN).astype(np.int64)
+    label = np.full(len(prepared.stars), 1)
+    label[members[0]] = 0
+    plan = cut_plan(label, members, of_class=50, seed=1)
+    own = plan.cut[plan.star == members[0]] if plan.cut is not None else np.zeros(0)
+    assert own.tolist() == [*range(50)]

@@ -28,7 +28,7 @@ def stars(prepared: Prepared) -> StarTable:
 
 @pytest.fixture(scope="module")
 def alerts(stars: StarTable) -> list[Alert]:
-    return [cut_alert(stars, star, number=1000 + star) for star in range(len(stars))]
+    return [cut_alert(stars, star, seed=1000 + star) for star in range(len(stars))]
 
 
 def test_an_alert_holds_a_month_of_the_stars_own_epochs(stars: StarTable, alerts: list[Alert]) -> None:
@@ -88,7 +88,7 @@ def test_an_alert_is_sent_where_a_star_differs_from_its_reference(stars: StarTab
     )
     sent = 0
     for star in range(len(stars)):
-        alert = cut_alert(faded, star, number=star)
+        alert = cut_alert(faded, star, seed=star)
         curve, last = alert.light_curve, stars.mjd[stars.epochs(star)][-1]
         reference_is_bright = alert.mjd_tai < fading + HISTORY_DAY
         assert alert.mjd_tai >= fading or alert.mjd_tai == last
@@ -108,7 +108,7 @@ def test_noise_sends_no_alert(stars: StarTable) -> None:
     )
     for number in range(10):
         for star in range(len(stars)):
-            alert = cut_alert(constant, star, number=1000 * number + star)
+            alert = cut_alert(constant, star, seed=1000 * number + star)
             assert alert.mjd_tai == stars.mjd[stars.epochs(star)][-1]
 
 
@@ -116,7 +116,7 @@ def test_a_star_that_lsst_cannot_measure_is_one_of_ztf(stars: StarTable) -> None
     for mag, surveys in ((15.0, {"ztf"}), (17.0, {"ztf", "lsst"})):
         flux = np.full_like(stars.flux_njy, AB_ZERO_NJY * 10 ** (-0.4 * mag))
         steady = replace(stars, flux_njy=flux)
-        assert {cut_alert(steady, star, number=star).survey for star in range(len(stars))} == surveys
+        assert {cut_alert(steady, star, seed=star).survey for star in range(len(stars))} == surveys
 
 
 def test_a_star_without_a_reference_has_all_its_flux_in_the_difference(stars: StarTable) -> None:
@@ -124,7 +124,7 @@ def test_a_star_without_a_reference_has_all_its_flux_in_the_difference(stars: St
         stars, mjd=53_600.5 + np.concatenate([np.arange(n) / 1440 for n in np.diff(stars.offsets)])
     )
     for star in range(len(stars)):
-        alert = cut_alert(short, star, number=star)
+        alert = cut_alert(short, star, seed=star)
         own = stars.epochs(star)
         assert alert.mjd_tai == short.mjd[own][-1]
         assert "reference_mag" not in alert.metadata

@@ -25,7 +25,7 @@ N_WINDOWS = 1000
 @pytest.fixture(scope="module")
 def with_runs(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """A run with windows, a few stars of a class, and runs of 10 and 30 epochs for all."""
-    data = {"windows_per_set": N_WINDOWS, "runs_per_star": (0, 0, 1, 3), "class_windows": 12}
+    data = {"windows_per_set": N_WINDOWS, "runs_per_star": (0, 0, 1, 3, 0, 0), "class_windows": 12}
     return prepare(
         tiny_settings(data=data), catalogue, tmp_path_factory.mktemp("runs"), say=lambda line: None
     )
@@ -56,6 +56,18 @@ def test_a_pass_draws_other_windows_and_the_same_ones_again(with_runs: Prepared)
     odd = one.oddity != Oddity.ORDINARY
     assert abs(odd.mean() - 0.2) < 0.01
     assert len(one) == N_WINDOWS
+
+
+def test_cuts_come_beside_the_windows(catalogue: Path, tmp_path: Path) -> None:
+    data = {"windows_per_set": 100, "cuts_per_set": 300}
+    cut = prepare(tiny_settings(data=data), catalogue, tmp_path, say=lambda line: None)
+    sets, told = TrainingSets(cut), []
+    assert len(windows_of(sets(0), cut)) == 400
+    drawn = sets(0).take(np.arange(len(sets(0)) - 300, len(sets(0))))
+    assert np.isin(drawn.star, cut.members(Split.TRAIN)).all()
+    assert (drawn.oddity == Oddity.ORDINARY).all()
+    TrainingSets(cut, advance=told.append)
+    assert sum(told) == TrainingSets.size(cut)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from trainer.windows import (
     LONGEST_RUNS,
     RUN_LENGTHS,
     first_windows,
+    growing_windows,
     joined,
     night_runs,
     random_windows,
@@ -85,3 +86,22 @@ def test_a_run_begins_with_a_night_of_its_star(
     later = start[runs.first > 0]
     assert len(np.unique(runs.first)) > 1
     assert (np.floor(stars.mjd[later - 1]) < np.floor(stars.mjd[later])).all()
+
+
+@pytest.mark.parametrize("high", [40, None])
+def test_a_growing_light_curve_begins_with_its_first_epoch(
+    prepared: Prepared, rng: np.random.Generator, high: int | None
+) -> None:
+    stars = prepared.stars
+    star = np.repeat(np.arange(len(stars)), 20)
+    windows = growing_windows(stars, star, rng, low=3, high=high)
+    length = np.diff(stars.offsets)[star]
+    assert (windows.first == 0).all()
+    assert not windows.given.any()
+    assert windows.n_epochs.min() == 3
+    assert (windows.n_epochs <= length).all()
+    whole = (windows.n_epochs == length).mean()
+    if high is None:
+        assert 0.47 < whole < 0.6
+    else:
+        assert windows.n_epochs.max() == high
