@@ -120,8 +120,11 @@ weight; the weights were chosen for balanced accuracy on the calibration stars o
 (`--decision-rule argmax` does without).""",
 }
 
-_WINDOWS = """To each set come {n:,} windows of observed epochs: the first 10, 30,
+_WINDOWS = """To each set come {n:,} windows of observed epochs: the first 1, 3, 10, 30,
 100 or all of a star{runs}, or a random run; a quarter of them with the catalogue's period. """
+
+_CUTS = """And {n:,} alerts
+cut from other stretches of the training stars as `packet` below is from those of the test. """
 
 _RUNS = ", or runs of about as many from any night"
 
@@ -291,7 +294,8 @@ def _run_of(manifest: Manifest) -> Run:
 def _windows(data: DataSettings) -> str:
     if not data.windows_per_set:
         return ""
-    return _WINDOWS.format(n=data.windows_per_set, runs=_RUNS if any(data.runs_per_star) else "")
+    windows = _WINDOWS.format(n=data.windows_per_set, runs=_RUNS if any(data.runs_per_star) else "")
+    return windows + (_CUTS.format(n=data.cuts_per_set) if data.cuts_per_set else "")
 
 
 def _inputs(modalities: Sequence[str]) -> str:

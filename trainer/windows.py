@@ -130,8 +130,9 @@ def random_windows(
 
 def _log_uniform(rng: np.random.Generator, low: int, longest: IntArray) -> IntArray:
     """Return numbers of epochs from `low` to those of `longest` (B,), which may be smaller."""
-    drawn = np.exp(rng.uniform(np.log(low), np.log(np.maximum(longest, low) + 1)))
-    return np.minimum(np.floor(drawn).astype(np.int64), longest)
+    drawn = np.floor(np.exp(rng.uniform(np.log(low), np.log(np.maximum(longest, low) + 1))))
+    number: IntArray = np.minimum(drawn.astype(np.int64), longest)
+    return number
 
 
 def night_runs(stars: StarTable, star: IntArray, n_epochs: int | None, rng: np.random.Generator) -> Windows:
