@@ -6,10 +6,12 @@ from __future__ import annotations
 from itertools import combinations
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from trainer.config import PretrainingSettings, TrainingSettings
 from trainer.model import EPOCH_MODALITIES, AlertModel, fuse
+from trainer.outliers import UNASKED
 
 __all__ = ["contrastive_loss", "pretraining_loss", "total_loss"]
 
@@ -49,7 +51,7 @@ def total_loss(
 
     The class loss is taken of the fusion, from which each modality is at times left out, and of every
     modality alone, so that any subset gives classes. Alerts without a class (-1) enter the contrastive loss
-    only. What is odd about an alert is told from the fusion.
+    only. What is odd about an alert is told from the fusion, where that is asked.
 
     Parameters
     ----------
@@ -73,7 +75,8 @@ def total_loss(
     loss = fused + settings.single_weight * single + settings.clip_weight * contrast
     parts = {"fused": fused, "single": single, "contrast": contrast}
     if model.head.oddity is not None:
-        parts["oddity"] = F.cross_entropy(model.head.oddity(fuse(embeddings, kept)), oddity)
+        asked = oddity != UNASKED
+        parts["oddity"] = _oddity_loss(model.head.oddity, fuse(embeddings[asked], kept[asked]), oddity[asked])
         loss = loss + settings.oddity_weight * parts["oddity"]
     return loss, {name: part.item() for name, part in parts.items()}
 
@@ -115,6 +118,10 @@ def pretraining_loss(
     view = torch.stack(views).mean() if views else embeddings.new_zeros(())
     loss = settings.clip_weight * contrast + settings.view_weight * view
     return loss, {"contrast": contrast.item(), "views": view.item()}
+
+
+def _oddity_loss(classifier: nn.Module, fused: torch.Tensor, oddity: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(classifier(fused), oddity) if len(oddity) else fused.new_zeros(())
 
 
 def _class_loss(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from trainer.data.stars import N_PHASES, StarTable
 
-__all__ = ["MIN_EPOCHS", "ODDITIES", "Host", "Oddity", "odd_factor", "odd_flux"]
+__all__ = ["MIN_EPOCHS", "ODDITIES", "UNASKED", "Host", "Oddity", "odd_factor", "odd_flux"]
 
 FloatArray = NDArray[np.float64]
 
@@ -39,6 +39,9 @@ class Oddity(IntEnum):
 
 ODDITIES: tuple[str, ...] = tuple(oddity.name.lower() for oddity in Oddity)
 """Names of the outputs of the model's second head, in order."""
+
+UNASKED = -1
+"""In the place of an oddity: nothing is to be learned from whether this alert is odd."""
 
 MIN_EPOCHS = 5
 """With fewer epochs there is nothing to see of an oddity."""

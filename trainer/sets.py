@@ -41,7 +41,7 @@ class ExampleSet:
     star, label, n_epochs
         Which star, its class, -1 where none is to be learned, and how many epochs the alert has; shape (B,).
     oddity
-        `Oddity` that it was made into; shape (B,).
+        `Oddity` that it was made into, or `UNASKED`; shape (B,).
     tokens
         By modality.
     """

@@ -10,7 +10,7 @@ import torch
 from tests.trainer.synthetic import tiny_settings
 from trainer.losses import contrastive_loss, total_loss
 from trainer.model import DISCOVERIES, AlertModel, Head, fuse
-from trainer.outliers import Oddity
+from trainer.outliers import UNASKED, Oddity
 
 SPECS = {
     "photometry": {"max_epochs": 64},
@@ -149,6 +149,22 @@ def test_the_temperature_learns_from_the_first_step(model: AlertModel) -> None:
     loss.backward()
     assert model.logit_scale.grad is not None
     assert abs(model.logit_scale.grad.item()) > 1e-4
+
+
+def test_what_is_not_asked_for_teaches_nothing_about_oddities(model: AlertModel) -> None:
+    embeddings = torch.nn.functional.normalize(torch.randn(16, 2, 16), dim=2)
+    present = torch.ones(16, 2, dtype=torch.bool)
+    label, oddity = torch.randint(0, 9, (16,)), torch.randint(0, len(Oddity), (16,))
+    oddity[8:] = UNASKED
+    settings = tiny_settings(training={"modality_dropout": 0.0, "clip_weight": 0.0}).training
+    model.eval()
+
+    def of_oddities(rows: slice, asked: torch.Tensor) -> float:
+        _, parts = total_loss(model, embeddings[rows], present[rows], label[rows], asked[rows], settings)
+        return parts["oddity"]
+
+    assert of_oddities(slice(16), oddity) == pytest.approx(of_oddities(slice(8), oddity), rel=1e-5)
+    assert of_oddities(slice(8, 16), oddity) == 0.0
 
 
 def test_a_row_does_not_depend_on_the_others(model: AlertModel) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.trainer.synthetic import tiny_settings
 from trainer.data.splits import Split
-from trainer.outliers import Oddity
+from trainer.outliers import UNASKED, Oddity
 from trainer.preparation import Prepared, prepare
 from trainer.sets import ExampleSet
 from trainer.tempering import tempered
@@ -65,7 +65,7 @@ def test_cuts_come_beside_the_windows(catalogue: Path, tmp_path: Path) -> None:
     assert len(windows_of(sets(0), cut)) == 400
     drawn = sets(0).take(np.arange(len(sets(0)) - 300, len(sets(0))))
     assert np.isin(drawn.star, cut.members(Split.TRAIN)).all()
-    assert (drawn.oddity == Oddity.ORDINARY).all()
+    assert (drawn.oddity == UNASKED).all()
     TrainingSets(cut, advance=told.append)
     assert sum(told) == TrainingSets.size(cut)
 
