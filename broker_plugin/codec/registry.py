@@ -14,6 +14,8 @@ from random import SystemRandom
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import structlog
+
 from broker_plugin.addresses import shown_address
 from broker_plugin.codec.packets import FRAME, FRAME_MAGIC
 from broker_plugin.codec.verdict import schema_text as verdict_schema_text
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
 
 __all__ = ["SchemaRegistry", "frame"]
+
+log = structlog.get_logger(__name__)
 
 REQUEST_S = 5.0
 """Longest wait for one answer. A batch waits for it while its registry is down, so it is short."""
@@ -38,7 +42,8 @@ SCHEMA_ID_MAX = 2**31 - 1
 COMPATIBILITY = "FULL_TRANSITIVE"
 """Every version of our schema reads every other, so readers and writers can be upgraded in any order."""
 
-UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
+DENIALS = frozenset({401, 403})
+NOT_FOUND = 404
 REFUSALS = frozenset({400, 405, 409, 422})
 """Statuses by which a registry refuses a schema for good: incompatible, invalid, or read-only."""
 
@@ -54,8 +59,8 @@ CONFLICT_PAUSE_S = (0.05, 0.3)
 """At random between these, so that they do not meet again."""
 
 NOT_FOUND_CODES = range(40400, 40500)
-"""Error codes of a registry that knows no such schema. A 404 without one is no registry's: a proxy answers
-so while the registry behind it is away."""
+"""Error codes of a registry that knows no such schema, or no rule of a subject's own. A 404 without one is no
+registry's: a proxy answers so while the registry behind it is away."""
 
 
 class SchemaRegistry:
@@ -102,7 +107,7 @@ class SchemaRegistry:
         try:
             text = self._client.get_schema(schema_id).schema_str
         except SchemaRegistryError as error:
-            if error.http_status_code == NOT_FOUND and error.error_code in NOT_FOUND_CODES:
+            if _is_unknown(error):
                 return None
             raise self._sorted(error) from error
         except Exception as error:  # whatever the HTTP library underneath raises: three of them are in use
@@ -140,8 +145,37 @@ class SchemaRegistry:
         from confluent_kafka.schema_registry import Schema
 
         if not self._is_mock:  # the mock registry checks no compatibility and has no setting for it
-            self._client.set_compatibility(subject, COMPATIBILITY)
+            self._protect(subject)
         return int(self._client.register_schema(subject, Schema(text, "AVRO")))
+
+    def _protect(self, subject: str) -> None:
+        """Give a subject its rule before its schema, unless it has one or the registry does not let us."""
+        from confluent_kafka.schema_registry import SchemaRegistryError
+
+        try:
+            if not self._has_rule(subject):
+                self._client.set_compatibility(subject, COMPATIBILITY)
+        except SchemaRegistryError as error:
+            if error.http_status_code not in DENIALS:
+                raise
+            log.warning(
+                "compatibility_not_set",
+                subject=subject,
+                status=error.http_status_code,
+                consequence="the registry takes schemas by the rule that it has for this subject; "
+                f"{COMPATIBILITY} is right for it",
+            )
+
+    def _has_rule(self, subject: str) -> bool:
+        from confluent_kafka.schema_registry import SchemaRegistryError
+
+        try:
+            self._client.get_compatibility(subject)
+        except SchemaRegistryError as error:
+            if _is_unknown(error):
+                return False
+            raise
+        return True
 
     def close(self) -> None:
         """Close the connections; the same happens when the registry is no longer used."""
@@ -152,13 +186,12 @@ class SchemaRegistry:
         self, error: SchemaRegistryError, subject: str | None = None
     ) -> TransientError | ConfigurationError:
         status = error.http_status_code
-        if status in (UNAUTHORIZED, FORBIDDEN):
+        if status in DENIALS:
+            rights = "" if subject is None else f", or let that user register schemas for {subject!r}"
             return ConfigurationError(
                 f"the schema registry {self.url} refuses us (HTTP {status})",
-                remedy=(
-                    "correct the user:password@ in its address, which an environment variable "
-                    "keeps out of sight"
-                ),
+                remedy="correct the user:password@ in its address, which an environment variable keeps out "
+                f"of sight{rights}",
             )
         if subject is not None and status in REFUSALS:
             return ConfigurationError(
@@ -185,6 +218,11 @@ def frame(schema_id: int, datum: bytes) -> bytes:
     b'\x00\x00\x00\x00\x01abc'
     """
     return FRAME.pack(FRAME_MAGIC, schema_id) + datum
+
+
+def _is_unknown(error: SchemaRegistryError) -> bool:
+    """Tell whether a registry says that it has not what it was asked for."""
+    return error.http_status_code == NOT_FOUND and error.error_code in NOT_FOUND_CODES
 
 
 def _client(url: str, user_info: str | None, request_s: float) -> SchemaRegistryClient:

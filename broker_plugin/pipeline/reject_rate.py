@@ -12,7 +12,9 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 
-from broker_plugin.errors import PauseReason, RejectReason, StreamPausedError
+from broker_plugin.errors import PauseReason, RejectedAlert, RejectReason, StreamPausedError
+from broker_plugin.pipeline.filter import Judgement
+from broker_plugin.streams.base import Message
 
 __all__ = ["RejectRate"]
 
@@ -31,10 +33,13 @@ class RejectRate:
 
     Examples
     --------
+    >>> empty = RejectedAlert(RejectReason.EMPTY, "the message has no bytes")
+    >>> message = Message(topic="alerts", partition=3, offset=1234, value=b"")
+    >>> judged = Judgement(message=message, rejection=empty)
     >>> rate = RejectRate(share=0.01, window=100)
-    >>> rate.check([None, RejectReason.EMPTY])
-    >>> rate.note([None, RejectReason.EMPTY])
-    >>> rate.check([RejectReason.EMPTY])
+    >>> rate.check([judged])
+    >>> rate.note([judged])
+    >>> rate.check([judged])
     Traceback (most recent call last):
     broker_plugin.errors.StreamPausedError: 2 of the last 100 messages were rejected as empty, ...
     """
@@ -52,30 +57,35 @@ class RejectRate:
         self._last: deque[RejectReason | None] = deque()
         self._counts: Counter[RejectReason] = Counter()
 
-    def check(self, reasons: Sequence[RejectReason | None]) -> None:
-        """Look whether the next messages may be done with, by why they were rejected; None for the others.
+    def check(self, judgements: Sequence[Judgement]) -> None:
+        """Look whether the next messages may be done with.
 
         Raises
         ------
         StreamPausedError
-            If a reason would become too frequent. The messages should then be neither sent nor committed.
+            If a reason of rejection would become too frequent. The messages should then be neither sent nor
+            committed.
         """
         counts = self._counts.copy()
+        first: dict[RejectReason, tuple[Message, RejectedAlert]] = {}
         room = self._window - len(self._last)
-        leaving = islice(chain(self._last, reasons), max(0, len(reasons) - room))
-        for number, reason in enumerate(reasons):
+        leaving = islice(chain(self._last, map(_reason, judgements)), max(0, len(judgements) - room))
+        for number, judgement in enumerate(judgements):
             gone = next(leaving) if number >= room else None
             if gone is not None:
                 counts[gone] -= 1
-            if reason is None:
+            rejection = judgement.rejection
+            if rejection is None:
                 continue
+            reason = rejection.reason
+            first.setdefault(reason, (judgement.message, rejection))
             counts[reason] += 1
             if counts[reason] > self._allowed and reason not in self._accepted:
-                raise self._pause(reason, counts[reason])
+                raise self._pause(counts[reason], *first[reason])
 
-    def note(self, reasons: Iterable[RejectReason | None]) -> None:
+    def note(self, judgements: Iterable[Judgement]) -> None:
         """Count messages that are done."""
-        for reason in reasons:
+        for reason in map(_reason, judgements):
             self._last.append(reason)
             if reason is not None:
                 self._counts[reason] += 1
@@ -84,11 +94,17 @@ class RejectRate:
                 if gone is not None:
                     self._counts[gone] -= 1
 
-    def _pause(self, reason: RejectReason, count: int) -> StreamPausedError:
+    def _pause(self, count: int, first: Message, rejection: RejectedAlert) -> StreamPausedError:
+        reason = rejection.reason
         return StreamPausedError(
             PauseReason.REJECTS,
             f"{count} of the last {self._window} messages were rejected as {reason}, more "
             f"than the {self._allowed / self._window:.3g} that is allowed; nothing of this batch was sent or "
-            "committed. `broker-plugin dlq list` shows those before it. Mend the cause and restart, or "
-            f"restart with --accept-rejects {reason} to dead-letter them all",
+            f"committed. The first of it is {first.topic} [{first.partition}] at offset {first.offset}: "
+            f"{rejection.detail}. `broker-plugin dlq list` shows those of the batches before. Mend the cause "
+            f"and restart, or restart with --accept-rejects {reason} to dead-letter them all",
         )
+
+
+def _reason(judgement: Judgement) -> RejectReason | None:
+    return None if judgement.rejection is None else judgement.rejection.reason

@@ -23,7 +23,7 @@ from functools import partial
 
 import structlog
 
-from broker_plugin.errors import BatchAbandonedError, RejectReason, StreamPausedError, TransientError
+from broker_plugin.errors import BatchAbandonedError, StreamPausedError, TransientError
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.delivery import AtLeastOnce, Delivery, GroupSource, Result, owned_messages
@@ -177,7 +177,7 @@ class Runner:
         while under_way is not None:
             judged = self._attempt("judge", partial(self._judged, under_way))
             if self._reject_rate is not None:
-                self._reject_rate.check(_reasons(judged.judgements))
+                self._reject_rate.check(judged.judgements)
             # Only now: a batch that had to be judged again must not come after the next one.
             follows = not self._stop.is_set() and self._batcher.is_due(time.monotonic())
             under_way = self._begin(self._batcher.take()) if follows else None
@@ -220,7 +220,7 @@ class Runner:
         delivered = {id(parcel.message) for parcel in self._delivery.deliver(judged.parcels, attempt)}
         done = tuple(j for j in judged.judgements if id(j.message) in delivered)
         if self._reject_rate is not None:
-            self._reject_rate.note(_reasons(done))
+            self._reject_rate.note(done)
         outcome = BatchOutcome(
             judgements=done,
             received_at=judged.received_at,
@@ -301,10 +301,6 @@ class Runner:
         self._monitor.delivered(outcome)
         if self._on_batch is not None:
             self._on_batch(outcome)
-
-
-def _reasons(judgements: Sequence[Judgement]) -> list[RejectReason | None]:
-    return [judgement.rejection.reason if judgement.rejection else None for judgement in judgements]
 
 
 def _abandoned(under_way: UnderWay, why: str) -> BatchAbandonedError:

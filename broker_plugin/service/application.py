@@ -54,6 +54,7 @@ from broker_plugin.service.outputs import (
     written_topics,
 )
 from broker_plugin.service.store_metrics import StoreCollector
+from broker_plugin.service.watchdog import Watchdog, stuck_after_s
 from broker_plugin.settings import Settings
 from broker_plugin.streams.instance import take_instance
 from broker_plugin.streams.kafka import (
@@ -124,6 +125,7 @@ def serve(
         source = _source(settings, instance.member_id)
         ledger = open_ledger(settings, stop, ends_reached=source.ends_reached)
         sink, delivery = _delivery(settings, source, instance.member_id, ledger)
+        watchdog = Watchdog(stuck_s=stuck_after_s(settings))
         memory = recipe.recollection()
         if memory is not None and recipe.memory is not None:
             _look_at_store(recipe.memory)
@@ -147,7 +149,7 @@ def serve(
                 window=settings.reject_window,
                 accepted=parse_reasons(settings.accept_rejects),
             ),
-            monitor=Monitors((metrics, health, models.monitor)),
+            monitor=Monitors((metrics, health, watchdog, models.monitor)),
             on_batch=on_batch,
             between_batches=models.between_batches,
         )
@@ -161,6 +163,7 @@ def serve(
         if settings.output_bootstrap and not stop.is_set():
             check_clusters(settings, source=source.cluster_id(), sink=sink.cluster_id())
         health.warmed_up()
+        stack.enter_context(watchdog)
         log.info(
             "started",
             version=__version__,

@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -40,6 +41,10 @@ judged, but not while one is sent: an attempt at that takes tens of seconds wher
 
 PATIENCE_S = 30.0
 """How long a stage may fail before the service is not ready: longer than Kafka takes to elect leaders."""
+
+SILENT_CLIENT_S = 10.0
+"""Longest silence of whoever is connected. Each connection has a thread, which would else wait for ever for
+one that says nothing; a scrape is asked and answered in milliseconds."""
 
 STARTING = "the bundle is being opened and warmed up"
 
@@ -222,6 +227,12 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
+    timeout = SILENT_CLIENT_S
+
+    def handle(self) -> None:
+        with suppress(TimeoutError):
+            super().handle()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by the library
         """Say nothing: a scrape every few seconds is no event."""
 

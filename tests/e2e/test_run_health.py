@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What `/healthz`, `/readyz` and a stop mean while the output's broker is away or slow."""
+"""What `/healthz`, `/readyz` and a stop mean while the output's broker is away or slow, and a stuck loop."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import sys
 import threading
 import time
 import urllib.error
@@ -18,9 +19,11 @@ import pytest
 
 from tests.e2e.conftest import StartRun
 from tests.e2e.service import (
+    READY_S,
     Topics,
     all_places,
     as_records,
+    environment,
     events,
     source_places,
     stop_in_order,
@@ -112,3 +115,37 @@ def test_a_stop_finishes_its_batch_though_the_broker_is_slow(
     # Nothing was sent that is not committed, and nothing committed that was not sent.
     assert len(verdicts) == committed
     assert set(source_places(verdicts).values()) == {1}
+
+
+STUCK_ON_SIGNAL = """
+import ctypes, signal
+from broker_plugin.cli import main
+from broker_plugin.service import watchdog
+
+watchdog.STUCK_S = 1.0
+signal.signal(signal.SIGUSR1, lambda *_: ctypes.PyDLL(None).sleep(600))
+main()
+"""
+"""On the signal the loop is stuck in compiled code that keeps the interpreter's lock."""
+
+
+def test_a_service_whose_loop_is_stuck_ends_for_its_supervisor_though_nobody_asks_for_its_health(
+    kafka_broker: KafkaBroker, topic: Callable[[str], str], tmp_path: Path
+) -> None:
+    flags = [*Topics(kafka_broker, topic).flags, "--stop-deadline-s", "0", "--ack-timeout-s", "0.5"]
+    process = ServerProcess(
+        "stuck",
+        [sys.executable, "-c", STUCK_ON_SIGNAL, "run", "--survey", "ztf", "--device", "cpu", *flags],
+        log_path=tmp_path / "stuck.log",
+        environment=environment(tmp_path),
+    )
+    process.start()
+    try:
+        wait_for_event(process, "started")
+        running = process._process
+        assert running is not None
+        running.send_signal(signal.SIGUSR1)
+        assert running.wait(READY_S) == 1
+        assert "in serve" in process.tail(200)
+    finally:
+        process.kill()

@@ -113,6 +113,7 @@ def test_a_flood_of_one_rejection_pauses_until_it_is_accepted(
     wait_for_event(process, "stream_paused")
     (pause,) = [found for found in events(process) if found["event"] == "stream_paused"]
     assert "11 of the last 1000 messages were rejected as undecodable" in pause["why"]
+    assert f"{topics.input} [0] at offset 20: the message is neither an Avro container" in pause["why"]
     assert stop_in_order(process) == 0
     assert topics.committed() == 16
     assert len(topics.letters(0)) == 0

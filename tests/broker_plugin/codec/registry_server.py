@@ -17,9 +17,10 @@ __all__ = ["Answers", "answering"]
 
 @dataclass
 class Answers:
-    """What the server says, and what it was asked."""
+    """What the server says, with answers of their own for some questions (`PUT /config/a`), and was asked."""
 
     schemas: dict[int, str] = field(default_factory=dict)
+    own: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     status: int = 200
     body: dict[str, Any] | str | None = None
     wait_s: float = 0.0
@@ -37,6 +38,11 @@ def answering(answers: Answers) -> Iterator[Answers]:
             answers.asked.append(f"{self.command} {self.path}")
             answers.authorization.append(self.headers.get("Authorization"))
             time.sleep(answers.wait_s)
+            own = answers.own.get(f"{self.command} {self.path.partition('?')[0]}")
+            if own is not None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                self._say(*own)
+                return
             if answers.status != 200:
                 self._say(answers.status, answers.body)
                 return

@@ -14,6 +14,7 @@ from typing import Any
 
 import fastavro
 import pytest
+from structlog.testing import capture_logs
 
 from broker_plugin.codec.registry import SchemaRegistry, frame
 from broker_plugin.codec.verdict import schema_text
@@ -147,11 +148,45 @@ def test_a_refused_verdict_schema_stops_the_process(status: int) -> None:
         registry_at(server.url).register_verdict_schema("verdicts-value")
 
 
+CONFIG = "/config/verdicts-value"
+REGISTERED = {"POST /subjects/verdicts-value/versions": (200, {"id": 7})}
+WITHOUT_RULE = {f"GET {CONFIG}": (404, {"error_code": 40408, "message": "no compatibility of its own"})}
+
+
 def test_compatibility_is_set_before_the_schema_is_registered() -> None:
-    with answering(Answers(status=422, body={"error_code": 42203, "message": "level"})) as server:
+    with answering(Answers(status=422, body={"error_code": 42203}, own=WITHOUT_RULE)) as server:
         with pytest.raises(ConfigurationError):
             registry_at(server.url).register_verdict_schema("verdicts-value")
-        assert server.asked == ["PUT /config/verdicts-value"]
+        assert server.asked == [f"GET {CONFIG}", f"PUT {CONFIG}"]
+
+
+@pytest.mark.parametrize("level", ["BACKWARD", "NONE"])
+def test_a_compatibility_that_is_there_stays(level: str) -> None:
+    with answering(
+        Answers(own=REGISTERED | {f"GET {CONFIG}": (200, {"compatibilityLevel": level})})
+    ) as server:
+        assert registry_at(server.url).register_verdict_schema("verdicts-value") == 7
+        assert not [asked for asked in server.asked if asked.startswith("PUT")]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("denied", ["GET", "PUT"])
+def test_who_may_register_needs_no_right_to_set_the_compatibility(status: int, denied: str) -> None:
+    no = (status, {"error_code": 100 * status + 1, "message": "denied"})
+    with answering(Answers(own=REGISTERED | WITHOUT_RULE | {f"{denied} {CONFIG}": no})) as server:
+        with capture_logs() as logs:
+            assert registry_at(server.url).register_verdict_schema("verdicts-value") == 7
+        assert [(log["event"], log["subject"]) for log in logs] == [
+            ("compatibility_not_set", "verdicts-value")
+        ]
+
+
+def test_who_may_not_register_is_told_which_right_is_lacking() -> None:
+    with (
+        answering(Answers(status=403, body={"error_code": 40301, "message": "denied"})) as server,
+        pytest.raises(ConfigurationError, match=r"user:password@.*register schemas for 'verdicts-value'"),
+    ):
+        registry_at(server.url).register_verdict_schema("verdicts-value")
 
 
 @pytest.mark.parametrize("where", ["url", "argument"])
@@ -208,3 +243,18 @@ def test_processes_that_start_together_make_a_new_subject_together(registry_url:
 
     with ThreadPoolExecutor(number) as pool:
         assert len(set(pool.map(register, range(number)))) == 1
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("made", [False, True], ids=["before the subject is made", "afterwards"])
+def test_a_real_registry_keeps_the_rule_that_an_operator_has_set(registry_url: str, made: bool) -> None:
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+
+    registry, subject = SchemaRegistry(registry_url), f"verdicts-{uuid.uuid4().hex}-value"
+    with SchemaRegistryClient({"url": registry_url}) as client:
+        if made:
+            registry.register_verdict_schema(subject)
+            assert client.get_compatibility(subject) == "FULL_TRANSITIVE"
+        client.set_compatibility(subject, "BACKWARD")
+        registry.register_verdict_schema(subject)
+        assert client.get_compatibility(subject) == "BACKWARD"

@@ -13,11 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from broker_plugin.errors import PauseReason, RejectReason, StreamPausedError, TransientError
+from broker_plugin.errors import (
+    PauseReason,
+    RejectedAlert,
+    RejectReason,
+    StreamPausedError,
+    TransientError,
+)
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.dead_letters import DeadLetters
-from broker_plugin.pipeline.filter import AlertFilter
+from broker_plugin.pipeline.filter import AlertFilter, Judgement
 from broker_plugin.pipeline.monitor import BatchOutcome, QuietMonitor
 from broker_plugin.pipeline.outbox import Outbox
 from broker_plugin.pipeline.reject_rate import RejectRate
@@ -26,6 +32,17 @@ from broker_plugin.streams.base import Message
 from broker_plugin.streams.memory import MemorySink, MemorySource
 
 REASONS = st.sampled_from([None, None, None, RejectReason.EMPTY, RejectReason.UNDECODABLE])
+
+
+def judged(*reasons: RejectReason | None, begin: int = 0) -> list[Judgement]:
+    """Return what became of messages that were rejected for these reasons, or not."""
+    return [
+        Judgement(
+            message=Message(topic="alerts", partition=3, offset=offset, value=b""),
+            rejection=reason and RejectedAlert(reason, f"found {reason}"),
+        )
+        for offset, reason in enumerate(reasons, begin)
+    ]
 
 
 @given(st.lists(REASONS, max_size=80), st.integers(1, 30), st.floats(0.01, 1.0), st.integers(1, 7))
@@ -43,8 +60,8 @@ def test_it_pauses_where_a_recount_of_the_window_says_so(
     paused = None
     for start in range(0, len(reasons), batch):
         try:
-            rate.check(reasons[start : start + batch])
-            rate.note(reasons[start : start + batch])
+            rate.check(judged(*reasons[start : start + batch]))
+            rate.note(judged(*reasons[start : start + batch]))
         except StreamPausedError:
             paused = start
             break
@@ -55,10 +72,17 @@ def test_it_pauses_where_a_recount_of_the_window_says_so(
 
 def test_a_reason_that_the_operator_accepts_never_pauses() -> None:
     rate = RejectRate(window=1000, accepted=[RejectReason.ACCESS])
-    rate.note([RejectReason.ACCESS] * 5000)
-    rate.note([RejectReason.EMPTY] * 10)
+    rate.note(judged(*[RejectReason.ACCESS] * 5000))
+    rate.note(judged(*[RejectReason.EMPTY] * 10))
     with pytest.raises(StreamPausedError, match="--accept-rejects empty"):
-        rate.check([RejectReason.EMPTY])
+        rate.check(judged(RejectReason.EMPTY))
+
+
+def test_a_pause_says_where_the_first_of_its_messages_is_and_what_is_wrong_with_it() -> None:
+    rate = RejectRate(window=100)
+    batch = judged(None, RejectReason.UNDECODABLE, RejectReason.EMPTY, RejectReason.EMPTY, begin=1234)
+    with pytest.raises(StreamPausedError, match=r"alerts \[3\] at offset 1236: found empty\."):
+        rate.check(batch)
 
 
 class Noting(QuietMonitor):

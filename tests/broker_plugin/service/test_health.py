@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -11,8 +13,9 @@ from collections.abc import Callable
 import pytest
 
 from broker_plugin.errors import ConfigurationError, PauseReason, StreamPausedError
-from broker_plugin.service.health import Health, HealthServer
+from broker_plugin.service.health import SILENT_CLIENT_S, Health, HealthServer, _Handler
 from broker_plugin.service.metrics import Metrics
+from tests.support.process import wait_until
 
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -147,3 +150,22 @@ def test_the_server_tells_both_and_gives_its_port_back() -> None:
             HealthServer(health, Metrics("ztf"), host="127.0.0.1", port=server.port)
     with HealthServer(health, Metrics("ztf"), host="127.0.0.1", port=server.port):
         assert status(server.port, "/metrics") == 200
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /metrics HTTP/1.1\r\nHost:"])
+def test_a_client_that_falls_silent_keeps_no_thread(
+    begun: bytes, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _Handler.timeout == SILENT_CLIENT_S
+    monkeypatch.setattr(_Handler, "timeout", 0.2)
+    with HealthServer(Health(), Metrics("ztf"), host="127.0.0.1", port=0) as server:
+        before = set(threading.enumerate())
+        silent = [socket.create_connection(("127.0.0.1", server.port), timeout=5.0) for _ in range(10)]
+        for one in silent:
+            one.sendall(begun)
+        assert [one.recv(1) for one in silent] == [b""] * len(silent)  # they are hung up on
+        wait_until(lambda: set(threading.enumerate()) <= before, what="the ends of their threads")
+        for one in silent:
+            one.close()
+        assert status(server.port, "/metrics") == 200
+    assert "Traceback" not in capfd.readouterr().err
