@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Writer schemas of framed messages, wherever they can be had.
 
-The places are asked in this order: memory, a cache on disk, the schema registry, directories of schema
-files, and an installed `lsst-alert-packet`. A directory, or the package, knows an id by the survey's own
-convention: Rubin's registry numbers its schemas 100 times the major version plus the minor, so `lsst.v9_0` is
-900. In this way a stream goes on while its registry is down, for every schema that was seen before or lies on
-disk.
+The places are asked in this order: memory, the schema registry, where it does not answer a cache of its
+schemas on disk, directories of schema files, and an installed `lsst-alert-packet`. A directory, or the
+package, knows an id by the survey's own convention: Rubin's registry numbers its schemas 100 times the major
+version plus the minor, so `lsst.v9_0` is 900. In this way a stream goes on while its registry is down, for
+every schema that was seen before or lies on disk. Where it answers, it has the word once in each process: one
+that was set up anew may have given an id to another schema.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ class SchemaStore:
     directories
         Directories of schema files.
     cache_dir
-        Where schemas from the registry are kept; the user's cache folder by default.
+        Where schemas from the registry are kept for when it is down; the user's cache folder by default.
     installed
         Whether an installed `lsst-alert-packet` may be asked.
     """
@@ -169,15 +170,12 @@ class SchemaStore:
         return self._memory[schema_id]
 
     def _find(self, schema_id: int) -> WriterSchema:
-        cached = self._cached(schema_id)
-        if cached is not None:
-            return cached
         silence: TransientError | None = None
         try:
-            fetched = self._fetched(schema_id)
+            found = self._fetched(schema_id)
         except TransientError as error:
-            fetched, silence = None, error
-        found = fetched or self._offline(schema_id)
+            found, silence = self._cached(schema_id), error
+        found = found or self._offline(schema_id)
         if found is not None:
             if silence is not None:
                 log.warning("schema_registry_bypassed", schema_id=schema_id, why=str(silence))

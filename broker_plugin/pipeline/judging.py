@@ -3,7 +3,8 @@
 
 Only what touches no stream is done there: decoding, scoring, and putting the outgoing messages together. A
 batch that is given up, because its partition is gone or the process ends, was then judged for nothing, and
-nobody sees it: what was judged counts when it is delivered.
+nobody sees it: what was judged counts when it is delivered. While no batch comes, the thread has time for
+what no other thread may do, such as to write to the store.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from broker_plugin.expendable import ExpendableThread
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
@@ -21,6 +22,10 @@ from broker_plugin.pipeline.stages import StageTimes
 from broker_plugin.streams.base import Message
 
 __all__ = ["Judged", "Judging", "UnderWay"]
+
+IDLE_S = 1.0
+"""Time without a batch after which the thread counts as idle, and between two calls that it makes then: as
+short as the first pause of a store that is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,21 +75,30 @@ class Judging:
         What is done to a batch.
     between_batches
         Is called in the thread before each batch, when no other is being judged.
+    when_idle
+        Is called in the thread again and again while there is nothing to judge.
     """
 
     def __init__(
-        self, alert_filter: AlertFilter, outbox: Outbox, *, between_batches: Callable[[], None]
+        self,
+        alert_filter: AlertFilter,
+        outbox: Outbox,
+        *,
+        between_batches: Callable[[], None],
+        when_idle: Callable[[], None],
     ) -> None:
         self._filter = alert_filter
         self._outbox = outbox
         self._between_batches = between_batches
+        self._when_idle = when_idle
+        self._surprise: Exception | None = None
         self._thread: _Thread | None = None
 
     def begin(self, messages: Sequence[Message], *, received_at: datetime) -> UnderWay:
         """Begin with a batch, or have it wait for the one that is being judged."""
         times = StageTimes()
         if self._thread is None:
-            self._thread = _Thread()
+            self._thread = _Thread(when_idle=self._idle)
             self._thread.start()
         thread = self._thread
         return UnderWay(messages, lambda: thread.submit(lambda: self._judge(messages, received_at, times)))
@@ -97,7 +111,15 @@ class Judging:
         self._thread.join(within_s)
         return not self._thread.is_alive()
 
+    def _idle(self) -> None:
+        try:
+            self._when_idle()
+        except Exception as error:  # whatever it is, it is raised where the next batch is waited for
+            self._surprise = error
+
     def _judge(self, messages: Sequence[Message], received_at: datetime, times: StageTimes) -> Judged:
+        if self._surprise is not None:
+            raise self._surprise
         self._between_batches()
         judgements = self._filter.judge(messages, received_at=received_at, times=times)
         with times.of("encode"):
@@ -108,8 +130,9 @@ class Judging:
 class _Thread(ExpendableThread):
     """Makes calls one after the other. Not the library's: the process's end would wait for that."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, when_idle: Callable[[], None]) -> None:
         super().__init__("judge")
+        self._when_idle = when_idle
         self._calls: SimpleQueue[tuple[Future[Judged], Callable[[], Judged]] | None] = SimpleQueue()
 
     def submit(self, call: Callable[[], Judged]) -> Future[Judged]:
@@ -123,11 +146,20 @@ class _Thread(ExpendableThread):
         self._calls.put(None)
 
     def run(self) -> None:
-        while (given := self._calls.get()) is not None:
+        while (given := self._next()) is not None:
             self.at_work = True
             _fulfil(*given)
             del given  # else the last batch would stay in memory until the next
             self.at_work = False
+
+    def _next(self) -> tuple[Future[Judged], Callable[[], Judged]] | None:
+        while True:
+            try:
+                return self._calls.get(timeout=IDLE_S)
+            except Empty:
+                self.at_work = True
+                self._when_idle()
+                self.at_work = False
 
 
 def _fulfil(future: Future[Judged], call: Callable[[], Judged]) -> None:

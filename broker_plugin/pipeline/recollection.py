@@ -7,8 +7,8 @@ every row is there already, so the histories stay as they are, and the alerts ar
 before.
 
 While the store is away, alerts go on from the packet alone, flagged, and what they bring waits in a bounded
-backlog until the store is back. What the backlog had to drop, the histories in later packets mostly bring
-again.
+backlog until the store is back, which is asked for also while no alert comes. What the backlog had to drop,
+the histories in later packets mostly bring again.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ log = structlog.get_logger(__name__)
 
 BACKLOG_ROWS = 1_000_000
 """Most rows that wait for the store, some 100 MB: what 10,000 alerts bring."""
+
+NO_OBJECT = "no object"
+"""A key under which there is never anything: what a store is asked for to find out whether it is back."""
 
 BACKLOG_BATCH = 500
 """Most histories from the backlog that are written with one batch, so that catching up delays no batch by
@@ -114,6 +117,14 @@ class Recollection:
         self.backlog.put({key: rows for key, rows in new.items() if key in left})
         self._held = {}
 
+    def catch_up(self) -> None:
+        """Find out whether a store that was away is back, and write some of what waits, while no alert comes.
+
+        Asks nobody where nothing waits and the store was there.
+        """
+        if self.store.away or len(self.backlog):
+            self._catch_up()
+
     def close(self) -> None:
         """Write what still waits, as far as the store takes it, and let go of the store."""
         while len(self.backlog) and self._catch_up():
@@ -126,7 +137,7 @@ class Recollection:
         """Write the oldest of what waits, and tell whether any of it was taken."""
         waiting, keys = len(self.backlog), self.backlog.oldest(BACKLOG_BATCH)
         try:
-            self._held = self._fetched(keys)
+            self._held = self._fetched(keys or [NO_OBJECT])
         except StoreError:
             return False
         self.remember((), ())

@@ -83,6 +83,8 @@ class Runner:
         Is called with each batch that was delivered.
     between_batches
         Is called before each batch is judged, by the thread that judges, when no other batch is in it.
+    when_idle
+        Is called by that thread again and again while it has no batch.
     """
 
     def __init__(
@@ -102,11 +104,12 @@ class Runner:
         monitor: Monitor | None = None,
         on_batch: Callable[[BatchOutcome], None] | None = None,
         between_batches: Callable[[], None] = lambda: None,
+        when_idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._group = source if isinstance(source, GroupSource) else None
         self._sink = sink
-        self._judging = Judging(alert_filter, outbox, between_batches=between_batches)
+        self._judging = Judging(alert_filter, outbox, between_batches=between_batches, when_idle=when_idle)
         self._delivery = AtLeastOnce(source, sink) if delivery is None else delivery
         self._batcher = Batcher() if batcher is None else batcher
         self._stop = threading.Event() if stop is None else stop

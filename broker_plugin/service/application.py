@@ -152,6 +152,7 @@ def serve(
             monitor=Monitors((metrics, health, watchdog, models.monitor)),
             on_batch=on_batch,
             between_batches=models.between_batches,
+            when_idle=(lambda: None) if memory is None else memory.catch_up,
         )
         deadline_s = settings.start_deadline_s
         source.connect(deadline_s=deadline_s, stop=stop)

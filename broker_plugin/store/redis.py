@@ -4,7 +4,8 @@
 Only commands that both have are used: MGET, and a script of GETRANGE and SET. A whole batch is one MGET to
 read, and to write one pipeline that brings the script along, so that a server which was restarted needs no
 second try. Values have an end of their own (PX); the size of all is for the server to bound (`maxmemory`,
-with the policy `volatile-ttl`, which lets go of the histories that were not written for longest).
+with the policy `volatile-lru`, which lets go of what was not used for longest; `volatile-ttl` would let go of
+what ends first, which is tonight's share of what is kept for hours beside histories of years).
 """
 
 from __future__ import annotations

@@ -19,16 +19,24 @@ from broker_plugin.store.base import TAG_BYTES, Change
 
 __all__ = ["SqliteStore"]
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB NOT NULL, expires REAL);
-CREATE INDEX IF NOT EXISTS kept_by_expiry ON kept (expires) WHERE expires IS NOT NULL;
+TABLE = """
+CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value BLOB NOT NULL, expires REAL, written REAL)
 """
 
-TIDY_EVERY_S = 30.0
-"""Time between two looks for expired values and for size: so much more than the bound may be in the file."""
+ADD_WRITTEN = "ALTER TABLE kept ADD COLUMN written REAL"
+"""For a file of a version without that column: what it holds counts as older than all that comes."""
 
-TIDY_ROWS = 5_000
-"""Most values that go in one tidying, some tens of milliseconds: the stream waits for it."""
+INDEXES = (
+    "CREATE INDEX IF NOT EXISTS kept_by_expiry ON kept (expires) WHERE expires IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS kept_by_age ON kept (written) WHERE expires IS NOT NULL",
+)
+
+TIDY_ROWS = 1_000
+"""Most values that go with a batch, some ten milliseconds: the stream waits for it. With a larger batch go
+twice as many as it has, so that a file that is too large shrinks whatever comes in."""
+
+TIDY_STEP_ROWS = 50
+"""Values that go before the size is looked at again: by so much the file may fall short of the bound."""
 
 
 class SqliteStore:
@@ -39,8 +47,8 @@ class SqliteStore:
     path
         The file; made where there is none.
     max_bytes
-        Most bytes in use; beyond it go the values that would expire first, which are those that were not
-        written for longest. Values without an end stay.
+        Most bytes in use; beyond it go the values that were not written for longest, whenever they would
+        expire. Values without an end stay.
     timeout_s
         Longest wait for another process's lock.
     clock
@@ -53,7 +61,6 @@ class SqliteStore:
         self._path = path
         self._max_bytes = max_bytes
         self._clock = clock
-        self._tidied = 0.0
         if not path.parent.is_dir():
             raise ConfigurationError(
                 f"no directory {path.parent} for the store", remedy="make it, or name another"
@@ -67,7 +74,7 @@ class SqliteStore:
             # the next packets, and damages nothing.
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.executescript(SCHEMA)
+            self._set_up()
 
     def check(self) -> str:
         """Return what answers."""
@@ -91,31 +98,43 @@ class SqliteStore:
         now = self._clock()
         with _translated(self._path), self._transaction():
             done = [self._write(change, now) for change in changes]
-        if abs(now - self._tidied) > TIDY_EVERY_S:
-            self._tidied = now
-            self._tidy(now)
+            self._tidy(now, rows_max=max(TIDY_ROWS, 2 * len(changes)))
         return done
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
+    def _set_up(self) -> None:
+        if self._is_set_up():
+            return
+        with self._transaction():
+            self._database.execute(TABLE)
+            if not self._is_set_up():
+                self._database.execute(ADD_WRITTEN)
+            for index in INDEXES:
+                self._database.execute(index)
+
+    def _is_set_up(self) -> bool:
+        columns = self._database.execute("PRAGMA table_info(kept)").fetchall()
+        return any(name == "written" for _, name, *_ in columns)
+
     def _write(self, change: Change, now: float) -> bool:
         given: tuple[object, ...]
         expires = None if change.ttl_s is None else now + change.ttl_s
         if change.seen:
             statement = (
-                "UPDATE kept SET value = ?, expires = ? WHERE key = ? AND substr(value, 1, ?) = ? "
-                "AND (expires IS NULL OR expires > ?)"
+                "UPDATE kept SET value = ?, expires = ?, written = ? "
+                "WHERE key = ? AND substr(value, 1, ?) = ? AND (expires IS NULL OR expires > ?)"
             )
-            given = (change.value, expires, change.key, TAG_BYTES, change.seen, now)
+            given = (change.value, expires, now, change.key, TAG_BYTES, change.seen, now)
         else:
             statement = (
-                "INSERT INTO kept (value, expires, key) VALUES (?, ?, ?) ON CONFLICT (key) "
-                "DO UPDATE SET value = excluded.value, expires = excluded.expires "
-                "WHERE kept.expires <= ?"
+                "INSERT INTO kept (value, expires, written, key) VALUES (?, ?, ?, ?) ON CONFLICT (key) "
+                "DO UPDATE SET value = excluded.value, expires = excluded.expires, "
+                "written = excluded.written WHERE kept.expires <= ?"
             )
-            given = (change.value, expires, change.key, now)
+            given = (change.value, expires, now, change.key, now)
         return self._database.execute(statement, given).rowcount == 1
 
     @contextmanager
@@ -128,18 +147,21 @@ class SqliteStore:
             raise
         self._database.execute("COMMIT")
 
-    def _tidy(self, now: float) -> None:
-        with _translated(self._path):
-            self._database.execute(
-                "DELETE FROM kept WHERE rowid IN (SELECT rowid FROM kept WHERE expires <= ? LIMIT ?)",
-                (now, TIDY_ROWS),
-            )
-            if self._bytes_used() > self._max_bytes:
-                self._database.execute(
-                    "DELETE FROM kept WHERE rowid IN "
-                    "(SELECT rowid FROM kept WHERE expires IS NOT NULL ORDER BY expires LIMIT ?)",
-                    (TIDY_ROWS,),
-                )
+    def _tidy(self, now: float, *, rows_max: int) -> None:
+        self._database.execute(
+            "DELETE FROM kept WHERE rowid IN (SELECT rowid FROM kept WHERE expires <= ? LIMIT ?)",
+            (now, rows_max),
+        )
+        for _ in range(0, rows_max, TIDY_STEP_ROWS):
+            if self._bytes_used() <= self._max_bytes:
+                return
+            gone = self._database.execute(
+                "DELETE FROM kept WHERE rowid IN "
+                "(SELECT rowid FROM kept WHERE expires IS NOT NULL ORDER BY written LIMIT ?)",
+                (TIDY_STEP_ROWS,),
+            ).rowcount
+            if not gone:
+                return
 
     def _bytes_used(self) -> int:
         (pages,) = self._database.execute("PRAGMA page_count").fetchone()

@@ -46,7 +46,7 @@ def test_away_and_back(
             alerts=4000 if size == FULL else 1000,
             poisoned=20 // part,
             delivery=delivery,
-            rate_per_s=15.0,  # the store is asked by alerts alone: they must last until it is back
+            rate_per_s=15.0,  # what is missed are calls for alerts: they must last through the faults
             flags=("--store", f"redis://{LOOPBACK}:{gate.port}/0"),
         )
 

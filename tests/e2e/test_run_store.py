@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from tests.e2e.service import (
     source_places,
     stop_in_order,
     verdict_of,
+    wait_for_event,
     wait_for_outputs,
     ztf_packets,
 )
@@ -112,10 +112,7 @@ def test_a_run_goes_on_without_its_redis_and_finds_it_again(
     server.kill()
     assert all(away(judged(packets[third : 2 * third])))
     server.restart()
-    deadline = time.monotonic() + READY_S
-    while any(away(judged(packets[2 * third : 2 * third + 4]))):
-        assert time.monotonic() < deadline
-        time.sleep(1.0)
+    wait_for_event(process, "store_back")  # although no alert comes
     last = judged(packets[2 * third :])
     assert not any(away(last))
     # What came while the store was away is known by now.

@@ -193,8 +193,25 @@ def test_a_schema_is_asked_for_once(live: Answers, tmp_path: Path) -> None:
 def test_a_schema_seen_before_outlives_its_registry(live: Answers, tmp_path: Path) -> None:
     SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7)
     live.status = 503
-    assert SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7).name == "seven"
-    assert len(live.asked) == 1
+    with structlog.testing.capture_logs() as logs:
+        assert SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7).name == "seven"
+    assert [entry["event"] for entry in logs] == ["schema_registry_bypassed"]
+
+
+def test_a_registry_that_was_set_up_anew_has_the_word(live: Answers, tmp_path: Path) -> None:
+    SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7)
+    live.schemas[7] = schema("another")
+    assert SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7).name == "another"
+    live.status = 503
+    assert SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7).name == "another"
+
+
+def test_what_a_registry_has_forgotten_is_unknown(live: Answers, tmp_path: Path) -> None:
+    SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7)
+    live.schemas.clear()
+    with pytest.raises(RejectedAlert) as rejected:
+        SchemaStore(registry_of(live), cache_dir=tmp_path, installed=False).writer_schema(7)
+    assert rejected.value.reason is RejectReason.UNKNOWN_SCHEMA
 
 
 def test_ids_of_two_registries_do_not_mix(live: Answers, tmp_path: Path) -> None:
@@ -207,13 +224,18 @@ def test_ids_of_two_registries_do_not_mix(live: Answers, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"type":"record"}', "\0\1\2"])
-def test_a_damaged_cache_is_fetched_again(live: Answers, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_is_waited_out_and_written_again(live: Answers, tmp_path: Path, damage: str) -> None:
     SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7)
     (cached,) = tmp_path.rglob("7.json")
     cached.write_text(damage)
+    live.status = 503
+    store = SchemaStore(registry_of(live), cache_dir=tmp_path)
+    with pytest.raises(TransientError):
+        store.writer_schema(7)
+    live.status = 200
+    assert store.writer_schema(7).name == "seven"
+    live.status = 503
     assert SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7).name == "seven"
-    assert SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7).name == "seven"
-    assert len(live.asked) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(live: Answers, tmp_path: Path) -> None:

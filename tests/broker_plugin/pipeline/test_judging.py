@@ -14,6 +14,7 @@ from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import BatchAbandonedError, TransientError
+from broker_plugin.pipeline import judging
 from broker_plugin.pipeline.backoff import Backoff
 from broker_plugin.pipeline.batcher import Batcher
 from broker_plugin.pipeline.dead_letters import DeadLetters
@@ -70,6 +71,7 @@ def runner_of(
     monitor: QuietMonitor | None = None,
     backoff: Backoff = AT_ONCE,
     between_batches: Callable[[], None] = lambda: None,
+    when_idle: Callable[[], None] = lambda: None,
 ) -> Runner:
     return Runner(
         source,
@@ -83,6 +85,7 @@ def runner_of(
         monitor=monitor,
         backoff=backoff,
         between_batches=between_batches,
+        when_idle=when_idle,
     )
 
 
@@ -202,6 +205,65 @@ def test_nothing_else_is_judged_when_a_bundle_may_change(
     runner_of(source, sink, decoder, watched, between_batches=lambda: note("between")).run()
     assert [what for what, _ in events] == ["between", "scored"] * 3
     assert len({thread for _, thread in events}) == 1
+
+
+class Late(MemorySource):
+    """Has one batch, and the next when it is told to."""
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        super().__init__(messages)
+        self.more = threading.Event()
+        self._polls = 0
+
+    def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
+        self._polls += 1
+        if self._polls > 1 and not self.more.wait(timeout_s):
+            return []
+        return super().poll(batch_max, timeout_s)
+
+
+@pytest.fixture
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a thread without a batch count as idle at once."""
+    monkeypatch.setattr(judging, "IDLE_S", 0.001)
+
+
+@pytest.mark.usefixtures("restless")
+def test_the_thread_that_judges_has_something_to_do_while_no_batch_comes(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    events: list[tuple[str, str]] = []
+    source, sink = Late(messages[: 2 * BATCH]), MemorySink()
+
+    def note(what: str) -> None:
+        events.append((what, threading.current_thread().name))
+        if len(sink.sent) == BATCH and [what for what, _ in events[-3:]] == ["idle"] * 3:
+            source.more.set()
+
+    watched = Watched(scorer, lambda _: note("scored"))
+    runner_of(source, sink, decoder, watched, when_idle=lambda: note("idle")).run()
+    whats = [what for what, _ in events]
+    first, second = (number for number, what in enumerate(whats) if what == "scored")
+    assert first == 0  # there was nothing to do before there was anything
+    assert set(whats[first + 1 : second]) == {"idle"}
+    assert len({thread for _, thread in events}) == 1
+    assert len(sink.sent) == 2 * BATCH
+
+
+@pytest.mark.usefixtures("restless")
+def test_what_fails_while_no_batch_comes_ends_the_process_with_the_next(
+    decoder: Decoder, scorer: Scorer, messages: list[Message]
+) -> None:
+    source, sink = Late(messages[: 2 * BATCH]), MemorySink()
+
+    def fail() -> None:
+        source.more.set()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        runner_of(source, sink, decoder, Watched(scorer, lambda _: None), when_idle=fail).run()
+    assert len(sink.sent) <= BATCH
+    assert judging_threads() == []
 
 
 class Alive(QuietMonitor):

@@ -18,6 +18,7 @@ import pytest
 from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.verdict import Tense, Verdict
 from broker_plugin.engine.scorer import Scorer
+from broker_plugin.errors import StoreError
 from broker_plugin.pipeline import recollection
 from broker_plugin.pipeline.context import Contexts
 from broker_plugin.pipeline.filter import AlertFilter
@@ -146,6 +147,47 @@ def test_what_waits_at_the_end_is_written_if_the_store_is_back(
     later = Stream(StoreAddress(text=f"sqlite:{place}"))
     assert added(later.judge(alerts_of(1))) == {1}
     later.memory.close()
+
+
+def test_a_store_is_found_again_and_caught_up_with_while_no_alert_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recollection, "BACKLOG_BATCH", 7)
+    place = tmp_path / "store.sqlite"
+    place.mkdir()  # no file can be opened there
+    stream = Stream(StoreAddress(text=f"sqlite:{place}"))
+    memory = stream.memory
+    assert flagged(stream.judge(alerts_of(0))) == {True}
+    stream.wait_out_the_pause()
+    memory.catch_up()
+    assert memory.store.away
+    place.rmdir()
+    memory.catch_up()
+    assert memory.store.away  # it is left alone for a while
+    waiting = []
+    for _ in range(4):
+        stream.wait_out_the_pause()
+        memory.catch_up()
+        waiting.append(len(memory.backlog))
+    assert waiting == [13, 6, 0, 0]
+    assert not memory.store.away
+    assert added(stream.judge(alerts_of(1))) == {1}
+    memory.close()
+
+
+def test_a_store_is_found_again_where_nothing_waits_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    path.mkdir()
+    stream = Stream(StoreAddress(text=f"sqlite:{path}"))
+    stream.memory.catch_up()
+    assert not stream.memory.store.errors  # nobody was asked
+    with pytest.raises(StoreError):
+        stream.memory.store.fetch(["the last alert of a night moves and has no history"])
+    path.rmdir()
+    stream.wait_out_the_pause()
+    stream.memory.catch_up()
+    assert not stream.memory.store.away
+    stream.memory.close()
 
 
 @pytest.mark.service

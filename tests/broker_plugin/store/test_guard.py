@@ -113,29 +113,6 @@ def test_an_unknown_store_is_refused_with_those_that_there_are(text: str) -> Non
         StoreAddress(text=text)
 
 
-def test_a_file_lets_the_oldest_histories_go_and_keeps_what_has_no_end(tmp_path: Path, clock: Clock) -> None:
-    store = SqliteStore(tmp_path / "s.sqlite", max_bytes=1_000_000, timeout_s=1, clock=clock)
-    store.swap([change("catalogue", "row", ttl_s=None)])
-    for n in range(200):
-        clock.now += 60.0
-        store.swap([change(f"object {n}", "x" * 20_000, ttl_s=1e6)])
-    there = [value is not None for value in store.fetch([f"object {n}" for n in range(200)])]
-    assert store.fetch(["catalogue"]) != [None]
-    assert there[-1]
-    assert there == sorted(there)
-    store.close()
-    assert (tmp_path / "s.sqlite").stat().st_size < 3_000_000
-
-
-def test_expired_values_leave_the_file(tmp_path: Path, clock: Clock) -> None:
-    store = SqliteStore(tmp_path / "s.sqlite", max_bytes=10**9, timeout_s=1, clock=clock)
-    store.swap([change(f"object {n}", "x", ttl_s=100) for n in range(50)])
-    clock.now += 1000
-    store.swap([change("new", "x", ttl_s=100)])
-    assert "with 1 values" in store.check()
-    store.close()
-
-
 def test_a_file_in_no_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no directory"):
         StoreAddress(text=f"sqlite:{tmp_path / 'none' / 'store.sqlite'}").open()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +18,12 @@ from broker_plugin.store.address import StoreAddress
 from broker_plugin.store.base import Store
 from broker_plugin.store.guard import SLOW_MAX, GuardedStore
 from tests.broker_plugin.store.stores import QUIET_S, change, counting_wire, fresh, texts
+from tests.support.artefacts import REPOSITORY
 from tests.support.redis import RedisServer
 
 pytestmark = pytest.mark.service
+
+GUIDE, COMPOSE = REPOSITORY / "deploy/docs/store.md", REPOSITORY / "deploy/compose/compose.yaml"
 
 
 @contextmanager
@@ -73,6 +77,31 @@ def test_a_full_server_is_a_store_error(private_redis: Callable[..., RedisServer
         admin.config_set("maxmemory", 1)
         with pytest.raises(StoreError, match="maxmemory"):
             store.swap([change("key", "light")])
+
+
+def test_a_full_server_with_the_policy_of_the_guide_lets_go_of_what_was_not_used_for_longest(
+    private_redis: Callable[..., RedisServer],
+) -> None:
+    server = private_redis()
+    policy, described = re.findall(
+        r"maxmemory-policy (volatile-\w+)", GUIDE.read_text() + COMPOSE.read_text()
+    )
+    assert policy == described
+    slots = fresh(*(f"slot {n}" for n in range(5)))
+    with Redis.from_url(server.url) as admin, opened(server.url) as store:
+        admin.config_set("maxmemory-policy", policy)
+        admin.config_set("maxmemory-samples", 64)  # so that chance has no part in it
+        store.swap([change("catalogue", "row", ttl_s=None)])
+        old = fresh(*(f"object {n}" for n in range(2_000)))
+        store.swap([change(key, "x" * 1_000, ttl_s=730 * 86_400) for key in old])
+        time.sleep(3.0)  # the server counts use in seconds
+        store.swap([change(key, "x" * 10_000, ttl_s=12 * 3_600) for key in slots])
+        admin.config_set("maxmemory", admin.info("memory")["used_memory"])
+        new = fresh(*(f"object {n}" for n in range(500)))
+        store.swap([change(key, "x" * 1_000, ttl_s=730 * 86_400) for key in new])
+        admin.config_set("maxmemory", 0)  # reading them takes memory too, and counts as use
+        assert sum(value is None for value in store.fetch(old)) > 100
+        assert all(store.fetch([*new, *slots, "catalogue"]))
 
 
 def test_who_is_refused_reads_why_and_no_password(private_redis: Callable[..., RedisServer]) -> None:

@@ -5,6 +5,7 @@ import gc
 import gzip
 import io
 import tarfile
+import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from broker_plugin.codec.packets import MESSAGE_MAX_BYTES
 from broker_plugin.errors import ConfigurationError, RejectReason
 from broker_plugin.streams.archive import ArchiveSource
 from broker_plugin.streams.base import Message
+from broker_plugin.streams.tar import read_members
 
 SCHEMA = fastavro.parse_schema(
     {"type": "record", "name": "p", "fields": [{"name": "n", "type": "int"}, {"name": "s", "type": "string"}]}
@@ -112,6 +114,88 @@ def test_a_cut_archive_gives_what_was_whole_and_says_where_it_broke(tmp_path: Pa
     assert defect is not None
     assert defect.reason is RejectReason.UNDECODABLE
     assert numbers_of(messages) == list(range(len(messages) - 1))
+
+
+def header(kind: bytes, size: int, name: str = "x") -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def extended(keyword: str, value: str, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """Return an extended header of one record."""
+    record = f" {keyword}={value}\n".encode()
+    length = next(n for n in range(len(record), len(record) + 20) if len(str(n)) + len(record) == n)
+    content = str(length).encode() + record
+    return header(kind, len(content)) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+def long_name(n_bytes: int) -> bytes:
+    return header(tarfile.GNUTYPE_LONGNAME, n_bytes) + b"n" * n_bytes + bytes(-n_bytes % tarfile.BLOCKSIZE)
+
+
+def member(content: bytes) -> bytes:
+    return header(tarfile.REGTYPE, len(content)) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+HOSTILE = {
+    "an attribute of 50 MB": extended("comment", "x" * 50_000_000),
+    "a name of 50 MB": long_name(50_000_000),
+    "a chain of names": long_name(1) * 10_000,
+    "a size of a petabyte": header(tarfile.REGTYPE, 2**50),
+    "sparse numbers that are none": extended("GNU.sparse.map", "0,ten"),
+}
+
+
+@pytest.mark.parametrize("headers", HOSTILE.values(), ids=HOSTILE)
+def test_an_archive_has_no_more_headers_than_a_member_needs(tmp_path: Path, headers: bytes) -> None:
+    packet = member(container([1]))
+    path = tmp_path / "night.tar.gz"
+    path.write_bytes(gzip.compress(packet + headers + packet + bytes(tarfile.RECORDSIZE), compresslevel=1))
+    del headers
+    source = ArchiveSource([path])
+    tracemalloc.start()
+    try:
+        messages = source.poll(10)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert numbers_of(list(messages)) == [1]
+    defect = messages[-1].defect
+    assert defect is not None
+    assert defect.reason is RejectReason.UNDECODABLE
+    assert source.ended_early[-1] == f"{path}: {defect.detail}"
+    assert most_bytes < 3_000_000
+
+
+def test_long_names_and_skipped_members_are_no_hostile_headers(tmp_path: Path) -> None:
+    skipped = member(bytes(MESSAGE_MAX_BYTES + 1))
+    comments = extended("comment", "x" * 50_000) + extended("comment", "y" * 20_000, tarfile.XGLTYPE)
+    packets = [member(container([number])) for number in range(3)]
+    path = tmp_path / "night.tar"
+    path.write_bytes(
+        long_name(4_000) + packets[0] + skipped + comments + packets[1] + skipped + packets[2] + bytes(10_240)
+    )
+    messages = read_all(path)
+    assert numbers_of(messages) == [0, 1, 2]
+    assert messages[0].topic == f"{path}/{'n' * 4_000}"
+    assert [m.defect.reason for m in messages if m.defect] == [RejectReason.TOO_LARGE] * 2
+
+
+def test_global_headers_are_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "night.tar"
+    with path.open("wb") as file:
+        for number in range(200):
+            file.write(extended(f"note{number}", "x" * 50_000, tarfile.XGLTYPE) + member(b""))
+        file.write(bytes(tarfile.RECORDSIZE))
+    with path.open("rb") as handle:
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in read_members(handle)) == 200
+            _, most_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert most_bytes < 3_000_000  # of 10 MB
 
 
 def test_a_corrupt_block_costs_only_what_follows_it(tmp_path: Path) -> None:
