@@ -30,6 +30,7 @@ __all__ = [
     "LOG",
     "MODEL",
     "NOTHING_KEPT",
+    "POOL_VERSION",
     "STATE",
     "Kept",
     "Run",
@@ -62,6 +63,9 @@ NAMES, DESCRIPTIONS = {"sample", "source"}, {"source", "footprint"}
 
 DRAWS_VERSION = "6"
 """Version of the draws of a pass; raise it with any change, or a stopped run goes on with other ones."""
+
+POOL_VERSION = "2"
+"""The same for the windows without labels of `trainer pretrain` and `trainer limited-labels`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

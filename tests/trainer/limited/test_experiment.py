@@ -101,7 +101,8 @@ def test_every_test_star_is_measured_in_every_setting(prepared: Prepared) -> Non
 def test_classes_have_the_shares_that_the_prior_shift_counts_on(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # By their windows, of which all have as many, a class of two stars would have a share of 0.1.
+    # By their windows, of which all have as many, a class of two stars would have a share of 0.1. Were there
+    # sixty random runs of the two, a tenth of what is drawn of their class would be a single epoch or all.
     train = prepared.members(Split.TRAIN)
     split = prepared.split.copy()
     split[train[prepared.stars.label[train] == 0][2:]] = Split.CALIBRATION
@@ -120,10 +121,21 @@ def test_classes_have_the_shares_that_the_prior_shift_counts_on(
     monkeypatch.setattr("trainer.limited.experiment.finetune", record)
     with pytest.raises(Stopped):
         run_experiment(experiment_of(scarce, tmp_path, shares=(1.0,)), compute=COMPUTE)
-    label = np.concatenate([each.label for each in drawn])
-    found = np.bincount(label) / len(label)
+    labels = np.concatenate([each.label for each in drawn])
+    epochs = np.concatenate([each.n_epochs for each in drawn])
     wanted = tempered(np.bincount(scarce.stars.label[scarce.members(Split.TRAIN)]))
-    assert np.abs(found - wanted).max() < 4 * np.sqrt(0.1 / len(label))
+    for length in (None, 1, 3, 10, 30):
+        label = labels[epochs == length] if length else labels
+        found = np.bincount(label, minlength=len(wanted)) / len(label)
+        assert np.abs(found - wanted).max() < 5 * np.sqrt(0.1 / len(label)), length
+
+
+def test_seeds_of_the_experiment_are_different_trainings(prepared: Prepared, tmp_path: Path) -> None:
+    settings = prepared.run.settings
+    training = settings.training.model_copy(update={"seed": 3})
+    run = replace(prepared.run, settings=settings.model_copy(update={"training": training}))
+    experiment = experiment_of(replace(prepared, run=run), tmp_path)
+    assert [experiment.run_of(seed).settings.training_seed for seed in experiment.seeds] == [1, 2]
 
 
 def test_the_summary_says_what_it_is_no_evidence_for(
