@@ -23,6 +23,7 @@ from trainer.model import AlertModel
 from trainer.sets import IMITATION_VERSION
 from trainer.specs import explained
 from trainer.state import load_state, save_state
+from trainer.survey_cut import CUT_VERSION
 from trainer.tempering import tempered
 
 __all__ = [
@@ -216,6 +217,8 @@ def training_key(run: Run, *more: str) -> str:
             if settings[section][name] == before:
                 del settings[section][name]
     inputs = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}/{DRAWS_VERSION}"
+    if run.settings.data.cuts_per_set:
+        inputs += f"/{CUT_VERSION}"
     data = {name: value for name, value in run.data.items() if name not in DESCRIPTIONS}
     content = [settings, run.specs, run.classes, run.frequencies, data, inputs, *more]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
