@@ -109,6 +109,7 @@ def test_every_subset_of_three_modalities_gets_a_verdict(simulated: Path, finish
     assert "SIMULATED DATA" in card
     assert "grown on the very objects" in card
     assert "ps1_g_mag - ps1_r_mag" in card
+    assert "looks into the future" in card
     assert "{" not in card
     assert open_bundle(finished.bundle).manifest.training["data"]["simulated"] is True
 
