@@ -18,6 +18,10 @@ Means over {n_seeds} seeds of the imitation (half the range in brackets). Balanc
 equal frequency, the other columns for the prior. Both baselines see the same alerts; the random forest has
 hand-made features of the same tokens.
 
+All of these alerts look into the future a little. The star's usual light that they come with (the flux that
+differences are taken from, the reference's magnitude) is the median of its whole light curve, epochs after
+the alert among them; a survey knows only what came before. What `trainer evaluate` measures is free of this.
+
 {results}
 
 The same with *observed epochs* only, no folded light curves, so that the catalogue's period plays no part:

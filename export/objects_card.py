@@ -45,7 +45,10 @@ contrastive loss only), {splits}. SHA-256 of the file: `{digest}`.
 {class_table}
 
 An alert of an object is its light curve up to some epoch, thinned, with its spectrum and catalogue values
-where it has them. Probabilities hold for the class frequencies of the training split (prior `{prior}`).
+where it has them. It looks into the future a little, in calibration and test too: the flux that differences
+are taken from is the median of the object's whole light curve, epochs after the alert among them, and
+catalogue values are of any time; a survey knows only what came before. Probabilities hold for the class
+frequencies of the training split (prior `{prior}`).
 
 ## Results on the test split
 

@@ -23,6 +23,7 @@ from trainer.model import AlertModel
 from trainer.sets import IMITATION_VERSION
 from trainer.specs import explained
 from trainer.state import load_state, save_state
+from trainer.survey_cut import CUT_VERSION
 from trainer.tempering import tempered
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "LOG",
     "MODEL",
     "NOTHING_KEPT",
+    "POOL_VERSION",
     "STATE",
     "Kept",
     "Run",
@@ -62,6 +64,9 @@ NAMES, DESCRIPTIONS = {"sample", "source"}, {"source", "footprint"}
 
 DRAWS_VERSION = "6"
 """Version of the draws of a pass; raise it with any change, or a stopped run goes on with other ones."""
+
+POOL_VERSION = "2"
+"""The same for the windows without labels of `trainer pretrain` and `trainer limited-labels`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +217,8 @@ def training_key(run: Run, *more: str) -> str:
             if settings[section][name] == before:
                 del settings[section][name]
     inputs = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}/{DRAWS_VERSION}"
+    if run.settings.data.cuts_per_set:
+        inputs += f"/{CUT_VERSION}"
     data = {name: value for name, value in run.data.items() if name not in DESCRIPTIONS}
     content = [settings, run.specs, run.classes, run.frequencies, data, inputs, *more]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -40,7 +40,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "finetune": (
             "trainer.stage_commands:finetune",
-            "Train for the classes, from pre-trained encoders or random weights, and make the bundle.",
+            "Train for the classes, from pre-trained encoders or from random weights.",
         ),
         "fit-anomaly": (
             "trainer.run_commands:fit_anomaly",

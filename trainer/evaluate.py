@@ -58,7 +58,9 @@ def evaluate(
     """Return results against the number of epochs, each with mean and spread over the seeds.
 
     `imitated` holds alerts made in both ways, `observed_epochs` only such as are made of observed epochs, in
-    which the catalogue's period plays no part at all.
+    which the catalogue's period plays no part at all. All of them look into the future a little: the star's
+    usual light that they come with (the flux that differences are taken from, the reference's magnitude) is
+    the median of its whole light curve, epochs after the alert among them.
     """
     trained = _Trained(model=model, forests=forests, calibration=calibration, baseline=baseline, rival=rival)
     settings = prepared.run.settings

@@ -16,6 +16,7 @@ from trainer.anomaly import FUSED, ForestSet, fit_fused, fit_single, write_fores
 from trainer.baseline import fit_forest
 from trainer.calibrate import Calibration, calibrate
 from trainer.checkpoint import load_model
+from trainer.data.catalina import file_digest
 from trainer.evaluate import evaluate
 from trainer.inference import encode, surprise_of
 from trainer.model import AlertModel
@@ -59,6 +60,7 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
     say(f"calibrated {len(calibration.strata)} strata")
     references = choose_references(prepared, model, ordinary_sets(prepared, N_SETS), seed=run.settings.seed)
     say(f"chose {len(references.object_id):,} reference stars")
+    before = _digests(out)
     write_forests(forests, embeddings, out)
     (out / STRATA).write_text(json.dumps([each.model_dump() for each in calibration.strata], indent=1) + "\n")
     with (out / CALIBRATION).open("wb") as file:
@@ -73,10 +75,17 @@ def fit(prepared: Prepared, out: Path, *, say: Callable[[str], None]) -> Fitted:
             profile=references.profile,
             period_day=references.period_day,
         )
-    # Results of an earlier fit would describe another bundle.
-    for results in (EVALUATION, CATALOGUE):
-        (out / results).unlink(missing_ok=True)
+    if _digests(out) != before:
+        # Results of another fit describe another bundle.
+        for results in (EVALUATION, CATALOGUE):
+            (out / results).unlink(missing_ok=True)
     return Fitted(model=model, forests=forests, calibration=calibration)
+
+
+def _digests(out: Path) -> dict[str, str]:
+    """Return the digest of each fitted file in a folder."""
+    paths = [*out.glob("forest-*.npz"), *(out / name for name in (STRATA, CALIBRATION, REFERENCES))]
+    return {path.name: file_digest(path) for path in paths if path.is_file()}
 
 
 def measure(prepared: Prepared, fitted: Fitted, out: Path, *, say: Callable[[str], None]) -> None:

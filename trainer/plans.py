@@ -197,7 +197,7 @@ def planned_windows(
     Parameters
     ----------
     of_class
-        Fewest random runs of a class.
+        Fewest random runs of a class; with 0 all stars have as many, and no label is looked at.
     odd
         Whether each star has an odd window too, the last kind.
     """

@@ -293,7 +293,7 @@ def calibration_set(prepared: Prepared, bin_: int) -> ExampleSet:
     Where there are windows of observed epochs it rests on them alone: nothing of it is imitated.
     """
     settings = prepared.run.settings
-    of_bin = windows_of_bin if settings.data.windows_per_set else set_of_bin
+    of_bin = windows_of_bin if prepared.has_windows else set_of_bin
     return of_bin(
         prepared,
         Split.CALIBRATION,

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from trainer.metrics import bin_of_confidence
 
-__all__ = ["Interval", "areas", "calibration_errors", "class_measures", "interval_of", "resamples"]
+__all__ = [
+    "Interval",
+    "areas",
+    "calibration_chances",
+    "calibration_errors",
+    "class_measures",
+    "interval_of",
+    "resamples",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -32,7 +40,7 @@ BLOCK = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A measure of the sample, and the 95 % interval of its resamples (percentiles)."""
+    """A measure of the sample, and its 95 % interval."""
 
     value: float
     low: float
@@ -52,11 +60,21 @@ def resamples(n: int, *, seed: int, count: int = RESAMPLES) -> FloatArray:
     return np.concatenate([np.ones((1, n)), drawn]).astype(np.float64)
 
 
-def interval_of(values: FloatArray) -> Interval | None:
-    """Return the interval of a measure's values over `resamples`; None where the sample has none."""
+def interval_of(values: FloatArray, *, chances: FloatArray | None = None) -> Interval | None:
+    """Return the interval of a measure's values over `resamples`; None where the sample has none.
+
+    Parameters
+    ----------
+    chances
+        How far each resample may be off by chance. The interval is then the sample's value, less and more
+        what all but `2 * TAIL` of them stay below, in place of percentiles.
+    """
     if not np.isfinite(values[0]):
         return None
     low, high = np.nanquantile(values[1:], [TAIL, 1 - TAIL]) if len(values) > 1 else (values[0], values[0])
+    if chances is not None and len(values) > 1:
+        bound = np.nanquantile(chances[1:], 1 - 2 * TAIL)
+        low, high = values[0] - bound, values[0] + bound
     return Interval(value=float(values[0]), low=float(low), high=float(high))
 
 
@@ -92,12 +110,33 @@ def class_measures(
 
 
 def calibration_errors(weights: FloatArray, probability: FloatArray, truth: NDArray[np.int64]) -> FloatArray:
-    """Return the expected calibration error of each resample (R,)."""
+    """Return the expected calibration error of each resample (R,).
+
+    Chance adds to it, and to that of a resample once more: its interval needs `calibration_chances`, since by
+    percentiles no probabilities would ever be right.
+    """
+    return _quotient(np.abs(_gaps(weights, probability, truth)).sum(axis=1), weights.sum(axis=1))
+
+
+def calibration_chances(weights: FloatArray, probability: FloatArray, truth: NDArray[np.int64]) -> FloatArray:
+    """Return how far the calibration error of each resample may be from the sample's at most (R,).
+
+    That is the mean difference of the bins' gaps between confidence and accuracy. The sample's gaps differ
+    from the true ones as a resample's do from the sample's, so an interval from it covers the true error as
+    often as it says, and mostly oftener.
+    """
+    gaps, n = _gaps(weights, probability, truth), weights.sum(axis=1)
+    shift = gaps / np.maximum(n, 1)[:, None] - gaps[0] / max(n[0], 1)
+    return np.asarray(np.abs(shift).sum(axis=1))
+
+
+def _gaps(weights: FloatArray, probability: FloatArray, truth: NDArray[np.int64]) -> FloatArray:
+    """Return the sums of confidence less accuracy in each bin of each resample (R, bins)."""
     confidence, right = probability.max(axis=1), probability.argmax(axis=1) == truth
     bin_ = bin_of_confidence(confidence)
     gap = np.zeros((len(truth), int(bin_.max(initial=0)) + 1))
     gap[np.arange(len(truth)), bin_] = confidence - right
-    return _quotient(np.abs(weights @ gap).sum(axis=1), weights.sum(axis=1))
+    return np.asarray(weights @ gap)
 
 
 def areas(weights: FloatArray, score: FloatArray, odd: NDArray[np.bool_]) -> FloatArray:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -106,6 +107,7 @@ def fit_anomaly(
             raise ConfigurationError(
                 "--alerts goes with --out and without --run; give the new bundle's folder"
             )
+        _refuse_unheeded("alerts", config=config, data=data, evaluation=evaluation)
         require_bundle_folder(out)
         recalibrate(
             Recalibration(
@@ -122,6 +124,16 @@ def fit_anomaly(
             say=say,
         )
     elif run is not None:
+        _refuse_unheeded(
+            "run",
+            bundle=bundle,
+            survey=survey,
+            schemas=schemas,
+            trained_on=trained_on,
+            splits=splits,
+            seed=seed,
+            version=version,
+        )
         settings = read_settings(config) if config else None
         require_bundle_folder(out or run / BUNDLE)
         prepared = _reopen(run, data, settings)
@@ -129,6 +141,18 @@ def fit_anomaly(
         _finish(prepared, run, out, data=data, evaluation=evaluation)
     else:
         raise ConfigurationError("give --alerts and --out, or --run")
+
+
+def _refuse_unheeded(form: str, **options: object) -> None:
+    """Refuse options of `fit_anomaly` that do nothing in one of its forms, where they were given."""
+    defaults = signature(fit_anomaly).parameters
+    names = [
+        f"--{'no-' if value is False else ''}{name.replace('_', '-')}"
+        for name, value in options.items()
+        if value != defaults[name].default
+    ]
+    if names:
+        raise ConfigurationError(f"{', '.join(names)} would do nothing with --{form}; leave it out")
 
 
 def measure(*, data: Data = None, out: Out = Path("runs/default")) -> None:

@@ -89,7 +89,9 @@ def make_set(
     make
         Makes a part of a plan that starts at a number, in this process, in the place of imitating stars.
     """
-    versions = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}/{CUT_VERSION}"
+    versions = f"{FEATURE_SPEC_VERSION}/{IMITATION_VERSION}"
+    if plan.cut is not None:
+        versions += f"/{CUT_VERSION}"
     key = f"{versions}/{_stars_digest(stars_path)}/{plan.digest()}/{json.dumps(specs, sort_keys=True)}"
     if cache is not None and cache.is_file():
         found = _read(cache, key, tuple(specs))

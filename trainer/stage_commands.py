@@ -49,14 +49,15 @@ def pretrain(
     ] = None,
     out: Out = Path("runs/default"),
 ) -> None:
-    """Train the encoders by contrast alone: no label is looked at, and none need be there.
+    """Train the encoders by contrast alone: nothing is learned from labels, and none need be there.
 
         trainer pretrain --data stars.parquet --alerts night.tar.gz --out runs/mine
         trainer finetune --from runs/mine --out runs/mine
 
     Held against each other are the modalities of a star, and two windows (runs of epochs) of its light
-    curve; the table [pretraining] weighs the two. The encoders go to OUT/pretrained. Stopped runs go on
-    where they were; `torchrun --nproc-per-node N -m trainer pretrain ...` uses N devices.
+    curve; the table [pretraining] weighs the two. Labels that are there serve the splits, and to leave out
+    classes that are held out. The encoders go to OUT/pretrained. Stopped runs go on where they were;
+    `torchrun --nproc-per-node N -m trainer pretrain ...` uses N devices.
     """
     settings = read_settings(config)
     prepare_folder(out)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from broker_plugin.features.base import pad
-from trainer.checkpoint import LOG, Run, new_model, resume, save_checkpoint, training_key
+from trainer.checkpoint import LOG, POOL_VERSION, Run, new_model, resume, save_checkpoint, training_key
 from trainer.compute import Compute
 from trainer.config import TrainingSettings
 from trainer.lengths import padded_lengths
@@ -100,7 +100,7 @@ def pretrain(
         validation=validation,
         seed=run.settings.training_seed,
     )
-    more = ("pretrain", weights.model_dump_json())
+    more = ("pretrain", POOL_VERSION, weights.model_dump_json())
     return _train(run, folder, task=task, more=more, compute=compute, on_pass=on_pass, on_step=on_step)
 
 

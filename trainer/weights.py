@@ -15,7 +15,8 @@ from trainer.checkpoint import save_run
 from trainer.compute import Compute
 from trainer.data.splits import Split
 from trainer.model import AlertModel
-from trainer.preparation import Prepared, n_windows, ordinary, validation_set, window_set
+from trainer.plans import Plan, planned_windows
+from trainer.preparation import Prepared, made, validation_set
 from trainer.pretrained import PRETRAINED, Pretrained, write_seen
 from trainer.sets import ExampleSet, join_sets
 from trainer.tracking import tracked
@@ -57,11 +58,12 @@ def pretrain_weights(sources: Sequence[Prepared], out: Path, compute: Compute) -
 
 
 def pool_of(sources: Sequence[Prepared], split: Split, compute: Compute) -> ExampleSet:
-    """Return several windows of each star of a split, those of all sources, with their labels left out."""
+    """Return several windows of each star of a split, those of all sources: none follows from a label."""
     parts, n_stars = [], 0
     for prepared in sources:
-        with _bar(f"windows of {split.name.lower()} stars", n_windows(prepared, split), compute) as advance:
-            windows = ordinary(window_set(prepared, split, advance=advance))
+        name, plan = split.name.lower(), _unlabelled_plan(prepared, split)
+        with _bar(f"windows of {name} stars", len(plan.star), compute) as advance:
+            windows = made(prepared, plan, f"unlabelled-{name}", advance)
         parts.append(
             ExampleSet(
                 star=windows.star + n_stars,
@@ -73,6 +75,15 @@ def pool_of(sources: Sequence[Prepared], split: Split, compute: Compute) -> Exam
         )
         n_stars += len(prepared.stars)
     return join_sets(parts)
+
+
+def _unlabelled_plan(prepared: Prepared, split: Split) -> Plan:
+    """Return as many windows of each star of a split, whatever its class; none is odd."""
+    seed, members = prepared.run.settings.seed, prepared.members(split).astype(np.int64)
+    star, windows = planned_windows(
+        prepared.stars, members, of_class=0, odd=False, rng=np.random.default_rng((seed, 10, int(split)))
+    )
+    return Plan.of_windows(star, windows, seed=seed, peers=members)
 
 
 def _supervise(

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker_plugin.errors import ConfigurationError
 from trainer.cli import make_app
 from trainer.downstream.chart import chart
+from trainer.run_commands import fit_anomaly
+
+ALERTS: dict[str, Any] = {"alerts": [Path("night")], "out": Path("bundle")}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,20 @@ def test_it_is_refused(
     captured = capsys.readouterr()
     assert arguments[-2] in captured.out + captured.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"run": Path("run"), "bundle": "other"}, "--bundle would do nothing with --run"),
+        ({"run": Path("run"), "trained_on": Path("stars"), "seed": 2}, "--trained-on, --seed would do"),
+        (ALERTS | {"config": Path("c")}, "--config would do nothing with --alerts"),
+        (ALERTS | {"evaluation": False}, "--no-evaluation would do nothing"),
+    ],
+)
+def test_options_of_the_other_form_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        fit_anomaly(**options)
 
 
 def test_clusters_of_no_class_are_refused() -> None:

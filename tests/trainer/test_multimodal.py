@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,14 +21,17 @@ import trainer.encoders
 from broker_plugin.bundle import open_bundle
 from broker_plugin.engine.scorer import Scorer
 from broker_plugin.errors import ConfigurationError
-from broker_plugin.records import Access, Attachment, LightCurve
+from broker_plugin.records import Access, Attachment, LightCurve, SourceContext
+from tests.support.alerts import real_alerts
 from tests.trainer.multimodal import TRIMODAL, Finished, finish, held_out_alerts, multimodal_settings
 from trainer.checkpoint import BEGUN, MODEL, load_model, load_run, new_model
 from trainer.cli import make_app
 from trainer.object_runs import UNUSED, prepare_objects
 from trainer.plans import Plan
-from trainer.preparation import validation_set
+from trainer.preparation import bin_limits, calibration_set, validation_set
 from trainer.pretrained import PRETRAINED
+from trainer.stream.archive import Sighting, StreamArchive
+from trainer.stream.refit import FITTED, refit
 from trainer.training import train
 from trainer.training_sets import TrainingSets
 
@@ -35,6 +39,9 @@ pytestmark = pytest.mark.timeout(1200)
 """Five graphs are exported, half a minute of computing; on a machine that others share that can be ten."""
 
 STAMP_SIDE = 8
+
+N_STELLAR = 330
+"""A stratum of 200 beside a forest, and some that are held back."""
 
 
 def with_stamps(dataset: Path, out: Path) -> Path:
@@ -102,6 +109,7 @@ def test_every_subset_of_three_modalities_gets_a_verdict(simulated: Path, finish
     assert "SIMULATED DATA" in card
     assert "grown on the very objects" in card
     assert "ps1_g_mag - ps1_r_mag" in card
+    assert "looks into the future" in card
     assert "{" not in card
     assert open_bundle(finished.bundle).manifest.training["data"]["simulated"] is True
 
@@ -128,6 +136,19 @@ def test_a_fourth_modality_is_two_files_and_a_table_of_the_configuration(
     assert len({plain.inputs_digest, verdict.inputs_digest, another.inputs_digest}) == 3
     assert verdict.class_probabilities != plain.class_probabilities
     assert verdict.class_probabilities != another.class_probabilities
+
+
+def test_a_streams_normal_is_fitted_for_a_bundle_with_more_modalities_than_its_alerts(
+    data_dir: Path, finished: Finished, tmp_path: Path
+) -> None:
+    alerts = [alert for alert in real_alerts(data_dir) if alert.survey == "ztf"]
+    stellar = [alert for alert in alerts if alert.source_context is SourceContext.STELLAR]
+    sightings = tuple(Sighting(alert=alert, exposure=str(alert.mjd_tai)) for alert in stellar[:N_STELLAR])
+    archive = StreamArchive(sightings=sightings, funnel={"ztf": {"read": len(alerts)}})
+    refit(open_bundle(finished.bundle), archive, tmp_path, seed=3, splits=1, say=lambda line: None)
+    planted = json.loads((tmp_path / FITTED).read_text())["fit"]["results"]["by_object"]["planted"]
+    assert planted["photometry"]
+    assert planted["spectrum"] == planted["stamp"] == {}
 
 
 def without_labels(dataset: Path, out: Path, *, keep: float) -> Path:
@@ -176,6 +197,17 @@ def test_objects_without_a_label_are_for_training_only(simulated: Path, tmp_path
     share = (prepared.stars.label[prepared.split == 0] < 0).mean()
     assert (examples.label < 0).mean() == pytest.approx(share, abs=0.5 / len(examples))  # rounding
     train(prepared.run, tmp_path / "run", TrainingSets(prepared), validation_set(prepared))
+
+
+def test_bins_of_the_calibration_hold_alerts_that_belong_there(simulated: Path, tmp_path: Path) -> None:
+    settings = multimodal_settings(TRIMODAL)
+    data = settings.data.model_copy(update={"windows_per_set": 32})  # a dataset has none all the same
+    settings = settings.model_copy(update={"data": data})
+    prepared = prepare_objects(settings, simulated, tmp_path / "run", say=lambda line: None)
+    low, high = bin_limits(settings, 2)
+    n_epochs = calibration_set(prepared, 2).n_epochs
+    assert len(n_epochs) > 5
+    assert low <= n_epochs.min() <= n_epochs.max() <= high
 
 
 def test_the_label_reaches_no_alert(simulated: Path, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from trainer.report.rendering import SECTIONS, render_report
 from trainer.report.seeds import seeds_record
 from trainer.report.subject import kept_predictions, open_subject
 from trainer.report.withheld import fewer_modalities, without
-from trainer.star_settings import EVERY_SETTING, alerts_of
+from trainer.star_settings import EVERY_SETTING, SETTINGS, alerts_of
 
 LINKS = ("src", "href", "action", "data", "poster", "srcset")
 
@@ -203,6 +203,23 @@ def test_what_must_be_known_of_the_stars_is_on_the_page(record: Any, written: Pa
     (remark,) = record["remarks"]
     assert remark.startswith("left out: 1 of the file's")
     assert f"<li>{escape(remark)}</li>" in (written / PAGE).read_text()
+
+
+def test_stars_cut_to_alerts_are_not_held_against_other_strata(record: Any) -> None:
+    assert set(record["p_values"]) == set(SETTINGS)
+
+
+def test_the_cache_is_of_its_settings_and_of_the_code_that_made_it(
+    catalogue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = open_subject("default", catalogue)
+    keys = {subject.key(EVERY_SETTING), subject.key(["all"])}
+    for version in ("CUT_VERSION", "FEATURE_SPEC_VERSION"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"trainer.report.subject.{version}", "other")
+            keys.add(subject.key(["all"]))
+    assert len(keys) == 4
+    assert subject.key(["all"]) in keys
 
 
 def test_the_same_alerts_get_the_same_numbers(record: Any) -> None:

@@ -10,7 +10,14 @@ import pytest
 from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
 from trainer.metrics import calibration_error
-from trainer.resampling import areas, calibration_errors, class_measures, interval_of, resamples
+from trainer.resampling import (
+    areas,
+    calibration_chances,
+    calibration_errors,
+    class_measures,
+    interval_of,
+    resamples,
+)
 
 N_CLASSES = 4
 ROUNDING = 1e-9
@@ -79,6 +86,21 @@ def test_intervals_of_a_mean_cover_it_as_often_as_they_say(rng: np.random.Genera
         covered += interval.low <= true <= interval.high
     # Four standard deviations of the count, and two points for the percentile method at 150 stars.
     assert covered / n_samples == pytest.approx(0.95, abs=0.02 + 4 * np.sqrt(0.95 * 0.05 / n_samples))
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.1])
+def test_the_interval_of_a_calibration_error_covers_it(rng: np.random.Generator, gap: float) -> None:
+    """Right probabilities have none, and percentiles of resamples would never say so."""
+    n_samples, covered = 200, 0
+    for seed in range(n_samples):
+        likely = rng.uniform(0.65, 0.95, 500)
+        truth = (rng.random(500) > likely - gap).astype(np.int64)
+        sample = resamples(500, seed=seed, count=200), np.stack([likely, 1 - likely], axis=1), truth
+        interval = interval_of(calibration_errors(*sample), chances=calibration_chances(*sample))
+        assert interval is not None
+        covered += interval.low <= gap <= interval.high
+    # Four standard deviations of the count, and three points for the method at so few stars.
+    assert covered / n_samples >= 0.95 - 0.03 - 4 * np.sqrt(0.95 * 0.05 / n_samples)
 
 
 def test_a_paired_difference_is_known_better_than_either_part(rng: np.random.Generator) -> None:

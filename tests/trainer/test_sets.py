@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Sets of imitated alerts: the same from any number of processes and from the cache."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from trainer.checkpoint import training_key
 from trainer.data.splits import Split
 from trainer.plans import CUTS, cut_plan, natural_plan, tempered_plan
 from trainer.preparation import Prepared, set_of_bin
@@ -37,6 +40,32 @@ def test_the_cache_gives_the_same_set_and_knows_another_plan(prepared: Prepared,
     changed = make_set(other, prepared.run.specs, prepared.stars_path, cache=cache)
     assert not np.array_equal(changed.star, made.star)
     assert cache.stat().st_mtime_ns != written
+
+
+def test_another_version_of_the_cut_makes_cuts_and_what_learns_of_them_anew(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members, settings = prepared.members(Split.TRAIN).astype(np.int64)[:5], prepared.run.settings
+    plans = {
+        "cuts": cut_plan(prepared.stars.label, members, of_class=0, seed=1),
+        "imitated": tempered_plan(prepared.stars.label, members, n=20, seed=1),
+    }
+    data = settings.data.model_copy(update={"cuts_per_set": 300})
+    with_cuts = replace(prepared.run, settings=settings.model_copy(update={"data": data}))
+
+    def written() -> list[int]:
+        for name, plan in plans.items():
+            make_set(plan, prepared.run.specs, prepared.stars_path, cache=tmp_path / name)
+        return [(tmp_path / name).stat().st_mtime_ns for name in plans]
+
+    before, keys = written(), [training_key(run) for run in (with_cuts, prepared.run)]
+    for module in ("sets", "checkpoint"):
+        monkeypatch.setattr(f"trainer.{module}.CUT_VERSION", "other")
+    after = written()
+    assert after[0] > before[0]
+    assert after[1] == before[1]
+    assert training_key(with_cuts) != keys[0]
+    assert training_key(prepared.run) == keys[1]
 
 
 def test_a_plan_for_training_draws_classes_by_the_root_of_their_number(prepared: Prepared) -> None:

@@ -19,7 +19,7 @@ from trainer.cross_survey.asas import SETTINGS, alerts_in, read_asas
 from trainer.cross_survey.classes import ASAS, ZTF, Kind, Mapped
 from trainer.cross_survey.ztf import read_labelled
 from trainer.predictions import MERGED, Predictions, joined_predictions
-from trainer.report.comparison import MEASURES, interval_list, resampled_measures
+from trainer.report.comparison import interval_list, interval_lists, resampled_measures
 from trainer.resampling import resamples
 
 __all__ = ["measure_asas", "measure_ztf"]
@@ -122,7 +122,7 @@ def _measures(found: Predictions, label: NDArray[np.int64], kinds: NDArray[np.st
     known = label >= 0
     measures = resampled_measures(found, label, odd, resamples(len(label), seed=SEED))
     record: dict[str, Any] = {"n": int(known.sum()), "n_odd": int(odd.sum())}
-    record |= {name: interval_list(measures[name]) for name in MEASURES if name in measures}
+    record |= interval_lists(measures)
     if known.any():
         named = found.probability[known].argmax(axis=1)
         record["confusion"] = confusion_matrix(label[known], named, labels=range(len(MERGED))).tolist()

@@ -39,7 +39,7 @@ def limited_labels(
     *,
     run: Annotated[
         Path | None,
-        Parameter(help="A training run on the same data, whose settings and cached windows to use again."),
+        Parameter(help="A run on the same data, whose settings and cache to use again."),
     ] = None,
     config: Config = DEFAULT_SETTINGS,
     data: Data = None,
@@ -69,10 +69,10 @@ def limited_labels(
     For 10, 25, 50 and 100 % of the labelled training stars (nested, each class by its share), encoders are
     fine-tuned from random weights and from encoders pre-trained on all training stars without labels, and
     measured on the same test stars. Both arms choose among the same learning rates. On Catalina's stars with
-    the default settings this takes about two hours of one core, and half an hour more where no run has cached
-    its windows. That is too little for all labels to be used, and the results say so: with more --passes they
-    tell more, in as many times the time. It can be stopped and goes on where it was; results are
-    OUT/limited_labels.json and OUT/limited_labels.png.
+    the default settings this takes about two hours of one core, and half an hour more the first time,
+    for windows that the run's cache then keeps. That is too little for all labels to be used, and the results
+    say so: with more --passes they tell more, in as many times the time. It can be stopped and goes on where
+    it was; results are OUT/limited_labels.json and OUT/limited_labels.png.
     """
     prepare_folder(out)
     prepared = _prepared(run, config, data, out)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from broker_plugin.errors import ConfigurationError
-from trainer.checkpoint import Run, save_run, training_key
+from trainer.checkpoint import POOL_VERSION, Run, save_run, training_key
 from trainer.compute import Compute
 from trainer.data.splits import Split, object_groups
 from trainer.json_file import write_json
@@ -87,7 +87,7 @@ class Experiment:
     def run_of(self, seed: int, learning_rate: float | None = None) -> Run:
         """Return a training's settings; without a rate that of the configuration."""
         settings = self.prepared.run.settings
-        training: dict[str, Any] = {"passes": self.passes}
+        training: dict[str, Any] = {"passes": self.passes, "seed": None}
         if learning_rate is not None:
             training["learning_rate"] = learning_rate
         before = {} if self.pretraining_passes is None else {"passes": self.pretraining_passes}
@@ -192,7 +192,7 @@ class _Bench:
         run = experiment.run_of(cell.seed, cell.learning_rate)
         labelled = label_order(self._label, self._group, np.random.default_rng((cell.seed, 17))) < cell.share
         begun = "" if start is None else start.digest
-        key = training_key(run, "limited", cell.name, str(experiment.windows_per_pass), begun)
+        key = training_key(run, "limited", POOL_VERSION, cell.name, str(experiment.windows_per_pass), begun)
         path = experiment.out / "cells" / f"{cell.name}.json"
         if path.is_file():
             result: Result = json.loads(path.read_text())

@@ -137,7 +137,8 @@ def p_values_section(record: Record) -> str:
     return (
         "<p>Ordinary test stars of the catalogue against the catalogue's own strata: the share with a "
         "p-value at or below a level, beside what it should be and its standard error. Strata with "
-        f"fewer than {TESTED_MIN} of the stars are not shown.</p>"
+        f"fewer than {TESTED_MIN} of the stars are not shown, nor are stars cut to a survey's alerts: those "
+        "are compared with alerts that the survey really sent, of which these stars are no sample.</p>"
         f'<div class="panel scroll">{html_table(head, rows)}</div>'
     )
 

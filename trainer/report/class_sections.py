@@ -109,8 +109,8 @@ def calibration_section(record: Record) -> str:
     return (
         "<p>Accuracy of the most probable class against its probability, in 15 bins; the area of a mark "
         "grows with the number of stars in it, the dashed line is what calibrated probabilities give. "
-        "The calibration error of a resample is larger than the sample's, since chance adds to it: its "
-        "interval leans upward.</p>"
+        "Chance adds to a calibration error, and to that of a resample once more: its interval is the value "
+        "less and more what chance may do to the bins, and reaches 0 where nothing but chance is seen.</p>"
         f'<div class="charts">{charts}</div>'
     )
 

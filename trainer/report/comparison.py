@@ -13,7 +13,14 @@ from sklearn.metrics import confusion_matrix
 
 from trainer.metrics import reliability
 from trainer.predictions import MERGED, PredictionFile, Predictions, merged_label, near_anomaly
-from trainer.resampling import areas, calibration_errors, class_measures, interval_of, resamples
+from trainer.resampling import (
+    areas,
+    calibration_chances,
+    calibration_errors,
+    class_measures,
+    interval_of,
+    resamples,
+)
 
 __all__ = [
     "MEASURES",
@@ -22,6 +29,7 @@ __all__ = [
     "area_of",
     "compare",
     "interval_list",
+    "interval_lists",
     "resampled_measures",
 ]
 
@@ -32,6 +40,9 @@ Record = dict[str, Any]
 
 MEASURES = ("macro_f1", "balanced_accuracy", "accuracy", "ece", "near_ood_auroc")
 """What the bundle and its baselines are compared by."""
+
+CHANCES: Mapping[str, str] = {"ece": "ece_chances"}
+"""Under which name `resampled_measures` says how far a measure may be off; others have percentiles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +97,9 @@ def compare(
 def resampled_measures(
     found: Predictions, label: NDArray[np.int64], odd: NDArray[np.bool_], weights: FloatArray
 ) -> dict[str, FloatArray]:
-    """Return each of `MEASURES` that can be had over the resamples (R,), F1 by class as (R, C).
+    """Return each of `MEASURES` that can be had, and its `CHANCES`, over the resamples (R,).
+
+    F1 by class, shape (R, C), is among them.
 
     Parameters
     ----------
@@ -101,7 +114,9 @@ def resampled_measures(
         probability = found.probability[known]
         named = probability.argmax(axis=1)
         measures |= class_measures(weights[:, known], label[known], named, n_classes=len(MERGED))
-        measures["ece"] = calibration_errors(weights[:, known], probability, label[known])
+        of_known = (weights[:, known], probability, label[known])
+        measures["ece"] = calibration_errors(*of_known)
+        measures[CHANCES["ece"]] = calibration_chances(*of_known)
     measures["near_ood_auroc"] = area_of(found, known, odd, weights)
     return measures
 
@@ -134,7 +149,7 @@ class _Sample:
         known, near = label >= 0, near_anomaly(self.published)
         measures = self.measures()
         record: Record = {"n": int(known.sum()), "n_near": int(near.sum())}
-        record |= {name: interval_list(measures[name]) for name in MEASURES if name in measures}
+        record |= interval_lists(measures)
         record["near_ood_auroc_by_class"] = {
             name: {"n": int((self.published == name).sum())}
             | {"auroc": interval_list(area_of(self.found, known, self.published == name, self.weights))}
@@ -183,7 +198,10 @@ def _lead(
             continue
         found, against = ours[setting].measures(), theirs[setting].measures()
         lead[setting] = {"n": len(star_id)} | {
-            name: interval_list(found[name] - against[name])
+            name: interval_list(
+                found[name] - against[name],
+                chances=found[CHANCES[name]] + against[CHANCES[name]] if name in CHANCES else None,
+            )
             for name in MEASURES
             if name in found and name in against
         }
@@ -198,7 +216,17 @@ def _taken(file: PredictionFile, rows: NDArray[np.intp]) -> PredictionFile:
     )
 
 
-def interval_list(values: FloatArray) -> list[float] | None:
-    """Return value, low and high end, None where the sample does not allow one."""
-    found = interval_of(values)
+def interval_lists(measures: Mapping[str, FloatArray]) -> Record:
+    """Return the `interval_list` of each of `MEASURES` that there is; none of them can be negative."""
+    record: Record = {}
+    for name in MEASURES:
+        if name in measures:
+            found = interval_list(measures[name], chances=measures.get(CHANCES.get(name, "")))
+            record[name] = None if found is None else [max(end, 0.0) for end in found]
+    return record
+
+
+def interval_list(values: FloatArray, *, chances: FloatArray | None = None) -> list[float] | None:
+    """Return value, low and high end, None where the sample does not allow one; see `interval_of`."""
+    found = interval_of(values, chances=chances)
     return None if found is None else [found.value, found.low, found.high]

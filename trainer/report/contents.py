@@ -24,7 +24,7 @@ from trainer.report.seeds import seeds_record
 from trainer.report.subject import Bar, Subject, kept_predictions
 from trainer.report.withheld import withheld_record
 from trainer.rules import decision_rules
-from trainer.star_settings import EVERY_SETTING, alerts_of
+from trainer.star_settings import EVERY_SETTING, SETTINGS, alerts_of
 
 __all__ = ["BUNDLE", "Asked", "assemble", "require_known_stars"]
 
@@ -103,7 +103,7 @@ def assemble(asked: Asked, *, bar: Bar) -> Record:
         },
         "withheld": withheld_record(subject, own, asked.cache, seed=seed, bar=bar),
         "seeds": seeds_record(trained, subject.published, EVERY_SETTING),
-        "p_values": p_value_record(subject, own, EVERY_SETTING),
+        "p_values": p_value_record(subject, own, tuple(SETTINGS)),
         "stream": stream_record(manifest),
         "determinism": _determinism(subject, bar),
         **asked.inputs.results,

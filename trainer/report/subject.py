@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from broker_plugin.bundle import Bundle, Manifest, open_bundle
+from broker_plugin.features.base import FEATURE_SPEC_VERSION
 from trainer.bundle_evaluation import score_settings
 from trainer.checkpoint import RUN, Run, load_run
 from trainer.data.catalina import FILE, file_digest
@@ -29,6 +30,7 @@ from trainer.predictions import (
 from trainer.preparation import seen_stars
 from trainer.remarks import remarks_on
 from trainer.seen import is_training_file, seen_by_bundle, unseen_stars
+from trainer.survey_cut import CUT_VERSION
 
 __all__ = ["Bar", "Subject", "kept_predictions", "open_subject"]
 
@@ -67,13 +69,18 @@ class Subject:
         """Name and version of the bundle."""
         return f"{self.bundle.manifest.name} {self.bundle.manifest.version}"
 
+    def key(self, settings: Sequence[str]) -> str:
+        """Return what the predictions in some settings follow from, in short."""
+        of_code = (FEATURE_SPEC_VERSION, CUT_VERSION)
+        return hashlib.sha256(" ".join([self._asked, *of_code, *settings]).encode()).hexdigest()[:16]
+
     @cached_property
-    def key(self) -> str:
-        """What the predictions follow from, in short."""
+    def _asked(self) -> str:
+        """Digest of the bundle and the stars."""
         digest = hashlib.sha256(self.bundle.digest.encode())
         digest.update(file_digest(self.data).encode())
         digest.update(np.ascontiguousarray(self.stars.star_id).tobytes())
-        return digest.hexdigest()[:16]
+        return digest.hexdigest()
 
 
 def open_subject(
@@ -124,7 +131,7 @@ def kept_predictions(
     advance: Callable[[int], None] = lambda n: None,
 ) -> PredictionFile:
     """Return what a bundle says of its stars in every setting, from the cache where it has been asked."""
-    path = cache / f"{subject.key}.parquet"
+    path = cache / f"{subject.key(settings)}.parquet"
     if not path.is_file():
         by_setting = score_settings(subject.name, subject.stars, settings, workers=workers, advance=advance)
         about = {"bundle": subject.title, "bundle_digest": subject.bundle.digest}

@@ -117,7 +117,7 @@ def withheld_record(
 def _kept_or_scored(
     subject: Subject, kept: Sequence[str], cache: Path, advance: Callable[[int], None]
 ) -> PredictionFile:
-    path = cache / f"{subject.key}-{'+'.join(kept)}.parquet"
+    path = cache / f"{subject.key(SETTINGS)}-{'+'.join(kept)}.parquet"
     if path.is_file():
         advance(len(SETTINGS) * len(subject.stars.star_id))
         return read_predictions(path)

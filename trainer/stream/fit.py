@@ -194,7 +194,10 @@ def p_values_of(
     *,
     source: str = FUSED,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return p-values and positions of strata of alerts, as the service would; NaN and -1 for none."""
+    """Return p-values and positions of strata of alerts, as the service would; NaN and -1 for none.
+
+    An alert has no p-value of a source that it lacks, or all objects of its stratum do.
+    """
     having = encoded.modalities(modalities)
     position = StreamStrata(fitted.strata).positions(
         encoded.survey[rows].tolist(),
@@ -203,13 +206,17 @@ def p_values_of(
         encoded.n_epochs[rows],
     )
     p_values = np.full(len(rows), np.nan)
-    for each in np.unique(position[position >= 0]):
+    has_source = np.array([source == FUSED or source in having[row] for row in rows], np.bool_)
+    for each in np.unique(position[has_source & (position >= 0)]):
         stratum = fitted.strata[each]
-        inside = position == each
+        calibration = fitted.scores.get(f"{stratum.name}/{source}")
+        if calibration is None:
+            continue
+        inside = has_source & (position == each)
         score = fitted.forests(stratum.forest, source, sources[source][rows[inside]])
         # The service's scores are float32.
         rounded = score.astype(np.float32)
-        p_values[inside] = p_value(rounded, fitted.scores[f"{stratum.name}/{source}"])
+        p_values[inside] = p_value(rounded, calibration)
     return p_values, position
 
 

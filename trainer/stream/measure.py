@@ -186,8 +186,10 @@ def _planted(material: Material, test: NDArray[np.intp], fitted: Fitted) -> dict
     for each in np.unique(position[position >= 0]):
         for kind in np.unique(planted.kind[rows]):
             inside = (position == each) & (planted.kind[rows] == kind)
-            for basis, p_values in by_basis.items() if inside.any() else ():
-                found[basis][f"{fitted.strata[each].name} {kind}"] = p_values[inside]
+            for basis, p_values in by_basis.items():
+                known = inside & ~np.isnan(p_values)
+                if known.any():
+                    found[basis][f"{fitted.strata[each].name} {kind}"] = p_values[known]
     return found
 
 

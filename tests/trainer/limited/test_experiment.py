@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from broker_plugin.errors import ConfigurationError
 from trainer.compute import Compute
 from trainer.data.splits import Split
+from trainer.data.stars import write_stars
 from trainer.limited.experiment import Experiment, Result, Watcher, run_experiment
 from trainer.limited.measuring import first_sets
 from trainer.limited.report import budget_caveats, draw, lines_of, summarise
@@ -101,29 +101,41 @@ def test_every_test_star_is_measured_in_every_setting(prepared: Prepared) -> Non
 def test_classes_have_the_shares_that_the_prior_shift_counts_on(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # By their windows, of which all have as many, a class of two stars would have a share of 0.1.
+    # A training draws forty random runs of two stars of a class, and one of each star of the other class: of
+    # the runs of ten epochs, most are the first of the other's.
     train = prepared.members(Split.TRAIN)
-    split = prepared.split.copy()
-    split[train[prepared.stars.label[train] == 0][2:]] = Split.CALIBRATION
+    label = np.where(np.isin(np.arange(len(prepared.stars)), train[:2]), 0, 1)
     settings = prepared.run.settings
-    data = settings.data.model_copy(update={"class_windows": 60})
+    data = settings.data.model_copy(update={"class_windows": 40})
     run = replace(prepared.run, settings=settings.model_copy(update={"data": data}))
-    scarce = replace(prepared, run=run, split=split, cache=tmp_path / "cache")
-    scarce.cache.mkdir()
-    shutil.copy(prepared.stars_path, scarce.stars_path)
+    stars = replace(prepared.stars, label=label)
+    scarce = replace(prepared, run=run, stars=stars, cache=tmp_path / "cache")
+    write_stars(stars, scarce.stars_path)
     drawn: list[ExampleSet] = []
 
     def record(*positional: Any, **_: object) -> None:
-        drawn.extend(positional[2](number) for number in range(40))
+        drawn.extend(positional[2](number) for number in range(160))
         raise Stopped
 
     monkeypatch.setattr("trainer.limited.experiment.finetune", record)
     with pytest.raises(Stopped):
         run_experiment(experiment_of(scarce, tmp_path, shares=(1.0,)), compute=COMPUTE)
-    label = np.concatenate([each.label for each in drawn])
-    found = np.bincount(label) / len(label)
-    wanted = tempered(np.bincount(scarce.stars.label[scarce.members(Split.TRAIN)]))
-    assert np.abs(found - wanted).max() < 4 * np.sqrt(0.1 / len(label))
+    labels = np.concatenate([each.label for each in drawn])
+    epochs = np.concatenate([each.n_epochs for each in drawn])
+    wanted = tempered(np.bincount(label[train]))
+    for length in (None, 10, 30):
+        of_length = labels[epochs == length] if length else labels
+        found = np.bincount(of_length, minlength=len(wanted)) / len(of_length)
+        # Five standard deviations of the share.
+        assert np.abs(found - wanted).max() < 5 * np.sqrt(wanted.prod() / len(of_length)), length
+
+
+def test_seeds_of_the_experiment_are_different_trainings(prepared: Prepared, tmp_path: Path) -> None:
+    settings = prepared.run.settings
+    training = settings.training.model_copy(update={"seed": 3})
+    run = replace(prepared.run, settings=settings.model_copy(update={"training": training}))
+    experiment = experiment_of(replace(prepared, run=run), tmp_path)
+    assert [experiment.run_of(seed).settings.training_seed for seed in experiment.seeds] == [1, 2]
 
 
 def test_the_summary_says_what_it_is_no_evidence_for(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from broker_plugin.calibration import p_value
 from broker_plugin.strata import StreamStrata
+from trainer.anomaly import fit_single
+from trainer.stream.fit import Fitted, Forests, p_values_of
 from trainer.stream.measure import ks_distance, uniformity
 from trainer.stream.pooling import conservative, fill_strata, merged_bins, plan_strata
 from trainer.stream.views import Encoded, View
@@ -113,6 +115,23 @@ def test_p_values_of_ordinary_objects_are_uniform_in_every_stratum(rng: np.rando
             assert error is not None
             assert abs(share - expected) < 5 * error  # five standard errors
         assert ks_distance(own) < 3 * (result["ks_due"] or 0.0)  # thrice the mean of Kolmogorov's law
+
+
+def test_an_alert_has_p_values_of_what_both_it_and_its_stratum_have(rng: np.random.Generator) -> None:
+    encoded, views = generated(rng, {("ztf", "stellar"): 400})
+    rows = np.arange(len(encoded))
+    filled, scores = fill_strata(plan_strata(encoded, views, rows, EDGES), encoded, views, rows, identity)
+    sources = dict.fromkeys(BOTH, encoded.embeddings[:, 0])
+    forest = fit_single(sources["photometry"], seed=1, trees=5)
+    forests = Forests(common={}, own={"ztf": dict.fromkeys(BOTH, forest)})
+    fitted = Fitted(forests=forests, strata=filled, scores=scores, choice={})
+    encoded.present[:5, 0] = False
+    p_values, position = p_values_of(encoded, sources, rows, fitted, BOTH, source="photometry")
+    assert (position >= 0).all()
+    assert np.flatnonzero(np.isnan(p_values)).tolist() == [*range(5)]
+    # The generated views have no scores of it.
+    p_values, _ = p_values_of(encoded, sources, rows, fitted, BOTH, source="metadata")
+    assert np.isnan(p_values).all()
 
 
 @pytest.mark.parametrize("rounding", [-1, 0, 1])
