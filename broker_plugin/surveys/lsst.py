@@ -10,6 +10,11 @@ Flux
     `psfFlux` is on the difference image. A band becomes apparent if each of its epochs has a `scienceFlux`,
     or a `templateFlux` to be added (its own, else the band's median); else all of the band is difference
     flux. In a galaxy and for a solar-system source, difference flux is the object's own.
+Place
+    A detection is measured at its own centroid, which scatters: 0.1 arcsec cost 1 % of the flux, 0.3 arcsec 5 %.
+    Forced photometry is measured at the object's place. So a visit that has both is a detection with the
+    forced flux, and neighbouring epochs agree better by a third. Where the object's place lies between two
+    blended sources (3 of 48 objects with long histories), they agree worse.
 Identity
     Without a `diaObject` an alert belongs to its solar-system object, and without that to itself. A
     solar-system object has no history here: what was once at its place is not it.
@@ -235,7 +240,8 @@ def _light_curves(
     no_reference = [
         context in (SourceContext.SOLAR_SYSTEM, SourceContext.GALAXY_HOST) for context in contexts
     ]
-    return light_curves_of(rows, alert, mjd_tai, own_reference=~np.array(no_reference, np.bool_)[alert])
+    own_reference = ~np.array(no_reference, np.bool_)[alert]
+    return light_curves_of(rows, alert, mjd_tai, own_reference=own_reference, forced_flux_first=True)
 
 
 def _place_in_alert(alert: NDArray[np.int64]) -> NDArray[np.int64]:

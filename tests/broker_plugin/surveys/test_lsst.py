@@ -158,20 +158,41 @@ def test_a_forced_difference_flux_of_zero_was_not_measured() -> None:
     assert difference.flux_njy.tolist() == [1000.0]
 
 
-def test_one_visit_as_detection_and_forced_point_is_the_detection() -> None:
+def test_one_visit_as_detection_and_forced_point_is_a_detection() -> None:
     seen = previous()
     looked = lsst_forced(visit=seen["visit"], detector=seen["detector"], midpointMjdTai=MJD - 2)
     other_chip = looked | {"detector": 99}
-    curve = lsst_alert(lsst_packet(previous=[seen], forced=[looked, other_chip])).light_curve
+    alert = lsst_alert(lsst_packet(previous=[seen], forced=[looked, other_chip]))
+    curve = alert.light_curve
     assert curve.origin.tolist() == [Origin.DETECTION, Origin.FORCED, Origin.DETECTION]
     assert curve.detector.tolist() == [50, 99, 50]
+    assert alert.flags == ()
+
+
+def test_a_visit_with_both_has_the_forced_flux() -> None:
+    # At its own centroid the detection of a blended source is brighter, one of a faint source fainter.
+    trigger, seen = lsst_source(), previous()
+    at_place = [
+        lsst_forced(
+            visit=row["visit"], detector=row["detector"], midpointMjdTai=row["midpointMjdTai"],
+            psfFlux=750.0, psfFluxErr=55.0, scienceFlux=4100.0, scienceFluxErr=70.0,
+        )
+        for row in (seen, trigger)
+    ]  # fmt: skip
+    packet = lsst_packet(previous=[seen], forced=at_place)
+    curve = lsst_alert(packet).light_curve
+    assert curve.origin.tolist() == [Origin.DETECTION, Origin.DETECTION]
+    assert (curve.flux_njy.tolist(), curve.flux_err_njy.tolist()) == ([4100.0] * 2, [70.0] * 2)
+    bare = {"scienceFlux": None, "scienceFluxErr": None}
+    without = packet | {"prvDiaForcedSources": [row | bare for row in at_place]}
+    # Without a flux on the science image it has the detection's template.
+    np.testing.assert_allclose(lsst_alert(without).light_curve.flux_njy, [4750.0] * 2, rtol=FLOAT32)
 
 
 def test_the_alert_itself_outlives_its_own_copies() -> None:
     trigger = lsst_source()
     copies = [trigger | {"diaSourceId": 1, "scienceFlux": 1.0}]
-    forced = [lsst_forced(visit=trigger["visit"], detector=trigger["detector"], midpointMjdTai=MJD)]
-    assert lsst_alert(lsst_packet(previous=copies, forced=forced)).light_curve.flux_njy.tolist() == [5000.0]
+    assert lsst_alert(lsst_packet(previous=copies)).light_curve.flux_njy.tolist() == [5000.0]
 
 
 def test_of_two_sources_in_one_visit_the_nearest_to_the_alert_stays() -> None:
