@@ -150,12 +150,29 @@ def test_a_galaxy_host_is_not_added_to_the_flux_of_what_happens_in_it() -> None:
     assert QualityFlag.DIFFERENCE_FLUX_ONLY in alert.flags
 
 
-def test_a_forced_difference_flux_of_zero_was_not_measured() -> None:
-    row = lsst_forced(psfFlux=0.0, psfFluxErr=1896.0)
-    apparent = lsst_alert(lsst_packet(forced=[row])).light_curve
-    assert apparent.flux_njy.tolist() == [4200.0, 5000.0]
-    difference = lsst_alert(lsst_packet(forced=[row], extendedness=1.0)).light_curve
-    assert difference.flux_njy.tolist() == [1000.0]
+@pytest.mark.parametrize(
+    ("flux", "flux_err", "is_measured"),
+    [
+        (0.0, 1896.0, False),
+        (0.0, None, False),
+        (0.49, 50.0, False),
+        (-0.49, 50.0, False),
+        (0.51, 50.0, True),
+        (None, 50.0, True),
+    ],
+)
+def test_forced_photometry_in_a_masked_core_was_not_measured(
+    flux: float | None, flux_err: float | None, is_measured: bool
+) -> None:
+    alert = lsst_alert(lsst_packet(forced=[lsst_forced(psfFlux=flux, psfFluxErr=flux_err)]))
+    assert alert.light_curve.flux_njy.tolist() == [4200.0, 5000.0][not is_measured :]
+    assert alert.flags == ()
+
+
+def test_a_detection_keeps_its_own_flux_where_the_forced_one_was_not_measured() -> None:
+    trigger = lsst_source()
+    forced = [lsst_forced(visit=trigger["visit"], detector=50, midpointMjdTai=MJD, psfFlux=0.01)]
+    assert lsst_alert(lsst_packet(forced=forced)).light_curve.flux_njy.tolist() == [5000.0]
 
 
 def test_one_visit_as_detection_and_forced_point_is_a_detection() -> None:
