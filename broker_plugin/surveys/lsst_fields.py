@@ -53,6 +53,7 @@ SOURCES = RecordTable(
         SOURCE_ID,
         _flux("reference_njy", "templateFlux", since=(8, 0)),
         _flux("reference_err_njy", "templateFluxErr", since=(8, 0)),
+        Field(name="extendedness", path="extendedness", low=0.0, high=1.0),
     ),
 )
 """Earlier detections of the object."""
@@ -73,7 +74,8 @@ SOURCE = RecordTable(
         OBJECT_ID,
         SOLAR_SYSTEM_ID,
         Field(name="reliability", path="reliability", low=0.0, high=1.0),
-        Field(name="extendedness", path="extendedness", low=0.0, high=1.0),
+        Field(name="is_glint", path="glint_trail", kind=Kind.ANY, since=(8, 0)),
+        Field(name="is_dipole", path="isDipole", kind=Kind.ANY, since=(8, 0)),
     ),
 )
 """The detection that triggered the alert."""

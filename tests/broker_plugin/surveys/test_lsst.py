@@ -143,11 +143,49 @@ def test_difference_and_apparent_flux_are_never_mixed_in_a_band(rows: list[tuple
     assert_sound(lsst_alert(lsst_packet(previous=history)))
 
 
-def test_a_galaxy_host_is_not_added_to_the_flux_of_what_happens_in_it() -> None:
-    alert = lsst_alert(lsst_packet(extendedness=1.0))
-    assert alert.source_context is SourceContext.GALAXY_HOST
-    assert not alert.light_curve.apparent.any()
-    assert QualityFlag.DIFFERENCE_FLUX_ONLY in alert.flags
+def history_of(*extendedness: float | None, day: float = 2.0) -> list[dict[str, object]]:
+    return [
+        previous(diaSourceId=10 + i, visit=10 + i, midpointMjdTai=MJD - day - i, extendedness=value)
+        for i, value in enumerate(extendedness)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "history", "context"),
+    [
+        (1.0, history_of(0.0, 0.1), SourceContext.STELLAR),
+        (None, history_of(0.0), SourceContext.STELLAR),
+        (math.nan, history_of(None, math.nan), SourceContext.UNKNOWN),
+        (0.0, history_of(1.0, 1.0), SourceContext.UNKNOWN),
+        (0.0, [], SourceContext.UNKNOWN),
+        (0.0, history_of(0.0, day=19 / 1440), SourceContext.UNKNOWN),
+        (0.0, history_of(0.0, day=21 / 1440), SourceContext.STELLAR),
+        (0.0, history_of(0.0, day=-1.0), SourceContext.UNKNOWN),
+        (0.0, [previous(timeWithdrawnMjdTai=MJD - 1)], SourceContext.UNKNOWN),
+    ],
+)
+def test_the_context_is_of_all_detections(
+    own: float | None, history: list[dict[str, object]], context: SourceContext
+) -> None:
+    assert lsst_alert(lsst_packet(previous=history, extendedness=own)).source_context is context
+
+
+@pytest.mark.parametrize("spelling", [None, False, "absent", 0, "true"])
+def test_marks_of_artefacts_are_unknown_in_every_spelling_but_true(spelling: object) -> None:
+    packet = lsst_packet(previous=history_of(0.0), reliability=0.3)
+    for name in ("isDipole", "glint_trail"):
+        marked = packet | {"diaSource": packet["diaSource"] | {name: True}}
+        assert lsst_alert(marked).source_context is SourceContext.ARTEFACT
+        bare = packet | {"diaSource": without(packet["diaSource"], name, spelling)}
+        assert lsst_alert(bare).source_context is SourceContext.STELLAR
+
+
+def test_no_shape_of_the_change_takes_the_template_from_the_flux() -> None:
+    for extendedness in (0.0, 0.95, None):
+        history = history_of(extendedness, extendedness)
+        curve = lsst_alert(lsst_packet(previous=history, extendedness=extendedness)).light_curve
+        assert curve.apparent.all()
+        assert curve.flux_njy.tolist() == [5000.0] * 3
 
 
 @pytest.mark.parametrize(
@@ -307,7 +345,6 @@ def test_an_alert_without_identity_or_position_is_rejected(
 
 def test_metadata_holds_what_the_packet_has() -> None:
     known = lsst_alert(lsst_packet()).metadata
-    assert known["star_galaxy_score"] == 1.0
     assert known["reliability"] == 0.9
     # 4000 nJy is 31.4 - 2.5 log10(4000) to the rounding of the zero point (31.4 for 31.3999...)
     assert known["reference_mag"] == pytest.approx(31.4 - 2.5 * math.log10(4000.0), abs=1e-4)
