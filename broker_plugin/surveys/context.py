@@ -91,7 +91,7 @@ blends, half of whose detections are dipoles."""
 SEEN_BEFORE_DAY = 20 / 1440
 """A source that was there so long before does not move. In 20 minutes asteroids of the main belt move 1
 arcsec near their stationary points and 10 elsewhere; Rubin returns to a field after half an hour, to a deep
-one within a minute. A single detection tells nothing: on the sky 66 of 109 are longer than 1 arcsec, and half
+one within a minute. A single detection tells nothing: on the sky 66 of 109 are longer than 1 arcsec, and 42
 of those lie above some source of the template by chance."""
 
 TEMPLATE_SNR_MIN = 5.0
