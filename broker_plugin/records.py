@@ -50,7 +50,7 @@ METADATA_COLUMNS: tuple[str, ...] = (
 """Catalogue columns that an alert may carry. A bundle's manifest names those that its metadata encoder reads;
 the others are ignored, so that appending one here changes no bundle. `reliability` is 1 for a certain
 detection (ZTF drb or rb, LSST reliability); `star_galaxy_score` is 1 for a star (ZTF sgscore1 of a PS1 source
-within 1.5 arcsec, 1 - extendedness for LSST); `reference_mag` is of the object itself on the reference image
+within 1.5 arcsec; no LSST packet says it); `reference_mag` is of the object itself on the reference image
 (ZTF: within 1.4 arcsec; LSST: five times its error or more). No packet holds `catalogue_period_day`; context
 may."""
 

@@ -65,9 +65,7 @@ def _exposure(thing: SimulatedObject, seen: Observations, row: int) -> dict[str,
 
 
 def _source(thing: SimulatedObject, seen: Observations, row: int, rng: np.random.Generator) -> dict[str, Any]:
-    context = thing.source.context
-    moving = context == "solar_system"
-    low, high = {"galaxy_host": (0.93, 1.0), "artefact": (0.6, 0.8)}.get(context, (0.0, 0.2))
+    moving, is_dipole = (thing.source.context == kind for kind in ("solar_system", "artefact"))
     record = _exposure(thing, seen, row)
     return record | {
         "diaSourceId": thing.epoch_id(float(seen.mjd_tai[row]), row),
@@ -87,10 +85,10 @@ def _source(thing: SimulatedObject, seen: Observations, row: int, rng: np.random
         "bboxSize": 35,
         "templateFlux": _template(thing, seen, seen.band[row]),
         "templateFluxErr": record["psfFluxErr"] / TEMPLATE_GAIN,
-        "extendedness": float(rng.uniform(low, high)),
-        "reliability": float(rng.uniform(0.0, 0.08) if context == "artefact" else rng.uniform(0.6, 1.0)),
+        "extendedness": float(rng.uniform(0.6, 0.8) if is_dipole else rng.uniform(0.0, 0.2)),
+        "reliability": float(rng.uniform(0.1, 0.45) if is_dipole else rng.uniform(0.6, 1.0)),
         "pixelFlags": False,
-        "isDipole": False,
+        "isDipole": is_dipole,
     }
 
 

@@ -35,7 +35,8 @@ class Source:
     label
         Its class in the taxonomy, None where no class describes it.
     context
-        What a packet would say: `stellar`, `galaxy_host`, `solar_system` or `artefact`.
+        What a packet of ZTF would say: `stellar`, `galaxy_host`, `solar_system` or `artefact`. LSST's say
+        nothing of galaxies, and `stellar` only of what was seen before.
     planted
         For a planted oddity, what is odd about it.
     hard

@@ -57,11 +57,13 @@ def choose_epochs(
     same_exposure: Number,
     unknown_band: Number,
     detection: Number,
+    forced_flux_first: Number,
     has_withdrawn: BoolArray,
     has_invalid: BoolArray,
     has_late: BoolArray,
     n_epochs: IntArray,
     chosen: IntArray,
+    measured: IntArray,
     flux: FloatArray,
     flux_reference_err: FloatArray,
     apparent: BoolArray,
@@ -74,15 +76,18 @@ def choose_epochs(
         Of each row; they and the next columns come in any order.
     unknown_band, detection
         Codes of a band and of an origin.
+    forced_flux_first
+        Whether an epoch has the flux of forced photometry where there is one.
     has_withdrawn, has_invalid, has_late, n_epochs
         Are set by alert: why epochs were left out, and how many stay.
-    chosen, flux, flux_reference_err, apparent
-        Are set by epoch that stays: its row, flux and kind of flux, and the error of the reference where that
-        was added.
+    chosen, measured, flux, flux_reference_err, apparent
+        Are set by epoch that stays: its row, the row that its flux is of, flux and kind of flux, and the
+        error of the reference where that was added.
     """
     n_alerts = len(alert_mjd_tai)
     of_alert, starts, longest = _by_alert(alert, n_alerts)
-    rows, once = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    rows, rows_measured = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    once, once_measured = np.empty(longest, np.int64), np.empty(longest, np.int64)
     order, exposures = np.empty(longest, np.int64), np.empty((longest, EXPOSURE))
     preferences, times = np.empty((longest, PREFERENCE)), np.empty((longest, TIME))
     fluxes, errors, buffer = np.empty(longest), np.empty(longest), np.empty(longest)
@@ -105,18 +110,18 @@ def choose_epochs(
                 n += 1
         n_once = _put_once(
             rows[:n], exposure, same_exposure, detector, band, trigger, origin, separation, identifier,
-            difference, order, exposures, preferences, once,
+            difference, detection, forced_flux_first, order, exposures, preferences, once, once_measured,
         )  # fmt: skip
         n = 0
         for place in range(n_once):
             if mjd_tai[once[place]] > alert_mjd_tai[one]:
                 has_late[one] = True
             else:
-                rows[n] = once[place]
+                rows[n], rows_measured[n] = once[place], once_measured[place]
                 n += 1
         _put_fluxes(
-            rows[:n], band, difference, reference, reference_err, total, own_reference, fluxes, errors, kinds,
-            buffer,
+            rows[:n], rows_measured[:n], band, difference, reference, reference_err, total, own_reference,
+            fluxes, errors, kinds, buffer,
         )  # fmt: skip
         for place in range(n):
             # It has a flux, but not of the kind that its band got.
@@ -124,7 +129,8 @@ def choose_epochs(
                 has_invalid[one] = True
         n_epochs[one] = _put_in_time(rows[:n], mjd_tai, band, detector, origin, fluxes, order, times)
         for place in order[: n_epochs[one]]:
-            chosen[n_chosen], flux[n_chosen] = rows[place], fluxes[place]
+            chosen[n_chosen], measured[n_chosen] = rows[place], rows_measured[place]
+            flux[n_chosen] = fluxes[place]
             flux_reference_err[n_chosen], apparent[n_chosen] = errors[place], kinds[place]
             n_chosen += 1
     return n_chosen
@@ -160,12 +166,15 @@ def _put_once(
     separation: FloatArray,
     identifier: IntArray,
     difference: FloatArray,
+    detection: Number,
+    forced_flux_first: Number,
     order: IntArray,
     exposures: FloatArray,
     preferences: FloatArray,
     once: IntArray,
+    measured: IntArray,
 ) -> Number:
-    """Put the preferred row of each epoch, exposure by exposure, and return how many there are.
+    """Put the preferred row of each epoch and that of its flux; return how many epochs there are.
 
     An epoch is an exposure of a detector in a band; exposures with numbers near to one another are one.
     """
@@ -194,8 +203,11 @@ def _put_once(
             if member > 0:
                 before = rows[members[member - 1]]
                 if detector[before] == detector[row] and band[before] == band[row]:
+                    has_detection_flux = origin[measured[n - 1]] == detection
+                    if forced_flux_first and has_detection_flux and origin[row] != detection:
+                        measured[n - 1] = row
                     continue
-            once[n] = row
+            once[n] = measured[n] = row
             n += 1
     return n
 
@@ -215,6 +227,7 @@ def _or_last(value: Number) -> Number:
 @kernel
 def _put_fluxes(
     rows: IntArray,
+    measured: IntArray,
     band: Int8Array,
     difference: FloatArray,
     reference: FloatArray,
@@ -238,26 +251,26 @@ def _put_fluxes(
         is_done[mine] = True
         is_complete, is_usual_known, usual, usual_err = True, False, math.nan, math.nan
         for place in range(first, len(rows)):
-            row = rows[place]
+            row, of_flux = rows[place], measured[place]
             if band[row] != mine:
                 continue
-            flux[place], error[place] = total[row], math.nan
-            if math.isnan(total[row]):
-                flux[place], error[place] = difference[row] + reference[row], reference_err[row]
+            flux[place], error[place] = total[of_flux], math.nan
+            if math.isnan(total[of_flux]):
+                flux[place], error[place] = difference[of_flux] + reference[row], reference_err[row]
                 if math.isnan(reference[row]):
                     if not is_usual_known:
                         usual = _known_median(reference, rows, band, mine, buffer)
                         # A reference and its error are known together.
                         usual_err = _known_median(reference_err, rows, band, mine, buffer)
                         is_usual_known = True
-                    flux[place], error[place] = difference[row] + usual, usual_err
+                    flux[place], error[place] = difference[of_flux] + usual, usual_err
             is_complete = is_complete and not math.isnan(flux[place])
         for place in range(first, len(rows)):
             row = rows[place]
             if band[row] == mine:
                 is_apparent[place] = is_complete and own_reference[row]
                 if not is_apparent[place]:
-                    flux[place] = difference[row]
+                    flux[place] = difference[measured[place]]
 
 
 @kernel

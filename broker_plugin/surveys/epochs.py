@@ -7,7 +7,8 @@ steps, in this order, on rows that the sink may see:
 1. Epochs that the survey withdrew go.
 2. Epochs with an impossible time, an unknown band or no usable flux go.
 3. One epoch of one detector stays once: the alert's own row before other detections, those before forced
-   photometry; among equals the row nearest to the alert, then the one with the smallest identifier.
+   photometry; among equals the row nearest to the alert, then the one with the smallest identifier. Where the
+   survey's forced flux goes first, the epoch has the flux of the first forced row, if there is one.
 4. Epochs later than the alert go.
 5. Each band gets one kind of flux, since a step between difference and apparent flux would look like an
    outburst.
@@ -74,6 +75,7 @@ def light_curves_of(
     *,
     own_reference: NDArray[np.bool_],
     same_exposure: int = 0,
+    forced_flux_first: bool = False,
 ) -> LightCurves:
     """Return the light curves of alerts.
 
@@ -89,12 +91,14 @@ def light_curves_of(
         By row: whether the source on the reference image of its band is the object itself.
     same_exposure
         Exposure numbers of an alert that differ by no more than this are of one exposure.
+    forced_flux_first
+        Whether an epoch that was detected has its flux from forced photometry all the same.
     """
     from broker_plugin.surveys.epoch_kernels import choose_epochs  # compiles, and takes a second
 
     n, n_rows = len(alert_mjd_tai), len(rows)
     flags = {flag: np.zeros(n, np.bool_) for flag in QualityFlag}
-    chosen, n_epochs = np.empty(n_rows, np.int64), np.zeros(n, np.int64)
+    chosen, measured, n_epochs = np.empty(n_rows, np.int64), np.empty(n_rows, np.int64), np.zeros(n, np.int64)
     flux, reference_err, apparent = np.empty(n_rows), np.empty(n_rows), np.empty(n_rows, np.bool_)
     n_chosen = choose_epochs(
         plain(alert, np.int64),
@@ -116,11 +120,13 @@ def light_curves_of(
         same_exposure,
         UNKNOWN_BAND,
         int(Origin.DETECTION),
+        forced_flux_first,
         flags[QualityFlag.EPOCHS_WITHDRAWN],
         flags[QualityFlag.EPOCHS_INVALID],
         flags[QualityFlag.HISTORY_AFTER_ALERT],
         n_epochs,
         chosen,
+        measured,
         flux,
         reference_err,
         apparent,
@@ -133,7 +139,7 @@ def light_curves_of(
     epochs = LightCurve.from_columns(
         mjd_tai=rows.mjd_tai[chosen],
         flux_njy=flux,
-        flux_err_njy=_flux_err(rows, chosen, reference_err[:n_chosen], apparent),
+        flux_err_njy=_flux_err(rows, measured[:n_chosen], reference_err[:n_chosen], apparent),
         band=rows.band[chosen],
         origin=rows.origin[chosen],
         apparent=apparent,
@@ -184,12 +190,12 @@ def group_medians(
 
 def _flux_err(
     rows: EpochRows,
-    chosen: NDArray[np.int64],
+    measured: NDArray[np.int64],
     reference_err: NDArray[np.float64],
     apparent: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Return the error of every epoch's flux: of the difference, the sum with the reference, or the total."""
-    difference_err, total_err = rows.difference_err_njy[chosen], rows.total_err_njy[chosen]
-    measured = ~np.isnan(rows.total_njy[chosen])
+    difference_err, total_err = rows.difference_err_njy[measured], rows.total_err_njy[measured]
     added = np.hypot(difference_err, reference_err)
-    return np.asarray(np.where(apparent, np.where(measured, total_err, added), difference_err))
+    apparent_err = np.where(np.isnan(rows.total_njy[measured]), added, total_err)
+    return np.asarray(np.where(apparent, apparent_err, difference_err))

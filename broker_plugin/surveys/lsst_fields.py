@@ -21,18 +21,8 @@ __all__ = [
 ]
 
 
-def _flux(
-    name: str, path: str, *, sentinels: tuple[float, ...] = (), since: tuple[int, int] = (0, 0)
-) -> Field:
-    return Field(
-        name=name,
-        path=path,
-        unit="nJy",
-        low=-FLUX_MAX_NJY,
-        high=FLUX_MAX_NJY,
-        sentinels=sentinels,
-        since=since,
-    )
+def _flux(name: str, path: str, *, since: tuple[int, int] = (0, 0)) -> Field:
+    return Field(name=name, path=path, unit="nJy", low=-FLUX_MAX_NJY, high=FLUX_MAX_NJY, since=since)
 
 
 MJD = Field(name="mjd_tai", path="midpointMjdTai", unit="d", low=MJD_MIN, high=MJD_MAX, required=True)
@@ -50,6 +40,7 @@ MEASUREMENT = (
     Field(name="band", path="band", kind=Kind.TEXT),
     Field(name="visit", path="visit", kind=Kind.INTEGER, low=1),
     Field(name="detector", path="detector", kind=Kind.INTEGER, high=10_000),
+    _flux("difference_njy", "psfFlux"),
     _flux("difference_err_njy", "psfFluxErr"),
     _flux("total_njy", "scienceFlux", since=(8, 0)),
     _flux("total_err_njy", "scienceFluxErr", since=(8, 0)),
@@ -60,9 +51,9 @@ SOURCES = RecordTable(
     fields=(
         *MEASUREMENT,
         SOURCE_ID,
-        _flux("difference_njy", "psfFlux"),
         _flux("reference_njy", "templateFlux", since=(8, 0)),
         _flux("reference_err_njy", "templateFluxErr", since=(8, 0)),
+        Field(name="extendedness", path="extendedness", low=0.0, high=1.0),
     ),
 )
 """Earlier detections of the object."""
@@ -72,7 +63,6 @@ FORCED = RecordTable(
     fields=(
         *MEASUREMENT,
         Field(name="source_id", path="diaForcedSourceId", kind=Kind.INTEGER, low=1),
-        _flux("difference_njy", "psfFlux", sentinels=(0.0,)),
     ),
 )
 """Forced photometry at the object's position."""
@@ -84,7 +74,8 @@ SOURCE = RecordTable(
         OBJECT_ID,
         SOLAR_SYSTEM_ID,
         Field(name="reliability", path="reliability", low=0.0, high=1.0),
-        Field(name="extendedness", path="extendedness", low=0.0, high=1.0),
+        Field(name="is_glint", path="glint_trail", kind=Kind.ANY, since=(8, 0)),
+        Field(name="is_dipole", path="isDipole", kind=Kind.ANY, since=(8, 0)),
     ),
 )
 """The detection that triggered the alert."""

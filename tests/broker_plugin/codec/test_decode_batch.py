@@ -232,12 +232,16 @@ def test_lsst_identities_and_histories_are_read_in_the_same_way(decoder: Decoder
     forced = [lsst_forced(diaForcedSourceId=n, midpointMjdTai=59_000.0 + n) for n in range(1, 4)]
     packets = [
         lsst_packet(previous=history, forced=forced),
-        lsst_packet(previous=history, forced=forced, extendedness=1.0),
+        lsst_packet(previous=history, forced=forced, extendedness=None),
+        lsst_packet(previous=history, forced=forced, glint_trail=True),
+        lsst_packet(previous=history, forced=forced, isDipole=True, reliability=0.3),
         lsst_packet(previous=[], forced=None, diaObjectId=None, ssObjectId=77),
         lsst_packet(previous=history, forced=None, diaObjectId=None),
         lsst_packet(previous=history, timeWithdrawnMjdTai=60_901.0),
     ]
-    assert_equal(decoder, [file_of(packet) for packet in packets], left=0)
+    batch = assert_equal(decoder, [file_of(packet) for packet in packets], left=0)
+    contexts = ["stellar", "stellar", "artefact", "artefact", "solar_system", "stellar", "stellar"]
+    assert [str(context) for context in batch.alerts.source_context] == contexts
 
 
 def test_a_container_of_several_alerts_is_done_whole_or_not_at_all(decoder: Decoder, data_dir: Path) -> None:

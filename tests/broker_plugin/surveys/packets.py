@@ -118,6 +118,8 @@ def lsst_source(**changes: Any) -> dict[str, Any]:
         "templateFluxErr": 20.0,
         "reliability": 0.9,
         "extendedness": 0.0,
+        "isDipole": False,
+        "glint_trail": False,
         "band": "r",
         "timeWithdrawnMjdTai": None,
     } | changes

@@ -20,6 +20,15 @@ NOTHING: dict[str, Any] = {
     "ps1_arcsec": None,
     "seen_before": False,
 }
+LSST_STAR: dict[str, Any] = {
+    "is_solar_system": False,
+    "is_glint": False,
+    "is_dipole": False,
+    "reliability": 0.9,
+    "seen_before": True,
+    "extendedness": 0.0,
+    "template_snr": 100.0,
+}
 STAR = {"star_score": 0.9, "ps1_arcsec": 0.3}
 
 
@@ -69,30 +78,26 @@ def test_ztf_rules_hold_at_their_edges(known: dict[str, Any], context: SourceCon
 
 
 @pytest.mark.parametrize(
-    ("solar_system", "reliability", "extendedness", "template_snr", "context"),
+    ("known", "context"),
     [
-        (True, 0.0, 1.0, 100.0, SourceContext.SOLAR_SYSTEM),
-        (False, 0.09, 0.0, 100.0, SourceContext.ARTEFACT),
-        (False, 0.1, 0.0, 100.0, SourceContext.STELLAR),
-        (False, None, 0.5, 5.0, SourceContext.STELLAR),
-        (False, None, 0.51, 5.0, SourceContext.UNKNOWN),
-        (False, None, 0.9, 5.0, SourceContext.GALAXY_HOST),
-        (False, None, 0.0, 4.9, SourceContext.UNKNOWN),
-        (False, None, 0.0, None, SourceContext.UNKNOWN),
-        (False, None, None, 50.0, SourceContext.UNKNOWN),
+        ({}, SourceContext.STELLAR),
+        ({"is_solar_system": True, "reliability": 0.0, "is_glint": True}, SourceContext.SOLAR_SYSTEM),
+        ({"reliability": 0.09}, SourceContext.ARTEFACT),
+        ({"reliability": 0.1}, SourceContext.STELLAR),
+        ({"reliability": None}, SourceContext.STELLAR),
+        ({"is_glint": True}, SourceContext.ARTEFACT),
+        ({"is_glint": True, "reliability": None}, SourceContext.ARTEFACT),
+        ({"is_dipole": True, "reliability": 0.49}, SourceContext.ARTEFACT),
+        ({"is_dipole": True, "reliability": 0.5}, SourceContext.STELLAR),
+        ({"is_dipole": True, "reliability": None}, SourceContext.STELLAR),
+        ({"extendedness": 0.5, "template_snr": 5.0}, SourceContext.STELLAR),
+        ({"extendedness": 0.51}, SourceContext.UNKNOWN),
+        ({"extendedness": 1.0}, SourceContext.UNKNOWN),
+        ({"extendedness": None}, SourceContext.UNKNOWN),
+        ({"template_snr": 4.9}, SourceContext.UNKNOWN),
+        ({"template_snr": None}, SourceContext.UNKNOWN),
+        ({"seen_before": False}, SourceContext.UNKNOWN),
     ],
 )
-def test_lsst_rules_hold_at_their_edges(
-    solar_system: bool,
-    reliability: float | None,
-    extendedness: float | None,
-    template_snr: float | None,
-    context: SourceContext,
-) -> None:
-    found = lsst_context(
-        is_solar_system=solar_system,
-        reliability=reliability,
-        extendedness=extendedness,
-        template_snr=template_snr,
-    )
-    assert found is context
+def test_lsst_rules_hold_at_their_edges(known: dict[str, Any], context: SourceContext) -> None:
+    assert lsst_context(**(LSST_STAR | known)) is context

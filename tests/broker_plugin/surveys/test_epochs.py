@@ -61,7 +61,10 @@ def last_if_missing(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def seen_once(rows: Sequence[Row], same: int) -> list[Row]:
+FLUXES = ("difference_njy", "difference_err_njy", "total_njy", "total_err_njy")
+
+
+def seen_once(rows: Sequence[Row], same: int, *, forced_first: bool) -> list[Row]:
     """Return the rows of one alert that can be used, one an epoch, whenever it was."""
     rows = [row for row in rows if not row["withdrawn"] or row["trigger"]]
     rows = [row for row in rows if not math.isnan(row["mjd_tai"]) and row["band"] != UNKNOWN_BAND]
@@ -83,13 +86,22 @@ def seen_once(rows: Sequence[Row], same: int) -> list[Row]:
             last_if_missing(row["difference_njy"]),
         ),
     )
-    first = {(numbers[row["exposure"]], row["detector"], row["band"]): row for row in reversed(rows)}
-    return [row for row in rows if first[numbers[row["exposure"]], row["detector"], row["band"]] is row]
+    epochs: dict[tuple[float, int, int], list[Row]] = {}
+    for row in rows:
+        epochs.setdefault((numbers[row["exposure"]], row["detector"], row["band"]), []).append(row)
+    once = []
+    for first, *others in epochs.values():
+        forced = [row for row in (first, *others) if row["origin"] == Origin.FORCED and forced_first]
+        once.append(first | {name: (forced or [first])[0][name] for name in FLUXES})
+    return once
 
 
-def chosen(rows: Sequence[Row], alert_mjd: float, same: int) -> Iterator[tuple[float, ...]]:
+def chosen(
+    rows: Sequence[Row], alert_mjd: float, same: int, *, forced_first: bool
+) -> Iterator[tuple[float, ...]]:
     """Yield time, band, detector, origin, flux, error and kind of the epochs of one alert, in order."""
-    rows = [row for row in seen_once(rows, same) if row["mjd_tai"] <= alert_mjd]
+    once = seen_once(rows, same, forced_first=forced_first)
+    rows = [row for row in once if row["mjd_tai"] <= alert_mjd]
     epochs = [epoch for row in rows for epoch in [described(row, rows)] if not math.isnan(epoch[4])]
     yield from sorted(epochs, key=lambda epoch: epoch[:5])
 
@@ -125,9 +137,10 @@ def made(found: LightCurves, alert: int) -> list[tuple[float, ...]]:
     return list(zip(*(getattr(found.epochs, name)[part].tolist() for name in columns), strict=True))
 
 
+@pytest.mark.parametrize("forced_first", [False, True])
 @pytest.mark.parametrize("same", [0, 1])
 @given(rows=st.lists(ROW, max_size=24))
-def test_the_epochs_are_those_of_the_rules(rows: list[Row], same: int) -> None:
+def test_the_epochs_are_those_of_the_rules(rows: list[Row], same: int, forced_first: bool) -> None:
     alert_mjd = [60_000.0, 60_001.0, 59_000.0]
     found = light_curves_of(
         columns_of(rows),
@@ -135,17 +148,19 @@ def test_the_epochs_are_those_of_the_rules(rows: list[Row], same: int) -> None:
         np.array(alert_mjd),
         own_reference=np.array([row["own"] for row in rows], np.bool_),
         same_exposure=same,
+        forced_flux_first=forced_first,
     )
     for alert in range(N_ALERTS):
         mine = [row for row in rows if row["alert"] == alert]
         expected = [
             (*epoch[:4], float(np.float32(epoch[4])), float(np.float32(epoch[5])), epoch[6])
-            for epoch in chosen(mine, alert_mjd[alert], same)
+            for epoch in chosen(mine, alert_mjd[alert], same, forced_first=forced_first)
         ]
         np.testing.assert_array_equal(
             np.array(made(found, alert)).reshape(-1, 7), np.array(expected).reshape(-1, 7)
         )
-        is_late = any(row["mjd_tai"] > alert_mjd[alert] for row in seen_once(mine, same))
+        once = seen_once(mine, same, forced_first=forced_first)
+        is_late = any(row["mjd_tai"] > alert_mjd[alert] for row in once)
         assert found.flags[QualityFlag.HISTORY_AFTER_ALERT][alert] == is_late
         is_withdrawn = any(row["withdrawn"] and not row["trigger"] for row in mine)
         assert found.flags[QualityFlag.EPOCHS_WITHDRAWN][alert] == is_withdrawn

@@ -143,35 +143,111 @@ def test_difference_and_apparent_flux_are_never_mixed_in_a_band(rows: list[tuple
     assert_sound(lsst_alert(lsst_packet(previous=history)))
 
 
-def test_a_galaxy_host_is_not_added_to_the_flux_of_what_happens_in_it() -> None:
-    alert = lsst_alert(lsst_packet(extendedness=1.0))
-    assert alert.source_context is SourceContext.GALAXY_HOST
-    assert not alert.light_curve.apparent.any()
-    assert QualityFlag.DIFFERENCE_FLUX_ONLY in alert.flags
+def history_of(*extendedness: float | None, day: float = 2.0) -> list[dict[str, object]]:
+    return [
+        previous(diaSourceId=10 + i, visit=10 + i, midpointMjdTai=MJD - day - i, extendedness=value)
+        for i, value in enumerate(extendedness)
+    ]
 
 
-def test_a_forced_difference_flux_of_zero_was_not_measured() -> None:
-    row = lsst_forced(psfFlux=0.0, psfFluxErr=1896.0)
-    apparent = lsst_alert(lsst_packet(forced=[row])).light_curve
-    assert apparent.flux_njy.tolist() == [4200.0, 5000.0]
-    difference = lsst_alert(lsst_packet(forced=[row], extendedness=1.0)).light_curve
-    assert difference.flux_njy.tolist() == [1000.0]
+@pytest.mark.parametrize(
+    ("own", "history", "context"),
+    [
+        (1.0, history_of(0.0, 0.1), SourceContext.STELLAR),
+        (None, history_of(0.0), SourceContext.STELLAR),
+        (math.nan, history_of(None, math.nan), SourceContext.UNKNOWN),
+        (0.0, history_of(1.0, 1.0), SourceContext.UNKNOWN),
+        (0.0, [], SourceContext.UNKNOWN),
+        (0.0, history_of(0.0, day=19 / 1440), SourceContext.UNKNOWN),
+        (0.0, history_of(0.0, day=21 / 1440), SourceContext.STELLAR),
+        (0.0, history_of(0.0, day=-1.0), SourceContext.UNKNOWN),
+        (0.0, [previous(timeWithdrawnMjdTai=MJD - 1)], SourceContext.UNKNOWN),
+    ],
+)
+def test_the_context_is_of_all_detections(
+    own: float | None, history: list[dict[str, object]], context: SourceContext
+) -> None:
+    assert lsst_alert(lsst_packet(previous=history, extendedness=own)).source_context is context
 
 
-def test_one_visit_as_detection_and_forced_point_is_the_detection() -> None:
+@pytest.mark.parametrize("spelling", [None, False, "absent", 0, "true"])
+def test_marks_of_artefacts_are_unknown_in_every_spelling_but_true(spelling: object) -> None:
+    packet = lsst_packet(previous=history_of(0.0), reliability=0.3)
+    for name in ("isDipole", "glint_trail"):
+        marked = packet | {"diaSource": packet["diaSource"] | {name: True}}
+        assert lsst_alert(marked).source_context is SourceContext.ARTEFACT
+        bare = packet | {"diaSource": without(packet["diaSource"], name, spelling)}
+        assert lsst_alert(bare).source_context is SourceContext.STELLAR
+
+
+def test_no_shape_of_the_change_takes_the_template_from_the_flux() -> None:
+    for extendedness in (0.0, 0.95, None):
+        history = history_of(extendedness, extendedness)
+        curve = lsst_alert(lsst_packet(previous=history, extendedness=extendedness)).light_curve
+        assert curve.apparent.all()
+        assert curve.flux_njy.tolist() == [5000.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("flux", "flux_err", "is_measured"),
+    [
+        (0.0, 1896.0, False),
+        (0.0, None, False),
+        (0.49, 50.0, False),
+        (-0.49, 50.0, False),
+        (0.51, 50.0, True),
+        (None, 50.0, True),
+    ],
+)
+def test_forced_photometry_in_a_masked_core_was_not_measured(
+    flux: float | None, flux_err: float | None, is_measured: bool
+) -> None:
+    alert = lsst_alert(lsst_packet(forced=[lsst_forced(psfFlux=flux, psfFluxErr=flux_err)]))
+    assert alert.light_curve.flux_njy.tolist() == [4200.0, 5000.0][not is_measured :]
+    assert alert.flags == ()
+
+
+def test_a_detection_keeps_its_own_flux_where_the_forced_one_was_not_measured() -> None:
+    trigger = lsst_source()
+    forced = [lsst_forced(visit=trigger["visit"], detector=50, midpointMjdTai=MJD, psfFlux=0.01)]
+    assert lsst_alert(lsst_packet(forced=forced)).light_curve.flux_njy.tolist() == [5000.0]
+
+
+def test_one_visit_as_detection_and_forced_point_is_a_detection() -> None:
     seen = previous()
     looked = lsst_forced(visit=seen["visit"], detector=seen["detector"], midpointMjdTai=MJD - 2)
     other_chip = looked | {"detector": 99}
-    curve = lsst_alert(lsst_packet(previous=[seen], forced=[looked, other_chip])).light_curve
+    alert = lsst_alert(lsst_packet(previous=[seen], forced=[looked, other_chip]))
+    curve = alert.light_curve
     assert curve.origin.tolist() == [Origin.DETECTION, Origin.FORCED, Origin.DETECTION]
     assert curve.detector.tolist() == [50, 99, 50]
+    assert alert.flags == ()
+
+
+def test_a_visit_with_both_has_the_forced_flux() -> None:
+    # At its own centroid the detection of a blended source is brighter, one of a faint source fainter.
+    trigger, seen = lsst_source(), previous()
+    at_place = [
+        lsst_forced(
+            visit=row["visit"], detector=row["detector"], midpointMjdTai=row["midpointMjdTai"],
+            psfFlux=750.0, psfFluxErr=55.0, scienceFlux=4100.0, scienceFluxErr=70.0,
+        )
+        for row in (seen, trigger)
+    ]  # fmt: skip
+    packet = lsst_packet(previous=[seen], forced=at_place)
+    curve = lsst_alert(packet).light_curve
+    assert curve.origin.tolist() == [Origin.DETECTION, Origin.DETECTION]
+    assert (curve.flux_njy.tolist(), curve.flux_err_njy.tolist()) == ([4100.0] * 2, [70.0] * 2)
+    bare = {"scienceFlux": None, "scienceFluxErr": None}
+    without = packet | {"prvDiaForcedSources": [row | bare for row in at_place]}
+    # Without a flux on the science image it has the detection's template.
+    np.testing.assert_allclose(lsst_alert(without).light_curve.flux_njy, [4750.0] * 2, rtol=FLOAT32)
 
 
 def test_the_alert_itself_outlives_its_own_copies() -> None:
     trigger = lsst_source()
     copies = [trigger | {"diaSourceId": 1, "scienceFlux": 1.0}]
-    forced = [lsst_forced(visit=trigger["visit"], detector=trigger["detector"], midpointMjdTai=MJD)]
-    assert lsst_alert(lsst_packet(previous=copies, forced=forced)).light_curve.flux_njy.tolist() == [5000.0]
+    assert lsst_alert(lsst_packet(previous=copies)).light_curve.flux_njy.tolist() == [5000.0]
 
 
 def test_of_two_sources_in_one_visit_the_nearest_to_the_alert_stays() -> None:
@@ -269,7 +345,6 @@ def test_an_alert_without_identity_or_position_is_rejected(
 
 def test_metadata_holds_what_the_packet_has() -> None:
     known = lsst_alert(lsst_packet()).metadata
-    assert known["star_galaxy_score"] == 1.0
     assert known["reliability"] == 0.9
     # 4000 nJy is 31.4 - 2.5 log10(4000) to the rounding of the zero point (31.4 for 31.3999...)
     assert known["reference_mag"] == pytest.approx(31.4 - 2.5 * math.log10(4000.0), abs=1e-4)
