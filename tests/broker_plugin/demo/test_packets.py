@@ -133,7 +133,7 @@ def test_every_epoch_comes_back_with_its_flux(decoded: list[tuple[SimulatedAlert
 
 
 def test_apparent_flux_belongs_to_stars(decoded: list[tuple[SimulatedAlert, Alert]]) -> None:
-    for simulated, alert in decoded:
+    for _, alert in decoded:
         if alert.source_context in ("galaxy_host", "solar_system"):
             assert not alert.light_curve.apparent.any()
     stars = [

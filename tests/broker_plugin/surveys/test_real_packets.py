@@ -95,8 +95,8 @@ def test_detections_and_forced_points_of_an_hour_are_the_same_light(
                 hour = np.abs(looked.mjd_tai - seen.mjd_tai[nearest]) < 1 / 24
                 ratios += (looked.flux_njy / seen.flux_njy[nearest])[hour].tolist()
     assert len(ratios) > 5_000
-    assert abs(np.median(ratios) - 1) < 0.01  # 0.2 % in this sample
-    assert np.mean(np.abs(np.array(ratios) - 1) < 0.2) > 0.8  # 0.87: some forced points are bad themselves
+    assert abs(np.median(ratios) - 1) < 0.01  # 0.1 % in this sample
+    assert np.mean(np.abs(np.array(ratios) - 1) < 0.2) > 0.8  # 0.92: some of the objects vary or are blended
 
 
 def test_every_metadata_column_can_be_batched(ztf_alerts: list[Alert]) -> None:

@@ -27,7 +27,12 @@ from tests.support.artefacts import REPOSITORY
 
 SUBMITTED = REPOSITORY / "deploy" / "brokers" / "fink"
 
-TYPES = {Kind.NUMBER: pa.float64(), Kind.INTEGER: pa.int64(), Kind.TEXT: pa.string()}
+TYPES = {
+    Kind.NUMBER: pa.float64(),
+    Kind.INTEGER: pa.int64(),
+    Kind.TEXT: pa.string(),
+    Kind.ANY: pa.bool_(),  # Rubin's marks
+}
 
 
 def struct_of(table: RecordTable) -> pa.DataType:
