@@ -239,6 +239,39 @@ def test_a_member_that_is_kept_alive_takes_nothing_and_loses_nothing(
     source.close()
 
 
+class Asked:
+    """A consumer of the library that notes which of its calls wait for an answer."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        call = getattr(self._consumer, name)
+
+        def noted(*arguments: object, **options: object) -> object:
+            self.calls += [name] if "timeout" in options else []
+            return call(*arguments, **options)
+
+        return noted
+
+
+def test_a_look_at_the_lag_of_a_paused_member_is_one_question_for_all_partitions(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(60)))
+    source = source_of(address, topic, topic)
+    assert {message.partition for message in gather(source, 60)} == set(range(PARTITIONS))
+    source.keep_alive()
+    sink.send(numbered(topic, range(60, 70)))
+    asked = Asked(source._consumer)
+    source._consumer = asked  # type: ignore[assignment]
+    assert sum(source.lag_by_topic().values()) == 10
+    assert asked.calls == ["offsets_for_times"]
+    source.close()
+
+
 class Unanswered:
     """A consumer of the library whose commits never reach the coordinator."""
 

@@ -381,6 +381,25 @@ def test_what_is_committed_is_no_lag_of_the_member_that_takes_over(
     second.close()
 
 
+def test_the_end_of_a_transaction_is_no_message_ahead(
+    kafka_broker: KafkaCluster, address: KafkaAddress, topic: Callable[[str], str], quiet: None
+) -> None:
+    name = kafka_broker.create_topic(topic("in"))
+    transactional(address, name).send(out(name, b"1", b"2"))
+
+    def nothing_ahead() -> bool:
+        assert source.poll(1, 0.1) == []
+        return source.joined() and not sum(source.lag_by_topic().values())
+
+    for number in (2, 0):  # the second has read no message itself
+        with closing(KafkaSource(address, [name], group=name)) as source:
+            source.commit(gather(source, number))
+            wait_until(nothing_ahead, what="the end", timeout_s=PATIENCE_S)
+            source.keep_alive()
+            assert sum(source.lag_by_topic().values()) == 0
+            wait_until(lambda: source.ends_reached() == {(name, 0): 3}, what="it", timeout_s=PATIENCE_S)
+
+
 @pytest.mark.parametrize("step", ["send_offsets_to_transaction", "commit_transaction"])
 def test_a_step_that_never_returns_costs_its_producer_and_nothing_else(
     kafka_broker: KafkaCluster,
