@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Being let into a Kafka cluster: whether it refuses our credentials, since when, and what becomes of that.
+"""Being let into a Kafka cluster: whether it is away or refuses us, since when, and what becomes of that.
 
 The Kafka library tells of a refused login or a failed TLS handshake in a callback only, and goes on trying
 for ever. At the start that is an error at once. In mid-stream it may be a change of password that has reached
@@ -126,6 +126,7 @@ class Admission:
         self._refusal: KafkaError | None = None
         self._last = ""
         self._away_at = float("-inf")
+        self._away = False
         self._since = 0.0
         self._log_next: dict[int, float] = {}
         self._login = _login(address.resolved())
@@ -134,7 +135,7 @@ class Admission:
         """Take an error of the library's `error_cb`, from which it recovers by itself or tries to."""
         now = self._now()
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._away_at = now
+            self._away_at, self._away = now, True
         else:
             self._last = error.str()
         if error.code() in REFUSALS:
@@ -162,13 +163,19 @@ class Admission:
         """Tell whether the cluster has refused us, and not let us in since."""
         return self._refusal is not None
 
+    @property
+    def in_doubt(self) -> bool:
+        """Tell whether the cluster was away or has refused us, and has not answered since."""
+        return self._away or self.refused
+
     def were_away(self, *, within_s: float) -> bool:
         """Tell whether no broker could be reached at some time of late."""
         return self._now() - self._away_at < within_s
 
     def granted(self) -> None:
-        """Forget refusals: the cluster has answered."""
+        """Forget refusals and absence: the cluster has answered."""
         self._refusal = None
+        self._away = False
 
     def check(self, client: Any, *, patience_s: float | None = None) -> None:
         """Give a refused client the credentials that now are in the files; stop if that has not helped.

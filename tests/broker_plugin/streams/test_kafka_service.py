@@ -328,6 +328,28 @@ def test_a_member_that_is_refused_after_an_outage_may_be_started_again(
     first.close()
 
 
+def test_a_cluster_that_goes_in_a_quiet_hour_is_missed_and_read_on_when_it_is_back(
+    private_kafka: Callable[..., KafkaBroker], topic: Callable[[str], str], quiet: None
+) -> None:
+    broker = private_kafka()
+    name = broker.create_topic(topic("in"))
+    broker.produce(name, [(None, b"1", [])])
+    address = KafkaAddress(bootstrap=broker.bootstrap)
+    source = KafkaSource(address, [name], group=name, protocol="consumer")
+    source.commit(gather(source, 1))
+    assert source.poll(1, 1.0) == []
+    broker.kill()
+    with pytest.raises(TransientError, match="looking for brokers"):
+        gather(source, 1)
+    source.keep_alive()  # as while the failure is waited out
+    broker.restart()
+    broker.produce(name, [(None, b"2", [])])
+    for _ in range(3):  # and what was found then is not told any more
+        source.keep_alive()
+    assert [message.value for message in gather(source, 1)] == [b"2"]
+    source.close()
+
+
 def test_a_partition_that_went_while_paused_is_read_when_it_comes_back(
     kafka_broker: KafkaCluster, topic: Callable[[str], str], quiet: None
 ) -> None:
