@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, TopicPartition
+from structlog.testing import capture_logs
 
 from broker_plugin.errors import ConfigurationError, TransientError
 from broker_plugin.streams import kafka_commit
@@ -362,6 +364,28 @@ def test_a_tail_begins_at_the_beginning_or_now(
         tail.close()
 
 
+def test_a_tail_that_is_overtaken_by_the_retention_goes_on_with_the_oldest_message_and_says_so(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic, rng: np.random.Generator
+) -> None:
+    topic, last = new_topic(), 10
+    for _ in range(last + 1):  # twice as much as the cluster keeps
+        sink.send([OutgoingMessage(topic=topic, value=rng.bytes(900_000), key=b"k")])
+    tail = KafkaTail(address, topic)
+    tail.connect(deadline_s=PATIENCE_S)
+    # Offsets that were there a moment ago, when the cluster was asked for those since a moment.
+    tail._consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
+    with capture_logs() as logged:
+        found = gather(tail, 1)
+        while found[-1].offset < last:
+            found += gather(tail, 1)
+    first = found[0].offset
+    assert first > 0
+    assert [message.offset for message in found] == list(range(first, last + 1))
+    (lost,) = [entry for entry in logged if entry["event"] == "messages_lost"]
+    assert (lost["partition"], lost["wanted"]) == (f"{topic}[{found[0].partition}]", 0)
+    tail.close()
+
+
 def test_a_sink_without_brokers_is_transient() -> None:
     sink = KafkaSink(KafkaAddress(bootstrap="127.0.0.1:9"), ack_timeout_s=0.5)
     begun = time.monotonic()
@@ -391,6 +415,19 @@ def test_no_broker_at_the_start_is_transient() -> None:
         TransientError, match=r"no Kafka broker answers at 127\.0\.0\.1:9 \(Connection refused\)"
     ):
         source.connect(deadline_s=0.0)
+    source.close()
+
+
+def test_a_quiet_stream_whose_brokers_are_gone_is_transient() -> None:
+    with EmbeddedKafka() as cluster:
+        sink = KafkaSink(cluster.address)
+        sink.send(numbered("alerts", range(5)))
+        sink.close()
+        source = source_of(cluster.address, "alerts", "g")
+        source.commit(gather(source, 5))
+        assert source.poll(1, 0.5) == []
+    with pytest.raises(TransientError, match="looking for brokers"):
+        gather(source, 1)
     source.close()
 
 
