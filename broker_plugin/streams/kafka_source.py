@@ -22,6 +22,7 @@ from broker_plugin.errors import (
     BrokerPluginError,
     ConfigurationError,
     MembershipLostError,
+    TokenError,
     TransientError,
 )
 from broker_plugin.streams.base import Message
@@ -244,7 +245,7 @@ class KafkaSource:
         """Stay in the group without taking messages, while a batch is being retried."""
         self._pause()
         self._look()
-        if isinstance(self._error, ConfigurationError):
+        if isinstance(self._error, (ConfigurationError, TokenError)):
             # Whatever is being tried again, it will not help.
             error, self._error = self._error, None
             raise error
@@ -380,7 +381,7 @@ class KafkaSource:
             return sort_error(silence, f"looking for brokers at {self._address.bootstrap}")
         try:
             self._admission.check(self._consumer)
-        except ConfigurationError as error:
+        except BrokerPluginError as error:
             return error
         return TransientError(str(self._admission.error()))
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from structlog.testing import capture_logs
 
-from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.errors import ConfigurationError, TokenError, TransientError
 from broker_plugin.streams import kafka_commit
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
@@ -415,6 +415,37 @@ def test_no_broker_at_the_start_is_transient() -> None:
         TransientError, match=r"no Kafka broker answers at 127\.0\.0\.1:9 \(Connection refused\)"
     ):
         source.connect(deadline_s=0.0)
+    source.close()
+
+
+def test_an_identity_provider_that_is_away_is_waited_for_and_no_wrong_setting(address: KafkaAddress) -> None:
+    away = replace(
+        address,
+        properties={
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "OAUTHBEARER",
+            "sasl.oauthbearer.method": "oidc",
+            "sasl.oauthbearer.client.id": "us",
+            "sasl.oauthbearer.client.secret": "secret",
+            "sasl.oauthbearer.token.endpoint.url": "http://127.0.0.1:9/token",
+        },
+    )
+    source, begun, deadline_s = KafkaSource(away, ["t"], group="g"), time.monotonic(), 6.0
+    with pytest.raises(TokenError, match=r"refuses us: _AUTHENTICATION.*token\.endpoint\.url up"):
+        source.connect(deadline_s=deadline_s)
+    assert time.monotonic() - begun >= deadline_s
+    source.close()
+
+
+def test_a_refusal_is_over_when_the_cluster_answers_at_the_start(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(1)))
+    source = source_of(address, topic, topic)
+    source._admission.note(KafkaError(KafkaError._AUTHENTICATION))
+    source.connect(deadline_s=PATIENCE_S)
+    assert not source._admission.refused  # else its patience would be counted from here
     source.close()
 
 
