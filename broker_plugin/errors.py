@@ -8,6 +8,7 @@
     │   └── StoreError            the store is away: go on from the packet alone
     ├── RejectedAlert         dead-letter with `reason`, commit, go on
     ├── MembershipLostError   stop; the process that is started next goes on
+    ├── TokenError            stop; the process that is started next asks for one again
     ├── BatchAbandonedError   stop, and do not wait for the batch; the next process is given it again
     ├── StreamPausedError     hold the stream uncommitted and not ready, until an operator decides
     └── ConfigurationError    stop; the message says what to change
@@ -38,6 +39,7 @@ __all__ = [
     "RejectedAlert",
     "StoreError",
     "StreamPausedError",
+    "TokenError",
     "TransientError",
 ]
 
@@ -85,6 +87,10 @@ class TransientError(BrokerPluginError):
 
 class MembershipLostError(BrokerPluginError):
     """The group has forgotten this process after an outage; one that is started in its place can join."""
+
+
+class TokenError(BrokerPluginError):
+    """No token lets us into a cluster: the identity provider is away, or does not give us a good one."""
 
 
 class BatchAbandonedError(BrokerPluginError):

@@ -104,6 +104,8 @@ def serve(
         If the settings cannot work.
     TransientError
         If Kafka or the registry is away at the start, or at the end with a batch uncommitted.
+    TokenError
+        If no token lets us into Kafka.
     BatchAbandonedError
         If a batch was still being judged at the stop deadline, or takes longer than any should.
     """

@@ -8,6 +8,7 @@ from broker_plugin.errors import (
     BrokerPluginError,
     ConfigurationError,
     MembershipLostError,
+    TokenError,
     TransientError,
 )
 
@@ -35,7 +36,7 @@ def exit_status(error: BrokerPluginError) -> tuple[int, str]:
     """
     if isinstance(error, ConfigurationError):
         return EXIT_CONFIGURATION, f"broker-plugin: {error}"
-    if isinstance(error, (TransientError, MembershipLostError, BatchAbandonedError)):
+    if isinstance(error, (TransientError, MembershipLostError, TokenError, BatchAbandonedError)):
         advice = "" if error.remedy else "; try again later"
         return EXIT_TRANSIENT, f"broker-plugin: {error}{advice}"
     return EXIT_FAILURE, f"broker-plugin: {error}"

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Being let into a Kafka cluster: whether it refuses our credentials, since when, and what becomes of that.
+"""Being let into a Kafka cluster: whether it is away or refuses us, since when, and what becomes of that.
 
 The Kafka library tells of a refused login or a failed TLS handshake in a callback only, and goes on trying
 for ever. At the start that is an error at once. In mid-stream it may be a change of password that has reached
 the cluster before us: credentials that come from files are read anew, and only a cluster that goes on
 refusing for `patience_s` stops the process, with its offsets uncommitted.
+
+Where an identity provider gives the token, the library says in the same words that it is away and that it or
+the cluster refuses us. That may pass, so it is borne at the start too, and the process may be started again.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import structlog
 from confluent_kafka import KafkaError
 
 from broker_plugin.addresses import shown_address
-from broker_plugin.errors import ConfigurationError
+from broker_plugin.errors import BrokerPluginError, ConfigurationError, TokenError
 
 __all__ = ["PATIENCE_S", "Admission", "KafkaAddress", "read_secret"]
 
@@ -52,6 +55,8 @@ REFUSALS = {
     KafkaError.UNSUPPORTED_SASL_MECHANISM: "set sasl.mechanism to one that the cluster offers",
 }
 """Errors by which a cluster does not let us in, and what to do about them."""
+
+ASK_PROVIDER = "is sasl.oauthbearer.token.endpoint.url up, and does it know the client's id and secret?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,15 +131,18 @@ class Admission:
         self._refusal: KafkaError | None = None
         self._last = ""
         self._away_at = float("-inf")
+        self._away = False
         self._since = 0.0
         self._log_next: dict[int, float] = {}
-        self._login = _login(address.resolved())
+        properties = address.resolved()
+        self._login = _login(properties)
+        self._asks_provider = properties.get("sasl.oauthbearer.method", "").lower() == "oidc"
 
     def note(self, error: KafkaError) -> None:
         """Take an error of the library's `error_cb`, from which it recovers by itself or tries to."""
         now = self._now()
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
-            self._away_at = now
+            self._away_at, self._away = now, True
         else:
             self._last = error.str()
         if error.code() in REFUSALS:
@@ -162,13 +170,28 @@ class Admission:
         """Tell whether the cluster has refused us, and not let us in since."""
         return self._refusal is not None
 
+    @property
+    def may_lack_token(self) -> bool:
+        """Tell whether the refusal may be none of the cluster's, but an identity provider that is away."""
+        return (
+            self._asks_provider
+            and self._refusal is not None
+            and self._refusal.code() == KafkaError._AUTHENTICATION
+        )
+
+    @property
+    def in_doubt(self) -> bool:
+        """Tell whether the cluster was away or has refused us, and has not answered since."""
+        return self._away or self.refused
+
     def were_away(self, *, within_s: float) -> bool:
         """Tell whether no broker could be reached at some time of late."""
         return self._now() - self._away_at < within_s
 
     def granted(self) -> None:
-        """Forget refusals: the cluster has answered."""
+        """Forget refusals and absence: the cluster has answered."""
         self._refusal = None
+        self._away = False
 
     def check(self, client: Any, *, patience_s: float | None = None) -> None:
         """Give a refused client the credentials that now are in the files; stop if that has not helped.
@@ -182,7 +205,7 @@ class Admission:
 
         Raises
         ------
-        ConfigurationError
+        ConfigurationError, TokenError
             If the cluster has refused us for so long.
         """
         if self._refusal is None:
@@ -193,15 +216,15 @@ class Admission:
         if refused_s >= (self._address.patience_s if patience_s is None else patience_s):
             raise self.error()
 
-    def error(self) -> ConfigurationError:
+    def error(self) -> BrokerPluginError:
         """Return the refusal as an error that says what to do."""
         if self._refusal is None:
             raise AssertionError("nobody has refused us")
         refusal = self._refusal
-        return ConfigurationError(
-            f"{self._address.bootstrap} refuses us: {refusal.name()}: {refusal.str()}",
-            remedy=REFUSALS[refusal.code()],
-        )
+        found = f"{self._address.bootstrap} refuses us: {refusal.name()}: {refusal.str()}"
+        if self.may_lack_token:
+            return TokenError(found, remedy=ASK_PROVIDER)
+        return ConfigurationError(found, remedy=REFUSALS[refusal.code()])
 
     def _renew(self, client: Any) -> None:
         try:

@@ -216,6 +216,8 @@ def wait_for_topics(
         If no broker answered in time.
     ConfigurationError
         If a topic was not there in time or can have no such name, or we are not let in.
+    TokenError
+        If we are not let in in time, and that may pass.
     """
     for topic in topics:
         if not is_pattern(topic):
@@ -229,10 +231,13 @@ def wait_for_topics(
         answer_s = METADATA_S
         missing = _missing_topics(client, topics, bootstrap, patience_s)
         if missing is not None and not missing:
+            if admission is not None:
+                admission.granted()  # what was refused while we waited is over
             return
         if missing is None and admission is not None:
             client.poll(0)  # where the library tells why
-            admission.check(client, patience_s=REFUSED_AT_START_S)
+            if not admission.may_lack_token or time.monotonic() >= deadline:
+                admission.check(client, patience_s=REFUSED_AT_START_S)
         if missing != said:
             _say_what_is_awaited(bootstrap, missing, left_s=deadline - time.monotonic())
             said = missing

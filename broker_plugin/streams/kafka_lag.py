@@ -5,7 +5,14 @@ from __future__ import annotations
 
 from collections import Counter
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaException,
+    TopicPartition,
+)
 
 from broker_plugin.streams.kafka_message import offsets_of
 from broker_plugin.streams.ownership import Place
@@ -13,8 +20,7 @@ from broker_plugin.streams.ownership import Place
 __all__ = ["ends_reached", "messages_ahead"]
 
 ASKED_S = 0.5
-"""Longest wait for one partition's end. It holds the loop, which has nothing else to do while it is paused;
-after the first partition that gives no answer the others are not asked."""
+"""Longest wait for one answer. It holds the loop, which has nothing else to do while it is paused."""
 
 
 def messages_ahead(consumer: Consumer, *, fetching: bool) -> Counter[str]:
@@ -26,27 +32,31 @@ def messages_ahead(consumer: Consumer, *, fetching: bool) -> Counter[str]:
         A member of a group.
     fetching
         Whether it is reading. Then the brokers' answers to that say where the partitions end; to one that is
-        paused they say nothing, so they are asked.
+        paused they say nothing, so they are asked, once for all partitions.
     """
     ahead: Counter[str] = Counter()
-    positions = {(place.topic, place.partition): place for place in consumer.position(consumer.assignment())}
+    positions = consumer.position(consumer.assignment())
     # One that brought no message yet has no position; it goes on where the group has committed.
-    committed = _committed(consumer, [place for place in positions.values() if place.offset < 0])
-    for key, place in positions.items():
-        ends = None if fetching else _asked(consumer, place)
-        fetching = fetching or ends is None
-        ends = ends or consumer.get_watermark_offsets(place, cached=True)
-        if ends is None or ends[1] == OFFSET_INVALID or (place.offset < 0 and key not in committed):
+    unread = [place for place in positions if place.offset < 0]
+    committed = _committed(consumer, unread)
+    ends = {} if fetching else _asked(consumer, positions, OFFSET_END)
+    begins = _asked(consumer, unread, OFFSET_BEGINNING) if ends else {}
+    for place in positions:
+        key = (place.topic, place.partition)
+        begin, end = consumer.get_watermark_offsets(place, cached=True) or (OFFSET_INVALID, OFFSET_INVALID)
+        begin, end = begins.get(key, begin), ends.get(key, end)
+        if end < 0 or (place.offset < 0 and key not in committed):
             continue
-        ahead[place.topic] += max(0, ends[1] - max(0, ends[0], committed.get(key, place.offset)))
+        ahead[place.topic] += max(0, end - max(0, begin, committed.get(key, place.offset)))
     return ahead
 
 
 def ends_reached(consumer: Consumer) -> dict[Place, int]:
-    """Return the partitions that were read to their end, and the offset behind the last message of each.
+    """Return the partitions that were read to their end, and the offset of that.
 
     As far as the brokers' last answers say, and they are not asked again. A partition of which no message was
-    read, or that ends with markers of transactions, is not among them.
+    read is not among them. Behind the last message there may be markers of transactions, which the library
+    counts as read.
     """
     places = consumer.position(consumer.assignment())
     ends = [consumer.get_watermark_offsets(place, cached=True) for place in places]
@@ -65,8 +75,11 @@ def _committed(consumer: Consumer, places: list[TopicPartition]) -> dict[Place, 
         return {}
 
 
-def _asked(consumer: Consumer, place: TopicPartition) -> tuple[int, int] | None:
+def _asked(consumer: Consumer, places: list[TopicPartition], which: int) -> dict[Place, int]:
+    """Return one end of each partition by its brokers' answer, as far as they give one."""
+    wanted = [TopicPartition(place.topic, place.partition, which) for place in places]
     try:
-        return consumer.get_watermark_offsets(place, timeout=ASKED_S)
+        found = consumer.offsets_for_times(wanted, timeout=ASKED_S) if wanted else []
     except KafkaException:
-        return None
+        return {}
+    return offsets_of(place for place in found if place.error is None)

@@ -22,6 +22,7 @@ from broker_plugin.errors import (
     BrokerPluginError,
     ConfigurationError,
     MembershipLostError,
+    TokenError,
     TransientError,
 )
 from broker_plugin.streams.base import Message
@@ -53,8 +54,9 @@ OUTAGE_S = 300.0
 """Time after an outage in which the group may refuse a member that it had taken in: a broker that was killed
 does not remember who joined in its last moments. At other times somebody else holds our name."""
 
-REFUSED_LOOK_S = 0.5
-"""Wait for the answer of a cluster that has refused us. It holds the loop, which has nothing else to do."""
+DOUBT_LOOK_S = 0.5
+"""Wait for the answer of a cluster that was away or has refused us. It holds the loop, which has nothing else
+to do."""
 
 WAIT_S = 0.19
 """Longest wait in one call of the library. It waits in steps of 0.2 s, and where a callback raises in one of
@@ -243,7 +245,7 @@ class KafkaSource:
         """Stay in the group without taking messages, while a batch is being retried."""
         self._pause()
         self._look()
-        if isinstance(self._error, ConfigurationError):
+        if isinstance(self._error, (ConfigurationError, TokenError)):
             # Whatever is being tried again, it will not help.
             error, self._error = self._error, None
             raise error
@@ -320,7 +322,7 @@ class KafkaSource:
             self._error = self._sorted(error.args[0])
             return None
         if received is None:
-            self._look_at_refusal()
+            self._look_at_cluster()
             return None
         defect = received.error()
         if defect is not None:
@@ -357,20 +359,31 @@ class KafkaSource:
                 self._consumer.resume([place])  # as in `_on_assign`
             del self._astray[key]
 
-    def _look_at_refusal(self) -> None:
-        """Find out whether a cluster that has refused us still does."""
-        if not self._admission.refused:
+    def _look_at_cluster(self) -> None:
+        """Find out whether a cluster that was away or has refused us still is or does.
+
+        With the classic protocol the library tells in time that a member's session has run out. With the new
+        one it says nothing more, and a cluster that is away looks like one that has no messages.
+        """
+        if not self._admission.in_doubt:
             return
         try:
-            self._consumer.list_topics(timeout=REFUSED_LOOK_S)
+            self._consumer.list_topics(timeout=DOUBT_LOOK_S)
+        except KafkaException as error:
+            self._error = self._doubt(error.args[0])
+        else:
             self._admission.granted()
-        except KafkaException:
-            try:
-                self._admission.check(self._consumer)
-            except ConfigurationError as error:
-                self._error = error
-            else:
-                self._error = TransientError(str(self._admission.error()))
+            if isinstance(self._error, TransientError):
+                self._error = None  # what an earlier look has found
+
+    def _doubt(self, silence: KafkaError) -> BrokerPluginError:
+        if not self._admission.refused:
+            return sort_error(silence, f"looking for brokers at {self._address.bootstrap}")
+        try:
+            self._admission.check(self._consumer)
+        except BrokerPluginError as error:
+            return error
+        return TransientError(str(self._admission.error()))
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)

@@ -11,15 +11,17 @@ from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
     Consumer,
+    KafkaError,
     KafkaException,
     TopicPartition,
 )
+from confluent_kafka import Message as KafkaMessage
 
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka_admission import Admission
 from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_error, wait_for_topics
 from broker_plugin.streams.kafka_member import NO_GROUP, READING
-from broker_plugin.streams.kafka_message import message_of
+from broker_plugin.streams.kafka_message import message_of, names
 from broker_plugin.streams.kafka_rights import require_rights
 
 __all__ = ["KafkaTail"]
@@ -32,6 +34,8 @@ METADATA_S = 10.0
 
 class KafkaTail:
     """Messages of one topic from its beginning or from now on; `commit` does nothing.
+
+    Where messages were deleted before they were read, it goes on with the oldest that is left, and says so.
 
     Parameters
     ----------
@@ -60,7 +64,7 @@ class KafkaTail:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "isolation.level": "read_committed",
-                "auto.offset.reset": "earliest" if from_beginning else "latest",
+                "auto.offset.reset": "error",  # the library would be silent; see `_go_on`
             },
             admission=self._admission,
         )
@@ -107,6 +111,8 @@ class KafkaTail:
             defect = message.error()
             if defect is None:
                 messages.append(message_of(message))
+            elif defect.code() == KafkaError._AUTO_OFFSET_RESET:
+                self._go_on(message)
             else:
                 log.warning("kafka_error", code=defect.name(), detail=defect.str())
         return messages
@@ -133,3 +139,10 @@ class KafkaTail:
     def close(self) -> None:
         """Stop reading."""
         self._consumer.close()
+
+    def _go_on(self, lost: KafkaMessage) -> None:
+        """Go on in a partition of which the log does not have our offset any more."""
+        place = TopicPartition(self._topic, int(lost.partition() or 0), OFFSET_BEGINNING)
+        log.error("messages_lost", partition=names([place])[0], wanted=lost.offset(), goes_on_at="oldest")
+        self._consumer.incremental_unassign([place])
+        self._consumer.incremental_assign([place])

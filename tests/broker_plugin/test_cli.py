@@ -23,6 +23,7 @@ from broker_plugin.errors import (
     MembershipLostError,
     RejectedAlert,
     RejectReason,
+    TokenError,
     TransientError,
 )
 from broker_plugin.service.exit_status import exit_status
@@ -38,6 +39,7 @@ from broker_plugin.signals import InterruptedBySignal
         (BundleError("another bundle"), 2),
         (TransientError("Kafka is away"), 75),
         (MembershipLostError("the group refuses this member"), 75),
+        (TokenError("the identity provider is away"), 75),
     ],
 )
 def test_an_error_of_ours_is_a_message_and_a_status(
@@ -59,7 +61,7 @@ def test_an_error_of_ours_is_a_message_and_a_status(
     assert capsys.readouterr().err.startswith(f"broker-plugin: {error}")
 
 
-@pytest.mark.parametrize("error_type", [TransientError, MembershipLostError, BatchAbandonedError])
+@pytest.mark.parametrize("error_type", [TransientError, MembershipLostError, TokenError, BatchAbandonedError])
 def test_an_error_that_says_what_to_do_is_not_advised_to_wait(
     error_type: type[BrokerPluginError],
 ) -> None:

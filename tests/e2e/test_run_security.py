@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from broker_plugin.streams.kafka_client import REFUSED_AT_START_S
 from tests.e2e.conftest import StartRun
 from tests.e2e.service import (
     READY_S,
@@ -36,7 +37,7 @@ from tests.support.process import ServerProcess, wait_until
 from tests.support.secure_kafka import SecureKafka
 
 ACLS = REPOSITORY / "deploy/kafka/acls.sh"
-CONFIGURATION = 2
+CONFIGURATION, TRY_AGAIN = 2, 75
 KEY_PASSWORD = "of the key"  # noqa: S105
 JUNK = (b"", b"junk", [])
 
@@ -273,7 +274,7 @@ def token_server(user: str, *, life_s: float) -> Iterator[TokenServer]:
         thread.join()
 
 
-def test_tokens_are_fetched_and_renewed_and_their_refusal_stops_the_process(
+def test_tokens_are_waited_for_and_renewed_and_a_lasting_refusal_ends_the_process_for_another(
     secure_kafka: SecureKafka, topic: Name, data_dir: Path, run: StartRun, tmp_path: Path
 ) -> None:
     topics, user, packets = Topics(secure_kafka, topic), new_user(), as_records(ztf_packets(data_dir))
@@ -292,9 +293,13 @@ def test_tokens_are_fetched_and_renewed_and_their_refusal_stops_the_process(
         }
         login = in_files(tmp_path, login)
         settings = {"bootstrap": secure_kafka.token, "refusal_deadline_s": 3}
+        server.refusing = True
         process = run(
             ["--config", str(write_config(tmp_path / "run.toml", topics, login, login, **settings))]
         )
+        process.wait_ready(lambda: "brokers_awaited" in process.log_path.read_text(), timeout_s=READY_S)
+        time.sleep(REFUSED_AT_START_S)
+        server.refusing = False
         secure_kafka.produce(topics.input, packets[:10])
         wait_for_outputs(topics, 10, process)
         first = server.issued
@@ -304,7 +309,7 @@ def test_tokens_are_fetched_and_renewed_and_their_refusal_stops_the_process(
         wait_for_outputs(topics, 20, process)
         assert server.asked_by == {"the-plugin:known to the token server"}
         server.refusing = True
-        assert ended(process, timeout_s=2 * READY_S) == CONFIGURATION
+        assert ended(process, timeout_s=2 * READY_S) == TRY_AGAIN
     assert "refuses us" in process.tail(1)
     assert "Traceback" not in process.log_path.read_text()
     assert len({verdict_of(record).alert_id for record in topics.verdicts(20)}) == 20

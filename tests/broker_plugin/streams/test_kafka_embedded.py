@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from structlog.testing import capture_logs
 
-from broker_plugin.errors import ConfigurationError, TransientError
+from broker_plugin.errors import ConfigurationError, TokenError, TransientError
 from broker_plugin.streams import kafka_commit
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
@@ -239,6 +241,39 @@ def test_a_member_that_is_kept_alive_takes_nothing_and_loses_nothing(
     source.close()
 
 
+class Asked:
+    """A consumer of the library that notes which of its calls wait for an answer."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        call = getattr(self._consumer, name)
+
+        def noted(*arguments: object, **options: object) -> object:
+            self.calls += [name] if "timeout" in options else []
+            return call(*arguments, **options)
+
+        return noted
+
+
+def test_a_look_at_the_lag_of_a_paused_member_is_one_question_for_all_partitions(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(60)))
+    source = source_of(address, topic, topic)
+    assert {message.partition for message in gather(source, 60)} == set(range(PARTITIONS))
+    source.keep_alive()
+    sink.send(numbered(topic, range(60, 70)))
+    asked = Asked(source._consumer)
+    source._consumer = asked  # type: ignore[assignment]
+    assert sum(source.lag_by_topic().values()) == 10
+    assert asked.calls == ["offsets_for_times"]
+    source.close()
+
+
 class Unanswered:
     """A consumer of the library whose commits never reach the coordinator."""
 
@@ -329,6 +364,28 @@ def test_a_tail_begins_at_the_beginning_or_now(
         tail.close()
 
 
+def test_a_tail_that_is_overtaken_by_the_retention_goes_on_with_the_oldest_message_and_says_so(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic, rng: np.random.Generator
+) -> None:
+    topic, last = new_topic(), 10
+    for _ in range(last + 1):  # twice as much as the cluster keeps
+        sink.send([OutgoingMessage(topic=topic, value=rng.bytes(900_000), key=b"k")])
+    tail = KafkaTail(address, topic)
+    tail.connect(deadline_s=PATIENCE_S)
+    # Offsets that were there a moment ago, when the cluster was asked for those since a moment.
+    tail._consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
+    with capture_logs() as logged:
+        found = gather(tail, 1)
+        while found[-1].offset < last:
+            found += gather(tail, 1)
+    first = found[0].offset
+    assert first > 0
+    assert [message.offset for message in found] == list(range(first, last + 1))
+    (lost,) = [entry for entry in logged if entry["event"] == "messages_lost"]
+    assert (lost["partition"], lost["wanted"]) == (f"{topic}[{found[0].partition}]", 0)
+    tail.close()
+
+
 def test_a_sink_without_brokers_is_transient() -> None:
     sink = KafkaSink(KafkaAddress(bootstrap="127.0.0.1:9"), ack_timeout_s=0.5)
     begun = time.monotonic()
@@ -358,6 +415,50 @@ def test_no_broker_at_the_start_is_transient() -> None:
         TransientError, match=r"no Kafka broker answers at 127\.0\.0\.1:9 \(Connection refused\)"
     ):
         source.connect(deadline_s=0.0)
+    source.close()
+
+
+def test_an_identity_provider_that_is_away_is_waited_for_and_no_wrong_setting(address: KafkaAddress) -> None:
+    away = replace(
+        address,
+        properties={
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "OAUTHBEARER",
+            "sasl.oauthbearer.method": "oidc",
+            "sasl.oauthbearer.client.id": "us",
+            "sasl.oauthbearer.client.secret": "secret",
+            "sasl.oauthbearer.token.endpoint.url": "http://127.0.0.1:9/token",
+        },
+    )
+    source, begun, deadline_s = KafkaSource(away, ["t"], group="g"), time.monotonic(), 6.0
+    with pytest.raises(TokenError, match=r"refuses us: _AUTHENTICATION.*token\.endpoint\.url up"):
+        source.connect(deadline_s=deadline_s)
+    assert time.monotonic() - begun >= deadline_s
+    source.close()
+
+
+def test_a_refusal_is_over_when_the_cluster_answers_at_the_start(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(1)))
+    source = source_of(address, topic, topic)
+    source._admission.note(KafkaError(KafkaError._AUTHENTICATION))
+    source.connect(deadline_s=PATIENCE_S)
+    assert not source._admission.refused  # else its patience would be counted from here
+    source.close()
+
+
+def test_a_quiet_stream_whose_brokers_are_gone_is_transient() -> None:
+    with EmbeddedKafka() as cluster:
+        sink = KafkaSink(cluster.address)
+        sink.send(numbered("alerts", range(5)))
+        sink.close()
+        source = source_of(cluster.address, "alerts", "g")
+        source.commit(gather(source, 5))
+        assert source.poll(1, 0.5) == []
+    with pytest.raises(TransientError, match="looking for brokers"):
+        gather(source, 1)
     source.close()
 
 
