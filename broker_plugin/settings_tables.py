@@ -21,6 +21,7 @@ from broker_plugin.codec.limits import DEFAULT_LIMITS, Limits
 
 __all__ = [
     "FROM_FILE",
+    "Brightening",
     "ContextName",
     "KafkaTables",
     "LimitsTable",
@@ -44,6 +45,9 @@ ContextName = Literal["stellar", "galaxy_host", "solar_system", "artefact", "unk
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A probability or a p-value."""
+
+Brightening = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""By how many magnitudes something is brighter."""
 
 
 def _property(name: str) -> str:
@@ -146,6 +150,11 @@ class RouteTable(NumbersAreNoSwitches):
     )
     max_p_value: Share | None = Field(
         default=None, title="Largest p-value", description="Largest anomaly p-value."
+    )
+    min_brightening_mag: Brightening | None = Field(
+        default=None,
+        title="Least brightening",
+        description="Magnitudes by which the detection is brighter than what the reference image has there.",
     )
     context: ContextName = Field(
         default="any", title="Source context", description="Only what the packet says is of this kind."

@@ -175,6 +175,7 @@ def _conditions(options: Options, warn: Callable[[str], None]) -> Conditions:
             classes=tuple(options.get("classes") or ()),
             min_probability=options.get("min_probability"),
             max_p_value=options.get("max_p_value"),
+            min_brightening_mag=options.get("min_brightening_mag"),
             context=options.get("context") or usual,
         ),
         watch=_watch_list(options.get("watch"), warn),

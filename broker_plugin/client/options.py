@@ -25,7 +25,7 @@ from broker_plugin.client.conditions import News, Retractions
 from broker_plugin.client.watch import WatchList
 from broker_plugin.errors import ConfigurationError
 from broker_plugin.service.settings_sources import PLAIN, UNKNOWN, hint
-from broker_plugin.settings_tables import ContextName, Share, refuse_switch
+from broker_plugin.settings_tables import Brightening, ContextName, Share, refuse_switch
 
 __all__ = ["Options", "Tense", "checked_options"]
 
@@ -35,6 +35,7 @@ Tense = Literal["current", "archival", "injection", "test", "any"]
 Count = Annotated[int, BeforeValidator(refuse_switch), Field(ge=1)]
 Factor = Annotated[float, BeforeValidator(refuse_switch), Field(gt=1)]
 Level = Annotated[Share, BeforeValidator(refuse_switch)]
+Magnitude = Annotated[Brightening, BeforeValidator(refuse_switch)]
 Seconds = Annotated[float, BeforeValidator(refuse_switch), Field(gt=0)]
 
 
@@ -82,7 +83,7 @@ class Options(TypedDict, total=False):
     since
         Begin with the messages since a moment, where the group has no offset: a datetime with its time zone,
         or a text as for `--since` (`12h`, `2026-11-24T03:00:00Z`).
-    classes, min_probability, max_p_value, context
+    classes, min_probability, max_p_value, min_brightening_mag, context
         Conditions of `Selection`. The classes are a list or another collection, also where there is one.
     watch
         Only these objects and places: a list, or the path of one.
@@ -118,6 +119,7 @@ class Options(TypedDict, total=False):
     classes: Annotated[Collection[str] | None, PlainValidator(_names)]
     min_probability: Level | None
     max_p_value: Level | None
+    min_brightening_mag: Magnitude | None
     context: ContextName | None
     watch: Annotated[WatchList | Path | str | None, PlainValidator(_watched)]
     only: News

@@ -104,6 +104,7 @@ class Verdict(NamedTuple):
     history_origin: str
     n_stored_epochs: int | None
     context_sources: tuple[str, ...]
+    reference_change_mag: float | None
     period_day: float | None
     period_false_alarm_probability: float | None
     period_aliases_day: tuple[float, ...]
@@ -129,7 +130,7 @@ class Verdict(NamedTuple):
 
 
 BEFORE: Mapping[str, Any] = MappingProxyType(
-    {"decision_rule": "argmax", "n_stored_epochs": None, "context_sources": ()}
+    {"decision_rule": "argmax", "n_stored_epochs": None, "context_sources": (), "reference_change_mag": None}
 )
 """What the fields that came later are in a verdict of before."""
 

@@ -57,6 +57,7 @@ def subscribe(
     classes: Annotated[tuple[str, ...] | None, Parameter(name="--class", negative="")] = None,
     min_probability: Share = None,
     max_p_value: Share = None,
+    min_brightening: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None,
     watch: Path | None = None,
     cone: Many = None,
     object_ids: Annotated[tuple[str, ...] | None, Parameter(name="--object", negative="")] = None,
@@ -110,6 +111,8 @@ def subscribe(
         Only if one of those classes is at least this probable, or the top class if none is named.
     max_p_value
         Only if the anomaly p-value is at most this.
+    min_brightening
+        Only if the detection is this many magnitudes brighter than what the reference image has there.
     watch
         Only what is on this watch list: a CSV file with a column object_id, or with columns ra, dec
         (degrees), radius (arcsec; or radius_arcmin, radius_deg) and name; or VizieR's text, or a VOTable. The
@@ -171,6 +174,7 @@ def subscribe(
                     classes=classes or (),
                     min_probability=min_probability,
                     max_p_value=max_p_value,
+                    min_brightening_mag=min_brightening,
                     watch=_watch_list(watch, cone, object_ids, radius),
                     only=only,
                     change_factor=change_factor,

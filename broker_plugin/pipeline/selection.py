@@ -39,6 +39,8 @@ class Selection:
         class must be one of them.
     max_p_value
         Largest anomaly p-value.
+    min_brightening_mag
+        By how much the detection is brighter than what the reference image has there, at least.
     context
         Source context, or `any`.
     """
@@ -46,6 +48,7 @@ class Selection:
     classes: tuple[str, ...] = ()
     min_probability: float | None = None
     max_p_value: float | None = None
+    min_brightening_mag: float | None = None
     context: str = ANY_CONTEXT
 
     def accepts(self, verdict: Verdict) -> bool:
@@ -53,6 +56,8 @@ class Selection:
         if self.context not in (ANY_CONTEXT, verdict.source_context):
             return False
         if self.max_p_value is not None and verdict.anomaly_p_value > self.max_p_value:
+            return False
+        if self.min_brightening_mag is not None and not self._has_brightened(verdict):
             return False
         if not self.classes and self.min_probability is None:
             return True
@@ -64,6 +69,10 @@ class Selection:
         if not self.classes:
             return (verdict.top_class_probability or 0.0) >= self.min_probability
         return any(verdict.class_probabilities[name] >= self.min_probability for name in wanted)
+
+    def _has_brightened(self, verdict: Verdict) -> bool:
+        change = verdict.reference_change_mag
+        return change is not None and -change >= (self.min_brightening_mag or 0.0)
 
     def unknown(self, verdict: Verdict) -> list[str]:
         """Return the named classes that a verdict's taxonomy does not have."""

@@ -74,6 +74,7 @@ def open_routes(settings: Settings, stop: threading.Event) -> list[Route]:
             classes=table.classes,
             min_probability=table.min_probability,
             max_p_value=table.max_p_value,
+            min_brightening_mag=table.min_brightening_mag,
             context=table.context,
         )
         name = table.name or table.topic

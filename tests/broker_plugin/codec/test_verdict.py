@@ -60,6 +60,7 @@ VERDICT = Verdict(
     history_origin="packet",
     n_stored_epochs=None,
     context_sources=(),
+    reference_change_mag=-0.5,
     period_day=None,
     period_false_alarm_probability=None,
     period_aliases_day=(),
@@ -96,12 +97,12 @@ def test_every_field_is_documented_and_nullable_ones_default_to_null() -> None:
 
 UCD_FIRST = {
     "instr", "meta.checksum", "meta.code", "meta.code.qual", "meta.id", "meta.id.assoc", "meta.note",
-    "meta.number", "meta.version", "pos.eq.dec", "pos.eq.ra", "src.class",
+    "meta.number", "meta.version", "phot.mag", "pos.eq.dec", "pos.eq.ra", "src.class",
     "stat.correlation", "stat.probability", "stat.value", "time.epoch", "time.period",
 }  # fmt: skip
-"""Words of the IVOA's list UCD1+ 1.5 that may begin a UCD (their flag is P or Q)."""
+"""Words of the IVOA's list UCD1+ 1.5 that may begin a UCD (their flag is P, Q or E)."""
 
-UCD_LATER = {"meta.software", "obs", "src", "src.class"}
+UCD_LATER = {"arith.diff", "meta.software", "obs", "src", "src.class"}
 """Those that may follow (S or Q)."""
 
 

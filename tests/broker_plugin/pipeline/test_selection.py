@@ -86,6 +86,18 @@ def test_the_p_value_limits_all_else(verdicts: list[Verdict]) -> None:
     assert not Selection(max_p_value=np.nextafter(p_value, 0)).accepts(verdicts[0])
 
 
+@pytest.mark.parametrize(
+    ("change", "is_wanted"),
+    [(-3.0, True), (-5.5, True), (-2.9, False), (0.0, False), (4.0, False), (None, False)],
+)
+def test_what_brightened_is_told_from_what_faded(
+    verdicts: list[Verdict], change: float | None, is_wanted: bool
+) -> None:
+    verdict = verdicts[0]._replace(reference_change_mag=change)
+    assert Selection(min_brightening_mag=3.0).accepts(verdict) is is_wanted
+    assert Selection().accepts(verdict)
+
+
 def test_a_ranking_is_the_head_of_all_sorted_in_any_order(
     verdicts: list[Verdict], rng: np.random.Generator
 ) -> None:
