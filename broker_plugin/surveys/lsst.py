@@ -16,8 +16,9 @@ Flux
 Place
     A detection is measured at its own centroid, which scatters: 0.15 arcsec cost 1 % of the flux, 0.3 cost
     5 %. Forced photometry is measured at the object's place. So a visit that has both is a detection with the
-    forced flux, and neighbouring epochs agree better by a third. Where the object's place lies between two
-    blended sources (3 of 48 objects with long histories), they agree worse.
+    forced flux (its own where that would cost it a kind of flux), and neighbouring epochs agree better by a
+    third. Where the object's place lies between two blended sources (3 of 48 objects with long histories),
+    they agree worse.
 Identity
     Without a `diaObject` an alert belongs to its solar-system object, and without that to itself. A
     solar-system object has no history here: what was once at its place is not it.

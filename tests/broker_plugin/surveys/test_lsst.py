@@ -244,6 +244,26 @@ def test_a_visit_with_both_has_the_forced_flux() -> None:
     np.testing.assert_allclose(lsst_alert(without).light_curve.flux_njy, [4750.0] * 2, rtol=FLOAT32)
 
 
+@pytest.mark.parametrize("lost", ["psfFlux", "scienceFlux"])
+def test_a_detection_keeps_its_own_flux_where_the_forced_one_is_of_another_kind(lost: str) -> None:
+    no_template, no_science = {"templateFlux": None}, {"scienceFlux": None}
+    seen = previous(**no_template)
+    forced = [
+        lsst_forced(
+            visit=seen["visit"], detector=seen["detector"], midpointMjdTai=MJD - 2, **{lost: None}
+        )
+    ]  # fmt: skip
+    # Without the one its band would lose the epoch, without the other it would be difference flux.
+    elsewhere = previous(diaSourceId=3, visit=3, midpointMjdTai=MJD - 5, **no_template, **no_science)
+    history = [seen, elsewhere] if lost == "psfFlux" else [seen]
+    alone = lsst_alert(lsst_packet(previous=history, **no_template))
+    assert (
+        parts(alone)["light_curve"]
+        == parts(lsst_alert(lsst_packet(previous=history, forced=forced, **no_template)))["light_curve"]
+    )
+    assert alone.light_curve.apparent.all() == (lost == "scienceFlux")
+
+
 def test_the_alert_itself_outlives_its_own_copies() -> None:
     trigger = lsst_source()
     copies = [trigger | {"diaSourceId": 1, "scienceFlux": 1.0}]
