@@ -10,8 +10,9 @@ from collections.abc import Callable
 __all__ = ["RecentMisses"]
 
 KEEP_S = 60.0
-"""How long a miss counts. Longer, and a schema that was registered too late is refused for so long; shorter,
-and the registry is asked more often than it needs to be."""
+"""How long a miss counts, be it an id that nobody knows or a registry's silence. Longer, and a schema that
+was registered too late is refused for so long; shorter, and the registry is asked more often than it needs to
+be."""
 
 MISSES_MAX = 1000
 """Junk that looks framed may hold any of four billion ids."""

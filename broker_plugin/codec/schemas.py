@@ -6,7 +6,8 @@ schemas on disk, directories of schema files, and an installed `lsst-alert-packe
 package, knows an id by the survey's own convention: Rubin's registry numbers its schemas 100 times the major
 version plus the minor, so `lsst.v9_0` is 900. In this way a stream goes on while its registry is down, for
 every schema that was seen before or lies on disk. Where it answers, it has the word once in each process: one
-that was set up anew may have given an id to another schema.
+that was set up anew may have given an id to another schema. Where it was silent, it is asked again a minute
+later.
 """
 
 from __future__ import annotations
@@ -149,6 +150,8 @@ class SchemaStore:
             self._directories.append(SchemaDirectory(package))
         self._memory: dict[int, WriterSchema] = {}
         self._misses = RecentMisses()
+        self._silences = RecentMisses()
+        self._unconfirmed: set[int] = set()
         self._cache = (
             None if registry is None else _folder_of(registry.url, cache_dir or cache_folder("schemas"))
         )
@@ -163,21 +166,27 @@ class SchemaStore:
         TransientError
             If nobody at hand knows it and the registry does not answer.
         """
-        if schema_id not in self._memory:
+        if schema_id not in self._memory or self._is_to_be_confirmed(schema_id):
             if schema_id in self._misses:
                 raise RejectedAlert(RejectReason.UNKNOWN_SCHEMA, self._advice(schema_id))
             self._memory[schema_id] = self._find(schema_id)
         return self._memory[schema_id]
+
+    def _is_to_be_confirmed(self, schema_id: int) -> bool:
+        return schema_id in self._unconfirmed and schema_id not in self._silences
 
     def _find(self, schema_id: int) -> WriterSchema:
         silence: TransientError | None = None
         try:
             found = self._fetched(schema_id)
         except TransientError as error:
-            found, silence = self._cached(schema_id), error
+            found, silence = self._memory.get(schema_id) or self._cached(schema_id), error
         found = found or self._offline(schema_id)
         if found is not None:
+            self._unconfirmed.discard(schema_id)
             if silence is not None:
+                self._unconfirmed.add(schema_id)
+                self._silences.add(schema_id)
                 log.warning("schema_registry_bypassed", schema_id=schema_id, why=str(silence))
             return found
         if silence is not None:

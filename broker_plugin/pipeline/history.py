@@ -2,8 +2,10 @@
 """Joins alerts to what earlier alerts brought of the same objects.
 
 The packet has the last word on its own rows; stored ones fill in what it lacks, and say which of its rows the
-survey has withdrawn meanwhile. The survey's own rules then make the light curve of them all, as if they had
-come in one packet. Alerts of one batch meet one another in order of time, as if each had come by itself.
+survey has withdrawn meanwhile. Stored forced photometry of an exposure in which the packet has a detection is
+left out: it would change the detection's flux, and is measured anew with every alert. The survey's own rules
+then make the light curve of them all, as if they had come in one packet. Alerts of one batch meet one another
+in order of time, as if each had come by itself.
 
 What moves has no history: what was once at its place is not it.
 """
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from broker_plugin.epochs import EpochRows
 from broker_plugin.instants import CLOCKS_DIFFER
-from broker_plugin.records import Access, Alert, LightCurve, QualityFlag, SourceContext
+from broker_plugin.records import Access, Alert, LightCurve, Origin, QualityFlag, SourceContext
 from broker_plugin.store.base import CorruptValueError, opened, sealed
 from broker_plugin.store.history import (
     IDENTITY,
@@ -183,7 +185,8 @@ def with_stored_rows(alert: Alert, stored: Rows, adapter: SurveyAdapter, bounds:
     own, others = _identities(packet), _identities(stored)
     gone = {each for each, withdrawn in zip(others, stored["withdrawn"], strict=True) if withdrawn}
     withdrawn = _among(own, gone) & ~packet.trigger & ~packet.withdrawn
-    new = stored[~_among(others, set(own)) & ~stored["withdrawn"]]
+    left = [each for each, is_gone in zip(own, packet.withdrawn | withdrawn, strict=True) if not is_gone]
+    new = stored[~_among(others, {*own, *_forced_of_detections(left)}) & ~stored["withdrawn"]]
     new = within(new, bounds, mjd_tai=alert.mjd_tai, n_others=len(packet))
     if not len(new) and not withdrawn.any():
         return replace(alert, n_stored_epochs=0)
@@ -207,6 +210,11 @@ def _brought(alert: Alert) -> Mapping[int, Rows]:
 def _identities(rows: EpochRows | Rows) -> list[tuple[int, ...]]:
     columns = [rows[name] if isinstance(rows, np.ndarray) else getattr(rows, name) for name in IDENTITY]
     return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _forced_of_detections(identities: Sequence[tuple[int, ...]]) -> set[tuple[int, ...]]:
+    """Return the identities of forced photometry in the exposures of detections."""
+    return {(*epoch, Origin.FORCED) for *epoch, origin in identities if origin == Origin.DETECTION}
 
 
 def _among(identities: Sequence[tuple[int, ...]], others: set[tuple[int, ...]]) -> NDArray[np.bool_]:

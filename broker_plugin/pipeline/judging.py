@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from queue import Empty, SimpleQueue
 
+import structlog
+
 from broker_plugin.expendable import ExpendableThread
 from broker_plugin.pipeline.filter import AlertFilter, Judgement
 from broker_plugin.pipeline.outbox import Outbox, Parcel
@@ -22,6 +24,8 @@ from broker_plugin.pipeline.stages import StageTimes
 from broker_plugin.streams.base import Message
 
 __all__ = ["Judged", "Judging", "UnderWay"]
+
+log = structlog.get_logger(__name__)
 
 IDLE_S = 1.0
 """Time without a batch after which the thread counts as idle, and between two calls that it makes then: as
@@ -76,7 +80,7 @@ class Judging:
     between_batches
         Is called in the thread before each batch, when no other is being judged.
     when_idle
-        Is called in the thread again and again while there is nothing to judge.
+        Is called in the thread again and again while there is nothing to judge, until it fails.
     """
 
     def __init__(
@@ -103,6 +107,11 @@ class Judging:
         thread = self._thread
         return UnderWay(messages, lambda: thread.submit(lambda: self._judge(messages, received_at, times)))
 
+    def check(self) -> None:
+        """Raise what went wrong while there was nothing to judge: nothing is judged after it."""
+        if self._surprise is not None:
+            raise self._surprise
+
     def close(self, *, within_s: float) -> bool:
         """Let the batch that is being judged end, and the thread with it; tell whether it came to that."""
         if self._thread is None:
@@ -112,14 +121,16 @@ class Judging:
         return not self._thread.is_alive()
 
     def _idle(self) -> None:
+        if self._surprise is not None:
+            return
         try:
             self._when_idle()
-        except Exception as error:  # whatever it is, it is raised where the next batch is waited for
+        except Exception as error:  # whatever it is, the loop raises it
+            log.exception("idle_work_failed")
             self._surprise = error
 
     def _judge(self, messages: Sequence[Message], received_at: datetime, times: StageTimes) -> Judged:
-        if self._surprise is not None:
-            raise self._surprise
+        self.check()
         self._between_batches()
         judgements = self._filter.judge(messages, received_at=received_at, times=times)
         with times.of("encode"):

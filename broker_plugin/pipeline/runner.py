@@ -84,7 +84,7 @@ class Runner:
     between_batches
         Is called before each batch is judged, by the thread that judges, when no other batch is in it.
     when_idle
-        Is called by that thread again and again while it has no batch.
+        Is called by that thread again and again while it has no batch; what it raises ends the loop.
     """
 
     def __init__(
@@ -151,6 +151,7 @@ class Runner:
         log.info("stopped")
 
     def _gather(self) -> None:
+        self._judging.check()
         self._look_around()
         now = time.monotonic()
         # A stop has nothing to wait for here: what was polled before is finished, with all of its time.

@@ -77,7 +77,7 @@ def choose_epochs(
     unknown_band, detection
         Codes of a band and of an origin.
     forced_flux_first
-        Whether an epoch has the flux of forced photometry where there is one.
+        Whether an epoch has the flux of forced photometry where there is one that is as complete.
     has_withdrawn, has_invalid, has_late, n_epochs
         Are set by alert: why epochs were left out, and how many stay.
     chosen, measured, flux, flux_reference_err, apparent
@@ -110,7 +110,8 @@ def choose_epochs(
                 n += 1
         n_once = _put_once(
             rows[:n], exposure, same_exposure, detector, band, trigger, origin, separation, identifier,
-            difference, detection, forced_flux_first, order, exposures, preferences, once, once_measured,
+            difference, reference, total, detection, forced_flux_first, order, exposures, preferences, once,
+            once_measured,
         )  # fmt: skip
         n = 0
         for place in range(n_once):
@@ -166,6 +167,8 @@ def _put_once(
     separation: FloatArray,
     identifier: IntArray,
     difference: FloatArray,
+    reference: FloatArray,
+    total: FloatArray,
     detection: Number,
     forced_flux_first: Number,
     order: IntArray,
@@ -204,12 +207,25 @@ def _put_once(
                 before = rows[members[member - 1]]
                 if detector[before] == detector[row] and band[before] == band[row]:
                     has_detection_flux = origin[measured[n - 1]] == detection
-                    if forced_flux_first and has_detection_flux and origin[row] != detection:
+                    may_replace = forced_flux_first and has_detection_flux and origin[row] != detection
+                    if may_replace and _keeps_kinds(once[n - 1], row, difference, reference, total):
                         measured[n - 1] = row
                     continue
             once[n] = measured[n] = row
             n += 1
     return n
+
+
+@kernel
+def _keeps_kinds(
+    row: Number, of_flux: Number, difference: FloatArray, reference: FloatArray, total: FloatArray
+) -> Number:
+    """Tell whether an epoch has with the flux of another row each kind of flux that it has with its own."""
+    if math.isnan(difference[of_flux]) and not math.isnan(difference[row]):
+        return False
+    # A total flux is apparent, and so is the sum of difference and reference.
+    is_apparent = not (math.isnan(total[of_flux]) and math.isnan(reference[row]))
+    return is_apparent or math.isnan(total[row])
 
 
 @kernel

@@ -8,7 +8,8 @@ steps, in this order, on rows that the sink may see:
 2. Epochs with an impossible time, an unknown band or no usable flux go.
 3. One epoch of one detector stays once: the alert's own row before other detections, those before forced
    photometry; among equals the row nearest to the alert, then the one with the smallest identifier. Where the
-   survey's forced flux goes first, the epoch has the flux of the first forced row, if there is one.
+   survey's forced flux goes first, the epoch has the flux of the first forced row that leaves it each kind of
+   flux, difference and apparent, that it has by itself.
 4. Epochs later than the alert go.
 5. Each band gets one kind of flux, since a step between difference and apparent flux would look like an
    outburst.
@@ -92,7 +93,8 @@ def light_curves_of(
     same_exposure
         Exposure numbers of an alert that differ by no more than this are of one exposure.
     forced_flux_first
-        Whether an epoch that was detected has its flux from forced photometry all the same.
+        Whether an epoch that was detected has its flux from forced photometry all the same, if that is as
+        complete.
     """
     from broker_plugin.surveys.epoch_kernels import choose_epochs  # compiles, and takes a second
 

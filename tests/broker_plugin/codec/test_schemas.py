@@ -206,6 +206,26 @@ def test_a_registry_that_was_set_up_anew_has_the_word(live: Answers, tmp_path: P
     assert SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7).name == "another"
 
 
+def test_what_stood_in_for_a_silent_registry_is_asked_for_again_after_a_minute(
+    live: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7)
+    live.status = 503
+    store = SchemaStore(registry_of(live), cache_dir=tmp_path)
+    stand_in, asked = store.writer_schema(7), len(live.asked)
+    assert store.writer_schema(7) is stand_in
+    assert len(live.asked) == asked
+    monkeypatch.setattr(misses, "KEEP_S", 0.0)
+    store = SchemaStore(registry_of(live), cache_dir=tmp_path)
+    stand_in = store.writer_schema(7)
+    assert store.writer_schema(7) is stand_in  # or what is compiled from it would be again, each minute
+    live.schemas[7], live.status = schema("another"), 200
+    assert store.writer_schema(7).name == "another"
+    asked = len(live.asked)
+    assert store.writer_schema(7).name == "another"
+    assert len(live.asked) == asked
+
+
 def test_what_a_registry_has_forgotten_is_unknown(live: Answers, tmp_path: Path) -> None:
     SchemaStore(registry_of(live), cache_dir=tmp_path).writer_schema(7)
     live.schemas.clear()

@@ -260,6 +260,22 @@ def test_the_packet_has_the_last_word_on_its_own_rows() -> None:
     assert recalled.light_curve.flux_njy[0] == two.light_curve.flux_njy[0]
 
 
+def test_a_detection_of_the_packet_keeps_its_flux_whatever_forced_photometry_is_stored() -> None:
+    source = {"diaSourceId": 1, "visit": 1, "midpointMjdTai": MJD - 2}
+    forced = lsst_forced(visit=1, detector=50, midpointMjdTai=MJD - 2, scienceFlux=123.0)
+    first = lsst_alert(lsst_packet(forced=[forced], **source))
+    listed = lsst_packet(previous=[lsst_source(**source)])
+    alert = lsst_alert(listed)
+    memory = Remembered()
+    memory.judge([first])
+    (recalled,) = memory.judge([alert])
+    assert parts(recalled) == parts(alert) | {"n_stored_epochs": 0}
+    withdrawn = [lsst_source(**source, timeWithdrawnMjdTai=MJD)]
+    (recalled,) = memory.judge([lsst_alert(listed | {"prvDiaSources": withdrawn})])
+    assert recalled.light_curve.origin.tolist() == [Origin.FORCED, Origin.DETECTION]
+    assert recalled.n_stored_epochs == 1
+
+
 def test_a_row_that_a_newer_packet_could_not_measure_does_not_come_back() -> None:
     one = ztf_alert(ztf_packet(candid=1, forced=[ztf_forced(jd=JD - 1)]))
     two = ztf_alert(ztf_packet(candid=2, jd=JD + 1, forced=[ztf_forced(jd=JD - 1, procstatus="56")]))

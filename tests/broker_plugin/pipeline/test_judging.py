@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from broker_plugin.codec.decoder import Decoder
 from broker_plugin.codec.verdict import Tense, Verdict
@@ -251,18 +252,26 @@ def test_the_thread_that_judges_has_something_to_do_while_no_batch_comes(
 
 
 @pytest.mark.usefixtures("restless")
-def test_what_fails_while_no_batch_comes_ends_the_process_with_the_next(
+def test_what_fails_while_no_batch_comes_ends_the_process_at_once(
     decoder: Decoder, scorer: Scorer, messages: list[Message]
 ) -> None:
     source, sink = Late(messages[: 2 * BATCH]), MemorySink()
+    calls: list[None] = []
 
-    def fail() -> None:
-        source.more.set()
-        raise ZeroDivisionError
+    def fail_once() -> None:
+        calls.append(None)
+        if len(calls) == 1:
+            raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        runner_of(source, sink, decoder, Watched(scorer, lambda _: None), when_idle=fail).run()
-    assert len(sink.sent) <= BATCH
+    runner = runner_of(source, sink, decoder, Watched(scorer, lambda _: None), when_idle=fail_once)
+    unless_stuck = threading.Timer(WAIT_S, source.more.set)
+    unless_stuck.start()
+    with capture_logs() as logs, pytest.raises(ZeroDivisionError):
+        runner.run()
+    assert not source.more.is_set()
+    unless_stuck.cancel()
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["idle_work_failed"]
+    assert (len(calls), len(sink.sent)) == (1, BATCH)
     assert judging_threads() == []
 
 

@@ -91,9 +91,19 @@ def seen_once(rows: Sequence[Row], same: int, *, forced_first: bool) -> list[Row
         epochs.setdefault((numbers[row["exposure"]], row["detector"], row["band"]), []).append(row)
     once = []
     for first, *others in epochs.values():
-        forced = [row for row in (first, *others) if row["origin"] == Origin.FORCED and forced_first]
-        once.append(first | {name: (forced or [first])[0][name] for name in FLUXES})
+        is_replaced = forced_first and first["origin"] == Origin.DETECTION
+        forced = [row for row in others if is_replaced and row["origin"] == Origin.FORCED]
+        with_forced = [first | {name: row[name] for name in FLUXES} for row in forced]
+        once.append(next((row for row in with_forced if kinds(row) >= kinds(first)), first))
     return once
+
+
+def kinds(row: Row) -> set[str]:
+    """Return the kinds of flux that an epoch has by itself."""
+    difference, total = row["difference_njy"], row["total_njy"]
+    apparent = difference + row["reference_njy"] if math.isnan(total) else total
+    fluxes = {"difference": difference, "apparent": apparent}
+    return {kind for kind, flux in fluxes.items() if not math.isnan(flux)}
 
 
 def chosen(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,7 +193,6 @@ def test_no_shape_of_the_change_takes_the_template_from_the_flux() -> None:
     ("flux", "flux_err", "is_measured"),
     [
         (0.0, 1896.0, False),
-        (0.0, None, False),
         (0.49, 50.0, False),
         (-0.49, 50.0, False),
         (0.51, 50.0, True),
@@ -205,6 +205,15 @@ def test_forced_photometry_in_a_masked_core_was_not_measured(
     alert = lsst_alert(lsst_packet(forced=[lsst_forced(psfFlux=flux, psfFluxErr=flux_err)]))
     assert alert.light_curve.flux_njy.tolist() == [4200.0, 5000.0][not is_measured :]
     assert alert.flags == ()
+
+
+def test_forced_photometry_that_a_store_brings_is_judged_by_the_same_sign() -> None:
+    alert = lsst_alert(lsst_packet(forced=[lsst_forced()]))
+    rows = alert.rows
+    assert rows is not None
+    stored = replace(rows, difference_njy=np.where(rows.origin == Origin.FORCED, 0.01, rows.difference_njy))
+    curve, _ = LsstAdapter().light_curve(stored, alert.mjd_tai, alert.source_context)
+    assert curve.flux_njy.tolist() == [5000.0]
 
 
 def test_a_detection_keeps_its_own_flux_where_the_forced_one_was_not_measured() -> None:
@@ -242,6 +251,26 @@ def test_a_visit_with_both_has_the_forced_flux() -> None:
     without = packet | {"prvDiaForcedSources": [row | bare for row in at_place]}
     # Without a flux on the science image it has the detection's template.
     np.testing.assert_allclose(lsst_alert(without).light_curve.flux_njy, [4750.0] * 2, rtol=FLOAT32)
+
+
+@pytest.mark.parametrize("lost", ["psfFlux", "scienceFlux"])
+def test_a_detection_keeps_its_own_flux_where_the_forced_one_is_of_another_kind(lost: str) -> None:
+    no_template, no_science = {"templateFlux": None}, {"scienceFlux": None}
+    seen = previous(**no_template)
+    forced = [
+        lsst_forced(
+            visit=seen["visit"], detector=seen["detector"], midpointMjdTai=MJD - 2, **{lost: None}
+        )
+    ]  # fmt: skip
+    # Without the one its band would lose the epoch, without the other it would be difference flux.
+    elsewhere = previous(diaSourceId=3, visit=3, midpointMjdTai=MJD - 5, **no_template, **no_science)
+    history = [seen, elsewhere] if lost == "psfFlux" else [seen]
+    alone = lsst_alert(lsst_packet(previous=history, **no_template))
+    assert (
+        parts(alone)["light_curve"]
+        == parts(lsst_alert(lsst_packet(previous=history, forced=forced, **no_template)))["light_curve"]
+    )
+    assert alone.light_curve.apparent.all() == (lost == "scienceFlux")
 
 
 def test_the_alert_itself_outlives_its_own_copies() -> None:
