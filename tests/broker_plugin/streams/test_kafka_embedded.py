@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
-from broker_plugin.errors import ConfigurationError, TokenError, TransientError
+from broker_plugin.errors import ConfigurationError, MembershipLostError, TokenError, TransientError
 from broker_plugin.streams import kafka_commit
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
@@ -459,6 +459,62 @@ def test_a_quiet_stream_whose_brokers_are_gone_is_transient() -> None:
         assert source.poll(1, 0.5) == []
     with pytest.raises(TransientError, match="looking for brokers"):
         gather(source, 1)
+    source.close()
+
+
+class Untold:
+    """A consumer of the library that reads, and gets no answer to what it asks of topics."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self.asked_of: list[str | None] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._consumer, name)
+
+    def list_topics(self, topic: str | None = None, *, timeout: float) -> object:
+        self.asked_of.append(topic)
+        time.sleep(timeout)
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+
+def test_what_comes_after_an_outage_is_read_though_no_question_is_answered(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(5)))
+    source = source_of(address, topic, topic)
+    gather(source, 5)
+    untold = Untold(source._consumer)
+    source._consumer = untold  # type: ignore[assignment]
+    source._admission.note(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    with pytest.raises(TransientError, match="looking for brokers"):
+        source.poll(10, 0.2)
+    assert untold.asked_of == [topic]
+    sink.send(numbered(topic, range(5, 6)))
+    found: Sequence[Message] = []
+    for _ in range(10):
+        source.keep_alive()  # as whoever tries again does
+        try:
+            found = source.poll(10, 0.0)  # so short that the message comes while the cluster is asked
+        except TransientError:
+            continue
+        break
+    assert values(found) == {b"value 5"}
+    assert not source._admission.in_doubt
+    assert source.poll(10, 0.2) == []
+    source.close()
+
+
+def test_an_outage_does_not_hide_that_the_member_is_refused_for_good() -> None:
+    source = KafkaSource(KafkaAddress(bootstrap="127.0.0.1:9"), ["t"], group="g")
+    with pytest.raises(TransientError, match="looking for brokers"):
+        gather(source, 1)
+    source._admission.note(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    source._error = MembershipLostError("refused for good", remedy="start the process again")
+    source.keep_alive()
+    with pytest.raises(MembershipLostError):
+        source.poll(1, 0.0)
     source.close()
 
 
