@@ -386,6 +386,50 @@ def test_a_tail_that_is_overtaken_by_the_retention_goes_on_with_the_oldest_messa
     tail.close()
 
 
+class Silent:
+    """A consumer of the library that is not told where a log ends."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._consumer, name)
+
+    def get_watermark_offsets(self, _: TopicPartition, *, timeout: float) -> None:
+        """Return what the library does where its wait is over."""
+
+
+@pytest.mark.parametrize(("wanted", "goes_on_at"), [(7, 5), (3, 3)])
+def test_a_tail_of_a_log_that_lost_its_end_repeats_nothing(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic, wanted: int, goes_on_at: int
+) -> None:
+    topic = new_topic()
+
+    def send(number: int) -> int:
+        sink.send([OutgoingMessage(topic=topic, value=b"v", key=b"k") for _ in range(number)])
+        return number
+
+    end = send(5)
+    tail = KafkaTail(address, topic, from_beginning=True)
+    tail.connect(deadline_s=PATIENCE_S)
+    partition = gather(tail, end)[0].partition
+    answering = tail._consumer
+    tail._consumer = Silent(answering)  # type: ignore[assignment]
+    with capture_logs() as logged:
+        # What the log has is found when it is looked into, after the library has said what it lacks.
+        tail._astray.append(TopicPartition(topic, partition, wanted))
+        with pytest.raises(TransientError, match="looking where"):
+            tail.poll(10, 0.2)
+        tail._consumer = answering
+        found = list(tail.poll(10, 0.0))
+        end += send(3)
+        found += gather(tail, end - goes_on_at - len(found))
+    assert [message.offset for message in found] == list(range(goes_on_at, end))
+    lost = [entry["goes_on_at"] for entry in logged if entry["event"] == "messages_lost"]
+    assert lost == ([goes_on_at] if goes_on_at != wanted else [])
+    tail.close()
+
+
 def test_a_sink_without_brokers_is_transient() -> None:
     sink = KafkaSink(KafkaAddress(bootstrap="127.0.0.1:9"), ack_timeout_s=0.5)
     begun = time.monotonic()
