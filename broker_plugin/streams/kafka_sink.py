@@ -60,11 +60,14 @@ class KafkaSink:
     address
         The cluster.
     ack_timeout_s
-        Longest wait for the acknowledgements of one `send`.
+        Longest wait for acknowledgements.
     message_max_bytes
         Larger messages are refused before they are sent.
     properties
         Further properties of the producer.
+    before_wait
+        Is called before each wait for acknowledgements: a `send` of which a part is refused has many, since
+        what was refused is sent again one by one.
     """
 
     _undone: ClassVar[frozenset[int]] = frozenset()
@@ -77,9 +80,11 @@ class KafkaSink:
         ack_timeout_s: float = 10.0,
         message_max_bytes: int = 1_000_000,
         properties: Mapping[str, Any] = MappingProxyType({}),
+        before_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._address = address
         self._ack_timeout_s = ack_timeout_s
+        self._before_wait = before_wait
         self._properties: dict[str, Any] = {
             "acks": "all",
             # A producer that asks about a topic has the cluster make it, by default: a mistyped one too.
@@ -144,6 +149,7 @@ class KafkaSink:
 
     def _deliver(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         """Produce and flush; return what was refused for its size, raise for any other failure."""
+        self._before_wait()
         try:
             failures = self._produce(messages)
         except TransientError:

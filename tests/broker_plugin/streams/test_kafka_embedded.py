@@ -22,6 +22,7 @@ from broker_plugin.streams import kafka_commit
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, KafkaTail
+from broker_plugin.streams.limits import Oversize
 from broker_plugin.streams.ownership import next_offsets
 
 Topic = Callable[[], str]
@@ -437,6 +438,16 @@ def test_a_sink_without_brokers_is_transient() -> None:
         sink.send([OutgoingMessage(topic="t", value=b"v")])
     # The library looks for messages that timed out once a second.
     assert time.monotonic() - begun < 3.0
+
+
+def test_each_wait_of_a_sink_is_told_before_it_begins(address: KafkaAddress, new_topic: Topic) -> None:
+    waits: list[int] = []
+    sink = KafkaSink(address, message_max_bytes=1_000, before_wait=lambda: waits.append(1))
+    large = [OutgoingMessage(topic=new_topic(), value=bytes(10_000)) for _ in range(3)]
+    with pytest.raises(Oversize):
+        sink.send([*large, OutgoingMessage(topic=new_topic(), value=b"small")])
+    assert len(waits) == 1 + len(large)  # together, then one by one
+    sink.close()
 
 
 def test_a_full_queue_is_waited_for(address: KafkaAddress, new_topic: Topic) -> None:
