@@ -108,6 +108,8 @@ class KafkaSink:
         ------
         TransientError, ConfigurationError
             If it does not answer in time, or does not have them or does not let us in.
+        TokenError
+            If we are not let in in time, and that may pass.
         """
         wait_for_topics(
             self._producer,
@@ -134,7 +136,9 @@ class KafkaSink:
         TransientError
             If not all were acknowledged in time; some may have arrived.
         ConfigurationError
-            If a topic refuses us.
+            If a topic refuses us, or the cluster has for long.
+        TokenError
+            If it has, and that may pass.
         """
         refused = self._deliver(messages)
         if len(messages) > 1:

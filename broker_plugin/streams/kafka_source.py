@@ -129,6 +129,8 @@ class KafkaSource:
         ------
         TransientError, ConfigurationError
             If it does not answer in time, does not have them, does not let us in or must not begin.
+        TokenError
+            If we are not let in in time, and that may pass.
         """
         wait_for_topics(
             self._consumer,
@@ -156,7 +158,17 @@ class KafkaSource:
             raise sort_error(error.args[0], "counting partitions") from error
 
     def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
-        """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""
+        """Return up to `batch_max` messages, waiting at most `timeout_s` for the first.
+
+        Raises
+        ------
+        TransientError
+            If there are none, and the cluster is away or does not let us in for now.
+        ConfigurationError, TokenError
+            If it does not let us in for good, or where to go on is to be decided.
+        MembershipLostError
+            If the group refuses this member, which may be started again.
+        """
         self._subscribe()
         self._raise_error()
         self._find_places()
@@ -239,7 +251,13 @@ class KafkaSource:
             self._look()
 
     def keep_alive(self) -> None:
-        """Stay in the group without taking messages, while a batch is being retried."""
+        """Stay in the group without taking messages, while a batch is being retried.
+
+        Raises
+        ------
+        ConfigurationError, TokenError
+            If the cluster or the group refuses us for good.
+        """
         self._pause()
         self._look()
         # Whether a cluster that was away is back shows by its messages, too, and of those none comes here.
@@ -258,7 +276,7 @@ class KafkaSource:
         return taken + messages_ahead(self._consumer, fetching=not self._paused)
 
     def ends_reached(self) -> Mapping[Place, int]:
-        """Return the partitions read to their end, and the offset behind the last message of each."""
+        """Return the partitions read to their end, and where that is: markers of transactions count."""
         return ends_reached(self._consumer)
 
     @property

@@ -80,6 +80,8 @@ class KafkaTail:
         ------
         TransientError, ConfigurationError
             If it does not answer in time, or has no such topic or does not let us in.
+        TokenError
+            If we are not let in in time, and that may pass.
         """
         wait_for_topics(
             self._consumer,
