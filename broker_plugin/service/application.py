@@ -126,8 +126,9 @@ def serve(
         outbox = _outbox(settings, stop)
         source = _source(settings, instance.member_id)
         ledger = open_ledger(settings, stop, ends_reached=source.ends_reached)
-        sink, delivery = _delivery(settings, source, instance.member_id, ledger)
         watchdog = Watchdog(stuck_s=stuck_after_s(settings))
+        monitor = Monitors((metrics, health, watchdog, models.monitor))
+        sink, delivery = _delivery(settings, source, instance.member_id, ledger, beat=monitor.beat)
         memory = recipe.recollection()
         if memory is not None and recipe.memory is not None:
             _look_at_store(recipe.memory)
@@ -151,7 +152,7 @@ def serve(
                 window=settings.reject_window,
                 accepted=parse_reasons(settings.accept_rejects),
             ),
-            monitor=Monitors((metrics, health, watchdog, models.monitor)),
+            monitor=monitor,
             on_batch=on_batch,
             between_batches=models.between_batches,
             when_idle=(lambda: None) if memory is None else memory.catch_up,
@@ -318,7 +319,12 @@ def _source(settings: Settings, member_id: str) -> KafkaSource:
 
 
 def _delivery(
-    settings: Settings, source: KafkaSource, member_id: str, ledger: Ledger | None
+    settings: Settings,
+    source: KafkaSource,
+    member_id: str,
+    ledger: Ledger | None,
+    *,
+    beat: Callable[[], None],
 ) -> tuple[KafkaSink, Delivery]:
     address, timeout_s = sink_address(settings), settings.ack_timeout_s
     limit = max(settings.dead_letters_max_bytes, MESSAGE_MAX_BYTES)  # the dead letters shorten themselves
@@ -327,5 +333,10 @@ def _delivery(
             address, transactional_id=member_id, ack_timeout_s=timeout_s, message_max_bytes=limit
         )
         return transactional, ExactlyOnce(source, transactional, ledger=ledger)
-    sink = KafkaSink(address, ack_timeout_s=timeout_s, message_max_bytes=limit)
+
+    def live() -> None:
+        beat()
+        source.stay()
+
+    sink = KafkaSink(address, ack_timeout_s=timeout_s, message_max_bytes=limit, before_wait=live)
     return sink, AtLeastOnce(source, sink, ledger=ledger)

@@ -24,8 +24,8 @@ STUCK_S = 300.0
 `/healthz` bears, so that whoever asks there acts first."""
 
 WAITS_TO_SEND = 6
-"""How often one attempt at most waits for the output's brokers, in a transaction: to take its id, for room,
-for the messages, for the offsets, to commit, to abort."""
+"""How often the loop at most waits for the output's brokers between two signs of life, in a transaction: to
+take its id, for room, for the messages, for the offsets, to commit, to abort."""
 
 RENEWALS = 100
 """How often a watch is renewed in its time. Each renewal starts a thread, in some 0.1 ms."""

@@ -60,11 +60,14 @@ class KafkaSink:
     address
         The cluster.
     ack_timeout_s
-        Longest wait for the acknowledgements of one `send`.
+        Longest wait for acknowledgements.
     message_max_bytes
         Larger messages are refused before they are sent.
     properties
         Further properties of the producer.
+    before_wait
+        Is called before each wait for acknowledgements: a `send` of which a part is refused has many, since
+        what was refused is sent again one by one.
     """
 
     _undone: ClassVar[frozenset[int]] = frozenset()
@@ -77,9 +80,11 @@ class KafkaSink:
         ack_timeout_s: float = 10.0,
         message_max_bytes: int = 1_000_000,
         properties: Mapping[str, Any] = MappingProxyType({}),
+        before_wait: Callable[[], None] = lambda: None,
     ) -> None:
         self._address = address
         self._ack_timeout_s = ack_timeout_s
+        self._before_wait = before_wait
         self._properties: dict[str, Any] = {
             "acks": "all",
             # A producer that asks about a topic has the cluster make it, by default: a mistyped one too.
@@ -103,6 +108,8 @@ class KafkaSink:
         ------
         TransientError, ConfigurationError
             If it does not answer in time, or does not have them or does not let us in.
+        TokenError
+            If we are not let in in time, and that may pass.
         """
         wait_for_topics(
             self._producer,
@@ -129,7 +136,9 @@ class KafkaSink:
         TransientError
             If not all were acknowledged in time; some may have arrived.
         ConfigurationError
-            If a topic refuses us.
+            If a topic refuses us, or the cluster has for long.
+        TokenError
+            If it has, and that may pass.
         """
         refused = self._deliver(messages)
         if len(messages) > 1:
@@ -144,6 +153,7 @@ class KafkaSink:
 
     def _deliver(self, messages: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         """Produce and flush; return what was refused for its size, raise for any other failure."""
+        self._before_wait()
         try:
             failures = self._produce(messages)
         except TransientError:

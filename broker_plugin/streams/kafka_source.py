@@ -129,6 +129,8 @@ class KafkaSource:
         ------
         TransientError, ConfigurationError
             If it does not answer in time, does not have them, does not let us in or must not begin.
+        TokenError
+            If we are not let in in time, and that may pass.
         """
         wait_for_topics(
             self._consumer,
@@ -156,23 +158,30 @@ class KafkaSource:
             raise sort_error(error.args[0], "counting partitions") from error
 
     def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
-        """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""
+        """Return up to `batch_max` messages, waiting at most `timeout_s` for the first.
+
+        Raises
+        ------
+        TransientError
+            If there are none, and the cluster is away or does not let us in for now.
+        ConfigurationError, TokenError
+            If it does not let us in for good, or where to go on is to be decided.
+        MembershipLostError
+            If the group refuses this member, which may be started again.
+        """
         self._subscribe()
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        self._raise_error()
         self._find_places()
-        messages: list[Message] = []
-        size = 0
-        while len(messages) < batch_max and size < self._batch_max_bytes:
-            message = self._next(0.0 if messages else timeout_s)
-            if message is None:
-                break
-            messages.append(message)
-            size += len(message.value)
-        if self._error is not None and not messages:
-            error, self._error = self._error, None
-            raise error
+        messages = self._gathered(batch_max, timeout_s)
+        if not messages:
+            self._raise_error()
+            doubt = self._doubt()
+            if doubt is not None:
+                # Who is told to try again pauses us, which drops what is under way: first what came by now.
+                messages = self._gathered(batch_max, 0.0)
+                if not messages:
+                    self._raise_error()
+                    raise doubt
         return self._ownership.of(messages)
 
     def owned(self, messages: Sequence[Message]) -> list[Message]:
@@ -242,13 +251,20 @@ class KafkaSource:
             self._look()
 
     def keep_alive(self) -> None:
-        """Stay in the group without taking messages, while a batch is being retried."""
+        """Stay in the group without taking messages, while a batch is being retried.
+
+        Raises
+        ------
+        ConfigurationError, TokenError
+            If the cluster or the group refuses us for good.
+        """
         self._pause()
         self._look()
-        if isinstance(self._error, (ConfigurationError, TokenError)):
-            # Whatever is being tried again, it will not help.
-            error, self._error = self._error, None
-            raise error
+        # Whether a cluster that was away is back shows by its messages, too, and of those none comes here.
+        doubt = self._doubt() if self._admission.refused else None
+        for error in (self._error, doubt):
+            if isinstance(error, (ConfigurationError, TokenError)):
+                raise error  # whatever is being tried again, it will not help
 
     def joined(self) -> bool:
         """Tell whether the group has given this member its partitions (perhaps none)."""
@@ -260,7 +276,7 @@ class KafkaSource:
         return taken + messages_ahead(self._consumer, fetching=not self._paused)
 
     def ends_reached(self) -> Mapping[Place, int]:
-        """Return the partitions read to their end, and the offset behind the last message of each."""
+        """Return the partitions read to their end, and where that is: markers of transactions count."""
         return ends_reached(self._consumer)
 
     @property
@@ -289,6 +305,22 @@ class KafkaSource:
                 remedy="name topics, each once, or one pattern",
             ) from error
         self._subscribed = True
+
+    def _gathered(self, batch_max: int, timeout_s: float) -> list[Message]:
+        messages: list[Message] = []
+        size = 0
+        while len(messages) < batch_max and size < self._batch_max_bytes:
+            message = self._next(0.0 if messages else timeout_s)
+            if message is None:
+                break
+            messages.append(message)
+            size += len(message.value)
+        return messages
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
 
     def _look(self) -> None:
         """Let the library call back; a message that comes along is kept for the next poll."""
@@ -322,7 +354,6 @@ class KafkaSource:
             self._error = self._sorted(error.args[0])
             return None
         if received is None:
-            self._look_at_cluster()
             return None
         defect = received.error()
         if defect is not None:
@@ -359,24 +390,24 @@ class KafkaSource:
                 self._consumer.resume([place])  # as in `_on_assign`
             del self._astray[key]
 
-    def _look_at_cluster(self) -> None:
-        """Find out whether a cluster that was away or has refused us still is or does.
+    def _doubt(self) -> BrokerPluginError | None:
+        """Return what is wrong with a cluster that was away or has refused us, where it still is or does.
 
         With the classic protocol the library tells in time that a member's session has run out. With the new
         one it says nothing more, and a cluster that is away looks like one that has no messages.
         """
         if not self._admission.in_doubt:
-            return
+            return None
+        # One topic: the answer on all of a large cluster takes longer than the wait.
+        named = next((topic for topic in self._topics if not is_pattern(topic)), None)
         try:
-            self._consumer.list_topics(timeout=DOUBT_LOOK_S)
+            self._consumer.list_topics(named, timeout=DOUBT_LOOK_S)
         except KafkaException as error:
-            self._error = self._doubt(error.args[0])
-        else:
-            self._admission.granted()
-            if isinstance(self._error, TransientError):
-                self._error = None  # what an earlier look has found
+            return self._meaning_of_silence(error.args[0])
+        self._admission.granted()
+        return None
 
-    def _doubt(self, silence: KafkaError) -> BrokerPluginError:
+    def _meaning_of_silence(self, silence: KafkaError) -> BrokerPluginError:
         if not self._admission.refused:
             return sort_error(silence, f"looking for brokers at {self._address.bootstrap}")
         try:

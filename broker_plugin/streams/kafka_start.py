@@ -25,7 +25,7 @@ from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_e
 from broker_plugin.streams.kafka_message import names, offsets_of
 from broker_plugin.streams.topic_pattern import matching
 
-__all__ = ["StartPolicy", "begin_group", "offset_after_loss", "places_of_topics"]
+__all__ = ["StartPolicy", "begin_group", "offset_after_loss", "places_of_topics", "watermarks"]
 
 log = structlog.get_logger(__name__)
 
@@ -159,7 +159,7 @@ def offset_after_loss(consumer: Consumer, place: TopicPartition, policy: StartPo
     name = names([place])[0]
     try:
         consumer.list_topics(place.topic, timeout=ANSWER_S)  # a partition may be newer than what it knows
-        low, high = _watermarks(consumer, place)
+        low, high = watermarks(consumer, place)
         wanted = place.offset
         if wanted < 0:
             wanted = consumer.committed([TopicPartition(place.topic, place.partition)], timeout=ANSWER_S)[
@@ -200,10 +200,24 @@ def places_of_topics(consumer: Consumer, topics: Sequence[str]) -> list[TopicPar
     return [TopicPartition(name, number) for name in wanted for number in sorted(found[name].partitions)]
 
 
+def watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """Return the offset of a partition's oldest message and that of its next one, as its broker says.
+
+    Raises
+    ------
+    KafkaException
+        If it does not answer.
+    """
+    found = consumer.get_watermark_offsets(place, timeout=ANSWER_S)
+    if found is None:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    return found
+
+
 def _first_offsets(
     consumer: Consumer, places: Sequence[TopicPartition], policy: StartPolicy, group: str
 ) -> list[TopicPartition]:
-    bounds = [_watermarks(consumer, place) for place in places]
+    bounds = [watermarks(consumer, place) for place in places]
     if policy.start_at_ms is not None:
         asked = [TopicPartition(p.topic, p.partition, policy.start_at_ms) for p in places]
         later = offsets_of(consumer.offsets_for_times(asked, timeout=ANSWER_S))
@@ -219,13 +233,6 @@ def _first_offsets(
     else:
         offsets = [(low, high)[policy.offset_reset == "latest"] for low, high in bounds]
     return [TopicPartition(p.topic, p.partition, at) for p, at in zip(places, offsets, strict=True)]
-
-
-def _watermarks(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
-    found = consumer.get_watermark_offsets(place, timeout=ANSWER_S)
-    if found is None:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-    return found
 
 
 def _commit(consumer: Consumer, offsets: Sequence[TopicPartition], policy: StartPolicy, group: str) -> bool:

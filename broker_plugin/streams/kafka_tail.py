@@ -15,7 +15,6 @@ from confluent_kafka import (
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka import Message as KafkaMessage
 
 from broker_plugin.streams.base import Message
 from broker_plugin.streams.kafka_admission import Admission
@@ -23,6 +22,7 @@ from broker_plugin.streams.kafka_client import KafkaAddress, make_client, sort_e
 from broker_plugin.streams.kafka_member import NO_GROUP, READING
 from broker_plugin.streams.kafka_message import message_of, names
 from broker_plugin.streams.kafka_rights import require_rights
+from broker_plugin.streams.kafka_start import watermarks
 
 __all__ = ["KafkaTail"]
 
@@ -35,7 +35,8 @@ METADATA_S = 10.0
 class KafkaTail:
     """Messages of one topic from its beginning or from now on; `commit` does nothing.
 
-    Where messages were deleted before they were read, it goes on with the oldest that is left, and says so.
+    Where messages were deleted before they were read, it goes on with the oldest that is left, and where the
+    topic lost its end, or was made anew, with the next one; it says so.
 
     Parameters
     ----------
@@ -64,12 +65,13 @@ class KafkaTail:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "isolation.level": "read_committed",
-                "auto.offset.reset": "error",  # the library would be silent; see `_go_on`
+                "auto.offset.reset": "error",  # the library would be silent; see `_find_places`
             },
             admission=self._admission,
         )
         self._start = OFFSET_BEGINNING if from_beginning else OFFSET_END
         self._since_ms = since_ms
+        self._astray: list[TopicPartition] = []
 
     def connect(self, *, deadline_s: float, stop: threading.Event | None = None) -> None:
         """Wait until the cluster answers and has the topic, and begin.
@@ -78,6 +80,8 @@ class KafkaTail:
         ------
         TransientError, ConfigurationError
             If it does not answer in time, or has no such topic or does not let us in.
+        TokenError
+            If we are not let in in time, and that may pass.
         """
         wait_for_topics(
             self._consumer,
@@ -102,6 +106,7 @@ class KafkaTail:
 
     def poll(self, batch_max: int, timeout_s: float) -> Sequence[Message]:
         """Return up to `batch_max` messages, waiting at most `timeout_s` for the first."""
+        self._find_places()
         try:
             received = self._consumer.consume(batch_max, timeout_s)
         except KafkaException as error:
@@ -112,7 +117,9 @@ class KafkaTail:
             if defect is None:
                 messages.append(message_of(message))
             elif defect.code() == KafkaError._AUTO_OFFSET_RESET:
-                self._go_on(message)
+                # Not looked into here: with an error what was received beside it would be lost.
+                at = int(message.partition() or 0), int(message.offset() or 0)
+                self._astray.append(TopicPartition(self._topic, *at))
             else:
                 log.warning("kafka_error", code=defect.name(), detail=defect.str())
         return messages
@@ -140,9 +147,20 @@ class KafkaTail:
         """Stop reading."""
         self._consumer.close()
 
-    def _go_on(self, lost: KafkaMessage) -> None:
-        """Go on in a partition of which the log does not have our offset any more."""
-        place = TopicPartition(self._topic, int(lost.partition() or 0), OFFSET_BEGINNING)
-        log.error("messages_lost", partition=names([place])[0], wanted=lost.offset(), goes_on_at="oldest")
-        self._consumer.incremental_unassign([place])
-        self._consumer.incremental_assign([place])
+    def _find_places(self) -> None:
+        """Go on in partitions of which the log does not have our offset, or did not have it for a while."""
+        while self._astray:
+            place = self._astray[-1]
+            name, wanted = names([place])[0], place.offset
+            try:
+                begins, ends = watermarks(self._consumer, place)
+            except KafkaException as error:
+                raise sort_error(error.args[0], f"looking where {name} goes on") from error
+            at = min(max(wanted, begins), ends)
+            if at != wanted:  # else it came back: a leader that had fallen behind
+                log.error(
+                    "messages_lost", partition=name, wanted=wanted, begins=begins, ends=ends, goes_on_at=at
+                )
+            self._consumer.incremental_unassign([place])
+            self._consumer.incremental_assign([TopicPartition(place.topic, place.partition, at)])
+            self._astray.pop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""A service that is told to stop while it starts."""
+"""A service that is told to stop while it starts, and what its parts are told of each other."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from broker_plugin.service import application
 from broker_plugin.service.application import serve
 from broker_plugin.service.settings_sources import load_settings
 from broker_plugin.settings import Settings
+from broker_plugin.streams.base import OutgoingMessage
 
 
 def settings_of(**flags: str) -> Settings:
@@ -71,3 +72,24 @@ def test_workers_are_called_idle_only_where_the_partitions_are_known(
             threading.Event(),
         )
     assert ("more_workers_than_partitions" in {entry["event"] for entry in logs}) == warned
+
+
+class Attending:
+    """A source that tells when its group is answered."""
+
+    def __init__(self, heard: list[str]) -> None:
+        self._heard = heard
+
+    def stay(self) -> None:
+        self._heard.append("stayed")
+
+
+def test_before_each_wait_for_the_output_the_loop_lives_and_stays_in_its_group() -> None:
+    heard: list[str] = []
+    settings = settings_of().model_copy(update={"ack_timeout_s": 0.2})
+    source = Attending(heard)
+    sink, _ = application._delivery(settings, source, "us", None, beat=lambda: heard.append("beat"))  # type: ignore[arg-type]
+    with pytest.raises(TransientError):
+        sink.send([OutgoingMessage(topic="verdicts", value=b"v")])
+    assert heard == ["beat", "stayed"]
+    sink.close()

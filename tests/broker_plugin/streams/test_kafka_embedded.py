@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from structlog.testing import capture_logs
 
-from broker_plugin.errors import ConfigurationError, TokenError, TransientError
+from broker_plugin.errors import ConfigurationError, MembershipLostError, TokenError, TransientError
 from broker_plugin.streams import kafka_commit
 from broker_plugin.streams.base import Message, OutgoingMessage
 from broker_plugin.streams.embedded import EmbeddedKafka
 from broker_plugin.streams.kafka import KafkaAddress, KafkaSink, KafkaSource, KafkaTail
+from broker_plugin.streams.limits import Oversize
 from broker_plugin.streams.ownership import next_offsets
 
 Topic = Callable[[], str]
@@ -386,6 +387,50 @@ def test_a_tail_that_is_overtaken_by_the_retention_goes_on_with_the_oldest_messa
     tail.close()
 
 
+class Silent:
+    """A consumer of the library that is not told where a log ends."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._consumer, name)
+
+    def get_watermark_offsets(self, _: TopicPartition, *, timeout: float) -> None:
+        """Return what the library does where its wait is over."""
+
+
+@pytest.mark.parametrize(("wanted", "goes_on_at"), [(7, 5), (3, 3)])
+def test_a_tail_of_a_log_that_lost_its_end_repeats_nothing(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic, wanted: int, goes_on_at: int
+) -> None:
+    topic = new_topic()
+
+    def send(number: int) -> int:
+        sink.send([OutgoingMessage(topic=topic, value=b"v", key=b"k") for _ in range(number)])
+        return number
+
+    end = send(5)
+    tail = KafkaTail(address, topic, from_beginning=True)
+    tail.connect(deadline_s=PATIENCE_S)
+    partition = gather(tail, end)[0].partition
+    answering = tail._consumer
+    tail._consumer = Silent(answering)  # type: ignore[assignment]
+    with capture_logs() as logged:
+        # What the log has is found when it is looked into, after the library has said what it lacks.
+        tail._astray.append(TopicPartition(topic, partition, wanted))
+        with pytest.raises(TransientError, match="looking where"):
+            tail.poll(10, 0.2)
+        tail._consumer = answering
+        found = list(tail.poll(10, 0.0))
+        end += send(3)
+        found += gather(tail, end - goes_on_at - len(found))
+    assert [message.offset for message in found] == list(range(goes_on_at, end))
+    lost = [entry["goes_on_at"] for entry in logged if entry["event"] == "messages_lost"]
+    assert lost == ([goes_on_at] if goes_on_at != wanted else [])
+    tail.close()
+
+
 def test_a_sink_without_brokers_is_transient() -> None:
     sink = KafkaSink(KafkaAddress(bootstrap="127.0.0.1:9"), ack_timeout_s=0.5)
     begun = time.monotonic()
@@ -393,6 +438,16 @@ def test_a_sink_without_brokers_is_transient() -> None:
         sink.send([OutgoingMessage(topic="t", value=b"v")])
     # The library looks for messages that timed out once a second.
     assert time.monotonic() - begun < 3.0
+
+
+def test_each_wait_of_a_sink_is_told_before_it_begins(address: KafkaAddress, new_topic: Topic) -> None:
+    waits: list[int] = []
+    sink = KafkaSink(address, message_max_bytes=1_000, before_wait=lambda: waits.append(1))
+    large = [OutgoingMessage(topic=new_topic(), value=bytes(10_000)) for _ in range(3)]
+    with pytest.raises(Oversize):
+        sink.send([*large, OutgoingMessage(topic=new_topic(), value=b"small")])
+    assert len(waits) == 1 + len(large)  # together, then one by one
+    sink.close()
 
 
 def test_a_full_queue_is_waited_for(address: KafkaAddress, new_topic: Topic) -> None:
@@ -459,6 +514,62 @@ def test_a_quiet_stream_whose_brokers_are_gone_is_transient() -> None:
         assert source.poll(1, 0.5) == []
     with pytest.raises(TransientError, match="looking for brokers"):
         gather(source, 1)
+    source.close()
+
+
+class Untold:
+    """A consumer of the library that reads, and gets no answer to what it asks of topics."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self.asked_of: list[str | None] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._consumer, name)
+
+    def list_topics(self, topic: str | None = None, *, timeout: float) -> object:
+        self.asked_of.append(topic)
+        time.sleep(timeout)
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+
+def test_what_comes_after_an_outage_is_read_though_no_question_is_answered(
+    address: KafkaAddress, sink: KafkaSink, new_topic: Topic
+) -> None:
+    topic = new_topic()
+    sink.send(numbered(topic, range(5)))
+    source = source_of(address, topic, topic)
+    gather(source, 5)
+    untold = Untold(source._consumer)
+    source._consumer = untold  # type: ignore[assignment]
+    source._admission.note(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    with pytest.raises(TransientError, match="looking for brokers"):
+        source.poll(10, 0.2)
+    assert untold.asked_of == [topic]
+    sink.send(numbered(topic, range(5, 6)))
+    found: Sequence[Message] = []
+    for _ in range(10):
+        source.keep_alive()  # as whoever tries again does
+        try:
+            found = source.poll(10, 0.0)  # so short that the message comes while the cluster is asked
+        except TransientError:
+            continue
+        break
+    assert values(found) == {b"value 5"}
+    assert not source._admission.in_doubt
+    assert source.poll(10, 0.2) == []
+    source.close()
+
+
+def test_an_outage_does_not_hide_that_the_member_is_refused_for_good() -> None:
+    source = KafkaSource(KafkaAddress(bootstrap="127.0.0.1:9"), ["t"], group="g")
+    with pytest.raises(TransientError, match="looking for brokers"):
+        gather(source, 1)
+    source._admission.note(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    source._error = MembershipLostError("refused for good", remedy="start the process again")
+    source.keep_alive()
+    with pytest.raises(MembershipLostError):
+        source.poll(1, 0.0)
     source.close()
 
 
