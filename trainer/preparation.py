@@ -82,6 +82,11 @@ class Prepared:
         """Whether windows of observed epochs are trained on beside imitated alerts."""
         return self.run.settings.data.windows_per_set > 0 and self.make is None
 
+    @property
+    def has_cuts(self) -> bool:
+        """Whether alerts cut from observed epochs are trained on beside imitated alerts."""
+        return self.run.settings.data.cuts_per_set > 0 and self.make is None
+
     def members(self, split: Split) -> NDArray[np.intp]:
         """Return the stars of a split."""
         return np.flatnonzero(self.split == split)

@@ -51,7 +51,7 @@ class TrainingSets:
         self._share = tempered(np.bincount(labels[labels >= 0]))
         self._seed = prepared.run.settings.training_seed
         self._pools, self._odd = _window_pools(prepared, advance) if prepared.has_windows else ([], None)
-        self._cuts = [cut_set(prepared, advance=advance)] if _has_cuts(prepared) else []
+        self._cuts = [cut_set(prepared, advance=advance)] if prepared.has_cuts else []
         self._imitated = [imitated_set(prepared, k, advance=advance) for k in range(data.train_sets)]
 
     @staticmethod
@@ -63,7 +63,7 @@ class TrainingSets:
             windows = n_windows(prepared, Split.TRAIN) + sum(
                 len(_run_stars(prepared, n)) for n in FIRST_EPOCHS
             )
-        cuts = n_cuts(prepared) if _has_cuts(prepared) else 0
+        cuts = n_cuts(prepared) if prepared.has_cuts else 0
         return data.train_sets * data.alerts_per_set + windows + cuts
 
     def __call__(self, number: int) -> ExampleSet:
@@ -116,10 +116,6 @@ def run_set(
         peers=prepared.members(Split.TRAIN).astype(np.int64),
     )
     return made(prepared, plan, f"runs-{n_epochs or 'all'}", advance)
-
-
-def _has_cuts(prepared: Prepared) -> bool:
-    return prepared.run.settings.data.cuts_per_set > 0 and prepared.make is None
 
 
 def _run_stars(prepared: Prepared, n_epochs: int | None) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ is changed as `trainer.outliers` says.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,12 +105,7 @@ def growing_windows(
     n_epochs = _log_uniform(rng, low, longest)
     if high is None:
         n_epochs = np.where(rng.random(len(star)) < 0.5, length, n_epochs)
-    return Windows(
-        first=np.zeros(len(star), np.int64),
-        n_epochs=n_epochs,
-        given=np.zeros(len(star), np.bool_),
-        oddity=np.zeros(len(star), np.int8),
-    )
+    return replace(first_windows(stars, star, None, given=False), n_epochs=n_epochs)
 
 
 def random_windows(

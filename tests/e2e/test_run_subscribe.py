@@ -129,6 +129,16 @@ def test_only_what_was_asked_for_is_shown(
     assert sorted(finished(process)[0].splitlines()) == lines(strange)
 
 
+def test_what_is_brighter_than_the_reference_image_can_be_asked_for(
+    publish: Publish, subscribe: Subscribe, verdicts: list[Verdict]
+) -> None:
+    publish(verdicts)
+    brighter = [v for v in verdicts if v.reference_change_mag is not None and v.reference_change_mag <= -0.1]
+    assert 0 < len(brighter) < N_VERDICTS
+    process = subscribe("--format", "json", "--min-brightening", "0.1", "--limit", str(len(brighter)))
+    assert sorted(finished(process)[0].splitlines()) == lines(brighter)
+
+
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(days=3)])
 def test_the_strangest_are_those_of_the_smallest_p_values(
     publish: Publish, subscribe: Subscribe, verdicts: list[Verdict], age: timedelta

@@ -75,11 +75,14 @@ def test_candidates_are_typed_and_selected_as_verdicts_are(
     records = [
         {
             "route": "strange stars",
-            "verdict": to_record(a_verdict(number, anomaly_p_value=number / 10)),
-            "light_curve": [row] * number,
+            "verdict": to_record(verdict),
+            "light_curve": [row] * verdict.alert_id,
             "links": {"fink": "https://example.org"},
         }
-        for number in range(1, 4)
+        for verdict in (
+            *(a_verdict(number, anomaly_p_value=number / 10) for number in range(1, 4)),
+            a_verdict(4, anomaly_p_value=0.1, reference_change_mag=2.0),  # it faded
+        )
     ]
     kafka_broker.produce(candidates, [(None, encode(record), ()) for record in records])
     with subscribe_to_candidates(
@@ -88,6 +91,7 @@ def test_candidates_are_typed_and_selected_as_verdicts_are(
         from_beginning=True,
         tense="any",
         max_p_value=0.25,
+        min_brightening_mag=0.5,
         timeout_s=QUIET_S,
     ) as stream:
         first, second = stream

@@ -42,6 +42,7 @@ topic = "candidates"
 name = "strange stars"
 context = "stellar"
 max_p_value = 0.01
+min_brightening_mag = 3.0
 
 [[routes]]
 topic = "candidates"
@@ -62,6 +63,7 @@ def test_routes_are_tables_of_the_file(tmp_path: Path) -> None:
     strange, pulsating = open_routes(settings, threading.Event())
     assert (strange.name, strange.topic) == ("strange stars", "candidates")
     assert (strange.selection.context, strange.selection.max_p_value) == ("stellar", 0.01)
+    assert strange.selection.min_brightening_mag == 3.0
     assert pulsating.name == "candidates"
     assert pulsating.selection.classes == ("pulsating", "RRAB")
     assert written_topics(settings) == [
